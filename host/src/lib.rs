@@ -4,3 +4,4 @@ pub mod config;
 pub mod limits;
 pub mod names;
 pub mod permissions;
+pub mod bindings;
