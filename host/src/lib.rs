@@ -1,1 +1,3 @@
-//! x
+//! MisterSmith runs agents as sandboxed WebAssembly components on NATS.
+
+pub mod cli;
