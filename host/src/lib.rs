@@ -1,3 +1,7 @@
 //! MisterSmith runs agents as sandboxed WebAssembly components on NATS.
 
 pub mod cli;
+pub mod config;
+pub mod limits;
+pub mod names;
+pub mod permissions;

@@ -1,0 +1,258 @@
+//! The specifications: what the files said, defaults filled in. Plain data; whoever holds one
+//! need not check it again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Schema;
+use crate::limits::PluginLimits;
+use crate::names::{PluginName, Priority, SubjectPattern, Token};
+use crate::permissions::PermissionSpec;
+
+/// One plugin: its manifest, its files found and checked. The component itself is not opened.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginSpec {
+    /// Its name, which is also that of its folder.
+    pub name: PluginName,
+    /// Its version, free text; `0.0.0` where the manifest does not say.
+    pub version: String,
+    /// One line for people; may be empty.
+    pub description: String,
+    /// The folder that its files may lie in.
+    pub dir: PathBuf,
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// The component; a file within `dir`, at most [`crate::limits::MAX_COMPONENT`] bytes when it was looked at.
+    pub component: PathBuf,
+    /// Agents on this host.
+    pub instances: u32,
+    /// How long the memory of an agent lives.
+    pub instance: InstanceMode,
+    /// Shown in AGENT_STATE and health.
+    pub capabilities: Vec<String>,
+    /// Credentials of its own NATS user; none: the host's connections.
+    pub credentials: Option<PathBuf>,
+    /// `[config]` as JSON.
+    pub config: Map<String, Value>,
+    /// `[[work]]`: the work it takes.
+    pub work: Vec<WorkSpec>,
+    /// `[[subscribe]]`: the subjects it hears.
+    pub subscribe: Vec<SubscribeSpec>,
+    /// `[execute] schema`: what the payload of `cmd.execute` must look like.
+    pub execute_schema: Option<Schema>,
+    /// What it may do.
+    pub permissions: PermissionSpec,
+    /// What it may use.
+    pub limits: PluginLimits,
+}
+
+/// How long the memory of an agent lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceMode {
+    /// As long as the agent, or until a trap.
+    #[default]
+    Agent,
+    /// For one message.
+    Message,
+}
+
+/// One `[[work]]`.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkSpec {
+    /// What the work is about; never `v<N>`.
+    pub domain: Token,
+    /// `v2` for `work.v2.<domain>…`; none for the plain form.
+    pub version: Option<Token>,
+    /// Which tasks of the domain.
+    pub task: TaskFilter,
+    /// Deliveries before an item becomes a dead letter.
+    pub max_deliver: u32,
+    /// Delays before the second, third, … delivery; the last one repeats. Never empty.
+    pub backoff: Vec<Duration>,
+    /// What a payload must look like.
+    pub schema: Option<Schema>,
+}
+
+impl WorkSpec {
+    /// The subjects it takes: one pattern for each priority, then the form without a priority.
+    pub fn patterns(&self) -> Vec<String> {
+        let version = self
+            .version
+            .as_ref()
+            .map(|v| format!("{v}."))
+            .unwrap_or_default();
+        let (domain, task) = (&self.domain, &self.task);
+        let long = Priority::ALL.map(|p| format!("work.{version}{domain}.{p}.{task}"));
+        let short = format!("work.{version}{domain}.{task}");
+        long.into_iter().chain([short]).collect()
+    }
+
+    /// Do both take some work item?
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let tasks = match (&self.task, &other.task) {
+            (TaskFilter::One(a), TaskFilter::One(b)) => a == b,
+            _ => true,
+        };
+        self.domain == other.domain && self.version == other.version && tasks
+    }
+}
+
+/// The `task` of a `[[work]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskFilter {
+    /// `"*"`: every task of the domain.
+    All,
+    /// This one.
+    One(Token),
+}
+
+/// As in a subject filter: `*` or the task.
+impl fmt::Display for TaskFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::One(task) => f.write_str(task.as_str()),
+        }
+    }
+}
+
+/// One `[[subscribe]]`.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubscribeSpec {
+    /// The subject, perhaps with wildcards, `{plugin}` replaced. It never overlaps work, inboxes, or `$…`.
+    pub subject: SubjectPattern,
+    /// The queue group in which each message goes to one member; none: every agent gets every message.
+    pub queue: Option<String>,
+    /// What a payload must look like.
+    pub schema: Option<Schema>,
+}
+
+/// `mistersmith.toml`, the environment applied.
+#[derive(Debug, Clone)]
+pub struct HostSpec {
+    /// What people call this host; none: the host makes a name.
+    pub name: Option<String>,
+    /// The folder with the plugins.
+    pub plugins: PathBuf,
+    /// The folder that the host keeps its own things in.
+    pub data: PathBuf,
+    /// How often each agent says that it is there.
+    pub heartbeat: Duration,
+    /// How long a drain may take.
+    pub grace: Duration,
+    /// Where NATS is.
+    pub nats: NatsSpec,
+    /// What streams and buckets should look like.
+    pub jetstream: JetstreamSpec,
+}
+
+/// Where NATS is, and how to get in.
+#[derive(Debug, Clone, Default)]
+pub struct NatsSpec {
+    /// URLs without a user or password in them; none: the host starts a server of its own.
+    pub servers: Vec<String>,
+    /// How the host proves who it is.
+    pub auth: Auth,
+    /// Certificates; none: those of the system when a URL asks for TLS.
+    pub tls: Option<TlsSpec>,
+    /// Unencrypted connections to other machines are wanted.
+    pub plaintext: bool,
+}
+
+/// How a connection proves who it is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Not at all.
+    #[default]
+    None,
+    /// A `.creds` file.
+    Credentials(PathBuf),
+    /// A file that holds the seed of an nkey.
+    Nkey(PathBuf),
+    /// A user with a password.
+    UserPassword {
+        /// The user.
+        user: String,
+        /// The password; never shown.
+        password: String,
+    },
+}
+
+/// Shows which kind it is and never the password.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Credentials(path) => f.debug_tuple("Credentials").field(path).finish(),
+            Self::Nkey(path) => f.debug_tuple("Nkey").field(path).finish(),
+            Self::UserPassword { user, .. } => f
+                .debug_struct("UserPassword")
+                .field("user", user)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
+/// Certificates for TLS, all PEM files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSpec {
+    /// Authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The client's own certificate; present exactly when `key` is.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`.
+    pub key: Option<PathBuf>,
+}
+
+/// `[jetstream]`: what to change in the assets that the host provisions.
+#[derive(Debug, Clone, Default)]
+pub struct JetstreamSpec {
+    /// Replicas of every asset; none: 3 on a cluster of three or more, otherwise 1.
+    pub replicas: Option<usize>,
+    /// By the name of a stream that the host provisions.
+    pub streams: BTreeMap<String, StreamOverride>,
+    /// By the name of a bucket that the host provisions or a plugin is granted.
+    pub buckets: BTreeMap<String, BucketOverride>,
+}
+
+/// `[jetstream.streams.<NAME>]`: each value replaces the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamOverride {
+    /// How long a message is kept.
+    pub max_age: Option<Duration>,
+    /// Bytes of all messages together.
+    pub max_bytes: Option<u64>,
+    /// Messages of one subject.
+    pub max_msgs_per_subject: Option<u64>,
+    /// What a full stream does.
+    pub discard: Option<Discard>,
+    /// Copies.
+    pub replicas: Option<usize>,
+}
+
+/// What a full stream does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    /// Refuse the new message, and tell its publisher.
+    New,
+    /// Drop the oldest one.
+    Old,
+}
+
+/// `[jetstream.buckets.<NAME>]`: each value replaces the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BucketOverride {
+    /// How long a value is kept.
+    pub ttl: Option<Duration>,
+    /// Bytes of all values together.
+    pub max_bytes: Option<u64>,
+    /// Copies.
+    pub replicas: Option<usize>,
+}
