@@ -2,6 +2,9 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod golden;
 pub mod limits;
 pub mod names;
 pub mod permissions;
+pub mod transport;

@@ -135,3 +135,6 @@ const UNPRINTABLE: &str = "spaces and control characters are not allowed";
 fn is_plain(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
 }
+
+#[cfg(test)]
+mod tests;
