@@ -6,13 +6,19 @@
 //! for a server that is away.
 
 mod address;
+pub(crate) mod api;
 mod check;
 mod connect;
+mod delivered;
 mod error;
+mod kv;
 mod link;
 mod message;
+mod pull;
 mod replies;
+mod stored;
 mod subscription;
+pub mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +27,15 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 pub use connect::{Auth, ConnectSpec, TlsFiles};
+pub use delivered::{Delivered, Fate, Meta};
 pub use error::TransportError;
+pub use kv::{Change, Entry, Kv, Watch};
 pub use link::Link;
 pub use message::{Headers, Message};
+pub use pull::{Pull, Puller};
+pub use stored::{MESSAGE_ID, Stored};
 pub use subscription::Subscription;
+pub use trace::Trace;
 
 /// What a connection is for. One connection is about one core's worth of messages, and a flood on one
 /// must not delay what keeps the host alive.
@@ -76,7 +87,6 @@ struct Shared {
     control: Link,
     work: Link,
     bulk: Link,
-    changed: watch::Sender<u64>,
     all_up: watch::Sender<bool>,
     watcher: tokio::task::AbortHandle,
 }
@@ -107,7 +117,6 @@ impl Transport {
                 control,
                 work,
                 bulk,
-                changed,
                 all_up,
                 watcher: watcher.abort_handle(),
             }),
@@ -191,7 +200,11 @@ impl Transport {
     }
 }
 
-async fn watch_links(links: [Link; 3], mut changed: watch::Receiver<u64>, all_up: watch::Sender<bool>) {
+async fn watch_links(
+    links: [Link; 3],
+    mut changed: watch::Receiver<u64>,
+    all_up: watch::Sender<bool>,
+) {
     while changed.changed().await.is_ok() {
         let up = links.iter().all(Link::is_connected);
         all_up.send_if_modified(|before| std::mem::replace(before, up) != up);

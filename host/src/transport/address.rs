@@ -34,16 +34,19 @@ impl Address {
         if server.host().is_empty() {
             return Err(refused("it has no host"));
         }
-        let decoded = |part: &str| percent_decoded(part).ok_or_else(|| refused("the credentials in it are malformed"));
+        let decoded = |part: &str| {
+            percent_decoded(part).ok_or_else(|| refused("the credentials in it are malformed"))
+        };
         let login = match server.username() {
-            Some(user) => Some((
-                decoded(user)?,
-                server.password().map(decoded).transpose()?,
-            )),
+            Some(user) => Some((decoded(user)?, server.password().map(decoded).transpose()?)),
             None => None,
         };
         let host = server.host();
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let bracketed = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
         Ok(Self {
             url: format!("{}://{bracketed}:{}", server.scheme(), server.port()),
             loopback: is_loopback(host),
@@ -58,7 +61,11 @@ pub(super) fn without_login(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((login, rest)) => {
             let scheme = login.split_once("://").map_or("", |(scheme, _)| scheme);
-            if scheme.is_empty() { format!("…@{rest}") } else { format!("{scheme}://…@{rest}") }
+            if scheme.is_empty() {
+                format!("…@{rest}")
+            } else {
+                format!("{scheme}://…@{rest}")
+            }
         }
         None => text.to_owned(),
     }
@@ -95,7 +102,10 @@ mod tests {
     fn addresses_lose_their_credentials() {
         let address = Address::parse("nats://de%40rek:s3%2Fcr3t@example.com:4333").unwrap();
         assert_eq!(address.url, "nats://example.com:4333");
-        assert_eq!(address.login, Some(("de@rek".into(), Some("s3/cr3t".into()))));
+        assert_eq!(
+            address.login,
+            Some(("de@rek".into(), Some("s3/cr3t".into())))
+        );
         assert!(!address.loopback && !address.tls);
         assert_eq!(
             Address::parse("nats://t0ken@127.0.0.1").unwrap().login,
@@ -120,7 +130,13 @@ mod tests {
 
     #[test]
     fn a_refused_address_does_not_show_its_password() {
-        for bad in ["ws://u:hunter2@x", "http://u:hunter2@x", "nats://u:hunter2@", "", "nats://"] {
+        for bad in [
+            "ws://u:hunter2@x",
+            "http://u:hunter2@x",
+            "nats://u:hunter2@",
+            "",
+            "nats://",
+        ] {
             let message = Address::parse(bad).err().unwrap().to_string();
             assert!(!message.contains("hunter2"), "{message}");
         }

@@ -76,8 +76,19 @@ mod tests {
     fn subjects_that_would_break_the_protocol_are_refused() {
         let long = "a".repeat(MAX_WORD + 1);
         for bad in [
-            "", ".", "a.", ".a", "a..b", "a b", "a\tb", "a\r\nPUB x 0", "a\0b", "a\u{a0}b",
-            "a\u{2003}b", "a\u{7f}", &long,
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "a\tb",
+            "a\r\nPUB x 0",
+            "a\0b",
+            "a\u{a0}b",
+            "a\u{2003}b",
+            "a\u{7f}",
+            &long,
         ] {
             assert!(subject(bad).is_err(), "{bad:?}");
             assert!(pattern(bad).is_err(), "{bad:?}");

@@ -82,6 +82,8 @@ pub(super) struct Health {
     name: String,
     closed: watch::Sender<bool>,
     overflowed: AtomicU64,
+    /// How often the connection broke.
+    breaks: watch::Sender<u64>,
     replies: OnceLock<Weak<Replies>>,
     /// Bumped at every change, for whoever watches several connections.
     changed: watch::Sender<u64>,
@@ -96,6 +98,11 @@ impl Health {
         self.overflowed.load(Ordering::Relaxed)
     }
 
+    /// Changes each time the connection breaks.
+    pub(super) fn breaks(&self) -> watch::Receiver<u64> {
+        self.breaks.subscribe()
+    }
+
     /// Resolves when the connection is closed for good.
     pub(super) async fn closed(&self) {
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
@@ -107,7 +114,12 @@ impl Health {
                 tracing::info!(connection = self.name, "connected to NATS");
             }
             Event::Disconnected => {
-                tracing::warn!(connection = self.name, "lost the connection to NATS; trying to get it back");
+                tracing::warn!(
+                    connection = self.name,
+                    "lost the connection to NATS; trying to get it back"
+                );
+                self.breaks
+                    .send_modify(|count| *count = count.wrapping_add(1));
                 if let Some(replies) = self.replies.get().and_then(Weak::upgrade) {
                     replies.disconnected();
                 }
@@ -119,7 +131,10 @@ impl Health {
                 self.overflowed.fetch_add(1, Ordering::Relaxed);
             }
             Event::LameDuckMode => {
-                tracing::info!(connection = self.name, "the NATS server is about to shut down");
+                tracing::info!(
+                    connection = self.name,
+                    "the NATS server is about to shut down"
+                );
             }
             Event::ServerError(error) => {
                 tracing::warn!(connection = self.name, "the NATS server says: {error}");
@@ -127,7 +142,8 @@ impl Health {
             Event::ClientError(error) => tracing::debug!(connection = self.name, "{error}"),
             Event::Draining => {}
         }
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -142,6 +158,7 @@ pub(super) async fn open(
         name: name.clone(),
         closed: watch::channel(false).0,
         overflowed: AtomicU64::new(0),
+        breaks: watch::channel(0).0,
         replies: OnceLock::new(),
         changed,
     });
@@ -176,10 +193,16 @@ async fn first_connection(
         if is_final(&error) {
             return Err(TransportError::Denied(text));
         }
-        if spec.patience.is_some_and(|patience| start.elapsed() >= patience) {
+        if spec
+            .patience
+            .is_some_and(|patience| start.elapsed() >= patience)
+        {
             return Err(TransportError::Unavailable(text));
         }
-        if logged.as_ref().is_none_or(|(before, at)| *before != text || at.elapsed() >= REPEAT_LOG) {
+        if logged
+            .as_ref()
+            .is_none_or(|(before, at)| *before != text || at.elapsed() >= REPEAT_LOG)
+        {
             tracing::warn!(connection = name, "{text}; trying again");
             logged = Some((text, Instant::now()));
         }
@@ -207,15 +230,25 @@ impl Plan {
             .map(|server| Address::parse(server))
             .collect::<Result<Vec<_>, _>>()?;
         let Some(first) = addresses.first() else {
-            return Err(TransportError::Invalid("no NATS server is named".to_owned()));
+            return Err(TransportError::Invalid(
+                "no NATS server is named".to_owned(),
+            ));
         };
         let elsewhere = addresses.iter().any(|address| !address.loopback);
         let require_tls = spec.tls.is_some()
             || addresses.iter().any(|address| address.tls)
             || (elsewhere && !spec.plaintext);
         Ok(Self {
-            urls: addresses.iter().map(|address| address.url.clone()).collect(),
-            shown: spec.servers.iter().map(|server| without_login(server)).collect::<Vec<_>>().join(", "),
+            urls: addresses
+                .iter()
+                .map(|address| address.url.clone())
+                .collect(),
+            shown: spec
+                .servers
+                .iter()
+                .map(|server| without_login(server))
+                .collect::<Vec<_>>()
+                .join(", "),
             require_tls,
             discover: require_tls || spec.plaintext,
             login: first.login.clone(),
@@ -252,7 +285,10 @@ async fn options(
     login(options, &spec.auth, plan).await
 }
 
-async fn tls(mut options: ConnectOptions, files: Option<&TlsFiles>) -> Result<ConnectOptions, TransportError> {
+async fn tls(
+    mut options: ConnectOptions,
+    files: Option<&TlsFiles>,
+) -> Result<ConnectOptions, TransportError> {
     let Some(files) = files else {
         return Ok(options);
     };
@@ -271,7 +307,11 @@ async fn tls(mut options: ConnectOptions, files: Option<&TlsFiles>) -> Result<Co
     }
 }
 
-async fn login(options: ConnectOptions, auth: &Auth, plan: &Plan) -> Result<ConnectOptions, TransportError> {
+async fn login(
+    options: ConnectOptions,
+    auth: &Auth,
+    plan: &Plan,
+) -> Result<ConnectOptions, TransportError> {
     match auth {
         Auth::None => Ok(match plan.login.clone() {
             Some((user, Some(password))) => options.user_and_password(user, password),
@@ -292,26 +332,35 @@ async fn login(options: ConnectOptions, auth: &Auth, plan: &Plan) -> Result<Conn
         }
         Auth::Nkey(path) => {
             let text = read(path, "nkey seed file").await?;
-            let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
-            seed.map(|seed| options.nkey(seed.to_owned())).ok_or_else(|| {
-                TransportError::Denied(format!(
-                    "the nkey file {} has no line with a user seed (`SU…`)",
-                    path.display()
-                ))
-            })
+            let seed = text
+                .lines()
+                .map(str::trim)
+                .find(|line| line.starts_with("SU"));
+            seed.map(|seed| options.nkey(seed.to_owned()))
+                .ok_or_else(|| {
+                    TransportError::Denied(format!(
+                        "the nkey file {} has no line with a user seed (`SU…`)",
+                        path.display()
+                    ))
+                })
         }
     }
 }
 
 async fn read(path: &std::path::Path, kind: &str) -> Result<String, TransportError> {
     tokio::fs::read_to_string(path).await.map_err(|error| {
-        TransportError::Denied(format!("cannot read the {kind} {}: {error}", path.display()))
+        TransportError::Denied(format!(
+            "cannot read the {kind} {}: {error}",
+            path.display()
+        ))
     })
 }
 
 /// The pause before an attempt: doubling from 100 ms, with jitter so that many hosts do not come at once.
 fn pause(attempt: usize) -> Duration {
-    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(8);
+    let doublings = u32::try_from(attempt.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(8);
     let most = (Duration::from_millis(100) * 2u32.pow(doublings)).min(MAX_PAUSE);
     most.mul_f64(rand::rng().random_range(0.5..1.0))
 }
@@ -322,13 +371,17 @@ fn is_final(error: &async_nats::ConnectError) -> bool {
         ConnectErrorKind::AuthorizationViolation
             | ConnectErrorKind::Authentication
             | ConnectErrorKind::ServerParse
-    ) || error.to_string().to_lowercase().contains("authentication expired")
+    ) || error
+        .to_string()
+        .to_lowercase()
+        .contains("authentication expired")
 }
 
 /// An error to connect, as a sentence with the fix. The library's own texts hold no credentials.
 fn explain(error: &async_nats::ConnectError, plan: &Plan) -> String {
     let shown = &plan.shown;
-    let detail = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let detail =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => format!(
             "the NATS server at {shown} refuses the credentials; \
@@ -338,8 +391,12 @@ fn explain(error: &async_nats::ConnectError, plan: &Plan) -> String {
             "the credentials for the NATS server at {shown} have expired; fix: put new ones into the credentials file"
         ),
         ConnectErrorKind::TimedOut => format!("the NATS server at {shown} does not answer"),
-        ConnectErrorKind::Dns => format!("the name of the NATS server at {shown} is not known: {detail}"),
-        _ if plan.require_tls => format!("cannot connect to the NATS server at {shown} by TLS: {detail}"),
+        ConnectErrorKind::Dns => {
+            format!("the name of the NATS server at {shown} is not known: {detail}")
+        }
+        _ if plan.require_tls => {
+            format!("cannot connect to the NATS server at {shown} by TLS: {detail}")
+        }
         _ => format!("cannot connect to the NATS server at {shown}: {detail}"),
     }
 }
@@ -371,7 +428,11 @@ mod tests {
             (&["tls://localhost"], false, true, true),
         ] {
             let plan = Plan::new(&spec(servers, plaintext)).unwrap();
-            assert_eq!((plan.require_tls, plan.discover), (require_tls, discover), "{servers:?} {plaintext}");
+            assert_eq!(
+                (plan.require_tls, plan.discover),
+                (require_tls, discover),
+                "{servers:?} {plaintext}"
+            );
         }
     }
 

@@ -117,7 +117,8 @@ impl Link {
         let mut expected = self.inner.replies.expect();
         let inbox = expected.subject.clone();
         let exchange = async {
-            self.send(&inbox, None, Headers::new(), Bytes::new()).await?;
+            self.send(&inbox, None, Headers::new(), Bytes::new())
+                .await?;
             expected.answer().await
         };
         tokio::time::timeout(timeout, exchange)
@@ -195,11 +196,24 @@ impl Link {
         let sent = async {
             match (reply, headers.is_empty()) {
                 (None, true) => client.publish(subject, payload).await,
-                (None, false) => client.publish_with_headers(subject, headers.0, payload).await,
-                (Some(reply), true) => client.publish_with_reply(subject, reply.to_owned(), payload).await,
+                (None, false) => {
+                    client
+                        .publish_with_headers(subject, headers.0, payload)
+                        .await
+                }
+                (Some(reply), true) => {
+                    client
+                        .publish_with_reply(subject, reply.to_owned(), payload)
+                        .await
+                }
                 (Some(reply), false) => {
                     client
-                        .publish_with_reply_and_headers(subject, reply.to_owned(), headers.0, payload)
+                        .publish_with_reply_and_headers(
+                            subject,
+                            reply.to_owned(),
+                            headers.0,
+                            payload,
+                        )
                         .await
                 }
             }
@@ -247,7 +261,9 @@ impl Link {
                 self.max_payload()
             )),
             Kind::InvalidSubject => TransportError::Invalid("the subject is malformed".to_owned()),
-            Kind::Send => TransportError::Unavailable("the connection to NATS is closed".to_owned()),
+            Kind::Send => {
+                TransportError::Unavailable("the connection to NATS is closed".to_owned())
+            }
         }
     }
 }

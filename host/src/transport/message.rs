@@ -111,13 +111,17 @@ impl Headers {
 
 fn header_name(name: &str) -> Result<HeaderName, TransportError> {
     name.parse::<HeaderName>().map_err(|_| {
-        TransportError::Invalid(format!("header name {name:?} has a character that no header name may have"))
+        TransportError::Invalid(format!(
+            "header name {name:?} has a character that no header name may have"
+        ))
     })
 }
 
 fn header_value(name: &str, value: &str) -> Result<HeaderValue, TransportError> {
     let refused = || {
-        TransportError::Invalid(format!("the value of header {name:?} has a line break or NUL"))
+        TransportError::Invalid(format!(
+            "the value of header {name:?} has a line break or NUL"
+        ))
     };
     if value.contains('\0') {
         return Err(refused());

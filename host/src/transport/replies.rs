@@ -27,12 +27,16 @@ pub(super) struct Replies {
 impl Replies {
     /// Subscribes to all answers of this connection. Whoever owns the connection ends the task
     /// that hands them out.
-    pub(super) async fn listen(client: &Client) -> Result<(Arc<Self>, AbortHandle), TransportError> {
+    pub(super) async fn listen(
+        client: &Client,
+    ) -> Result<(Arc<Self>, AbortHandle), TransportError> {
         let prefix = format!("{}.", client.new_inbox());
         let subscriber = client
             .subscribe(format!("{prefix}*"))
             .await
-            .map_err(|error| TransportError::Other(format!("cannot listen for answers: {error}")))?;
+            .map_err(|error| {
+                TransportError::Other(format!("cannot listen for answers: {error}"))
+            })?;
         let replies = Arc::new(Self {
             prefix,
             waiting: Mutex::default(),

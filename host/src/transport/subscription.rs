@@ -81,7 +81,10 @@ async fn forward(
             || load.bytes.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING_BYTES;
         if full {
             if load.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
-                tracing::warn!(subject = message.subject, "a subscription is read too slowly; messages are dropped");
+                tracing::warn!(
+                    subject = message.subject,
+                    "a subscription is read too slowly; messages are dropped"
+                );
             }
             continue;
         }
