@@ -25,6 +25,16 @@ pub(crate) fn bytes(data: &[u8]) -> anyhow::Result<()> {
     }
 }
 
+/// Writes a payload to standard output: to a program as it is, to a person without what would
+/// steer the terminal, and with a line end.
+pub(crate) fn payload(data: &[u8]) -> anyhow::Result<()> {
+    if is_terminal() {
+        line(&visible(&String::from_utf8_lossy(data)))
+    } else {
+        bytes(data)
+    }
+}
+
 /// Writes `value` to standard output as indented JSON.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(value)?)
