@@ -5,13 +5,13 @@
 //! run-time subscriptions. What a message's fate is it leaves to [`crate::patterns`]; what a call
 //! may do, to [`crate::runtime`]. It never touches another agent.
 
+mod answer;
 mod backoff;
-mod call;
 mod life;
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::config::PluginSpec;
@@ -21,7 +21,7 @@ use crate::patterns::disposition::{Reason, Settler};
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{AgentPort, Control, Crew};
 use crate::permissions::Permissions;
-use crate::runtime::{Component, Runtime};
+use crate::runtime::{Audit, Component, Runtime};
 use crate::transport::Link;
 
 /// One version of a plugin, ready to run: after this is built, no configuration can fail.
@@ -33,8 +33,8 @@ pub struct Version {
     pub component: Component,
     /// The connection of its capabilities: the host's, or its own.
     pub link: Link,
-    /// Tells versions apart; larger is newer.
-    pub number: u64,
+    /// Requests of all its agents that may wait for an answer.
+    pub requests: Arc<Semaphore>,
 }
 
 impl Version {
@@ -48,13 +48,15 @@ impl Version {
 #[derive(Clone)]
 pub struct Surroundings {
     /// Runs components.
-    pub runtime: Runtime,
+    pub runtime: Arc<Runtime>,
     /// Carries verdicts out.
     pub settler: Settler,
     /// Takes events.
     pub outbox: Outbox,
     /// The connection for results that nobody waits for.
     pub work: Link,
+    /// Hears what agents were refused.
+    pub audit: Arc<dyn Audit>,
 }
 
 /// A running agent, in the hands of whoever started it.

@@ -26,6 +26,7 @@ use crate::config::HostSpec;
 use crate::names::HostId;
 use crate::patterns::Directory;
 use crate::patterns::keeper::Keeper;
+use crate::provision::ConsumerClaims;
 use crate::transport::{Kv, OwnServer, Transport};
 
 pub use build::{Connected, connect};
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) around: Surroundings,
     pub(crate) kv: Buckets,
+    pub(crate) consumers: ConsumerClaims,
     /// Cancelled when the host begins to drain.
     pub(crate) draining: CancellationToken,
 }
@@ -112,11 +114,18 @@ impl Host {
     pub async fn run(mut self) {
         let mut clock = tokio::time::interval(crate::limits::SCAN);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sweep = tokio::time::interval(crate::limits::SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.shared.draining.cancelled() => break,
                 held = self.lease.turned() => self.lease_turned(held).await,
                 _ = clock.tick() => self.fleet.scan().await,
+                _ = sweep.tick() => {
+                    if let Err(error) = self.shared.consumers.sweep().await {
+                        tracing::debug!(error = %format!("{error:#}"), "consumers not swept");
+                    }
+                }
             }
         }
         drain::drain(self).await;

@@ -1,4 +1,4 @@
-//! MisterSmith runs agents as sandboxed WebAssembly components on NATS.
+//! MisterSmith's host: agents as sandboxed WebAssembly components on NATS.
 
 pub mod cli;
 pub mod config;

@@ -8,15 +8,19 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::InstanceMode;
 use crate::limits;
 use crate::patterns::crew::Taking;
+use crate::patterns::delivery::call;
 use crate::patterns::disposition::Reason;
-use crate::patterns::lifecycle::Step;
+use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
-use crate::runtime::{AgentContext, Call, Death, Heard, Instance, Kind, Notice, Outcome};
+use crate::runtime::{
+    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Notice, Outcome,
+};
 use crate::status::AgentStatus;
 use crate::transport::Trace;
 
 use super::backoff::Backoff;
-use super::{Inboxes, Surroundings, Swap, Version, call};
+use super::answer::answer;
+use super::{Inboxes, Surroundings, Swap, Version};
 
 pub(super) struct Life {
     port: AgentPort,
@@ -34,6 +38,8 @@ pub(super) struct Life {
     not_before: Option<Instant>,
     /// Held while messages are taken: not while paused or waiting to be started again.
     taking: Option<Taking>,
+    /// What the agent did, in all its instances.
+    counters: Arc<Counters>,
     /// The first instance was announced; with `instance = "message"` the others are not.
     announced: bool,
 }
@@ -71,6 +77,7 @@ impl Life {
             backoff: Backoff::default(),
             not_before: None,
             taking: None,
+            counters: Arc::default(),
             announced: false,
         }
     }
@@ -139,9 +146,8 @@ impl Life {
     ) -> Result<(Instance, mpsc::Receiver<Heard>), Reason> {
         let (hear, heard) = mpsc::channel(limits::MAILBOX);
         let context = self.context(version, hear);
-        let died = |death: Death| Reason::new(death.kind.as_str(), death.message);
-        let mut instance =
-            self.around.runtime.instantiate(&version.component, context).await.map_err(died)?;
+        let instantiated = self.around.runtime.instantiate(&version.component, context).await;
+        let mut instance = instantiated.map_err(|death| Reason::died(&death))?;
         if self.is_worth_telling() {
             self.announce(&Step::Started);
         }
@@ -162,10 +168,13 @@ impl Life {
             version: spec.version.clone(),
             permissions: version.permissions(&self.port.id),
             limits: Arc::new(spec.limits.clone()),
-            link: version.link.clone(),
+            link: Some(version.link.clone()),
             config: self.port.cell.config.clone(),
             inbox,
-            refusals: self.around.refusals(&self.port),
+            requests: version.requests.clone(),
+            counters: self.counters.clone(),
+            audit: self.around.audit.clone(),
+            meters: Meters::new(&spec.limits),
         })
     }
 
@@ -200,7 +209,7 @@ impl Life {
     }
 
     async fn handle(&mut self, delivery: Delivery) {
-        let Delivery { call, answer, weight } = delivery;
+        let Delivery { call, answer: waiting, weight } = delivery;
         drop(weight);
         let begun = Instant::now();
         self.port.cell.begin();
@@ -216,19 +225,22 @@ impl Life {
         } else {
             self.backoff.lived();
         }
-        call::answer(&self.port, &self.around.settler, &self.around.work, call, answer, outcome).await;
+        answer(&self.port, &self.around.settler, &self.around.work, call, waiting, outcome).await;
     }
 
     /// Calls the handler, in this agent's instance or, where the manifest wants it, in one of its own.
     async fn called(&mut self, call: &Call) -> Outcome {
         let Some(instance) = &mut self.instance else {
             // The loop takes messages only while there is an instance.
-            return Outcome::Died(Death::host("the agent has no instance"));
+            return Outcome::Failed(Failure::Retry {
+                message: "the agent has no instance".to_owned(),
+                delay: None,
+            });
         };
         let outcome = instance.handle(call).await;
         let ended = matches!(outcome, Outcome::Died(_));
         if ended || self.version.spec.instance == InstanceMode::Message {
-            if let Some(mut used) = self.instance.take()
+            if let Some(used) = self.instance.take()
                 && !ended
             {
                 used.stop("message").await;
@@ -238,14 +250,14 @@ impl Life {
     }
 
     async fn handle_heard(&mut self, heard: Heard) {
-        let trace = Trace::received(&heard.message.headers, Trace::new_id);
+        let trace = Trace::received(&heard.message.headers, &new_request_id());
         let answer = match &heard.message.reply {
             Some(to) => Answer::Reply { to: to.clone(), link: self.version.link.clone() },
             None => Answer::Nobody,
         };
         let kind =
             Kind::Subscription { id: Some(heard.subscription), wants_reply: heard.message.reply.is_some() };
-        let call = Call::new(kind, &heard.message, trace);
+        let call = call(kind, heard.message, trace);
         self.handle(Delivery { call, answer, weight: None }).await;
     }
 
@@ -269,7 +281,7 @@ impl Life {
                 if let Some(instance) = &mut self.instance
                     && let Outcome::Died(death) = instance.notify(Notice::Configuration).await
                 {
-                    self.fell(Reason::new(death.kind.as_str(), death.message));
+                    self.fell(Reason::died(&death));
                 }
             }
             Control::Health(answer) => self.health(answer).await,
@@ -281,10 +293,12 @@ impl Life {
     async fn health(&mut self, answer: oneshot::Sender<crate::runtime::Health>) {
         let Some(instance) = &mut self.instance else { return };
         match instance.health().await {
-            Ok(health) => {
+            Outcome::Done(health) => {
                 let _ = answer.send(health);
             }
-            Err(death) => self.fell(Reason::new(death.kind.as_str(), death.message)),
+            Outcome::Died(death) => self.fell(Reason::died(&death)),
+            // A plugin cannot fail to say how it is.
+            Outcome::Failed(_) => {}
         }
     }
 
@@ -294,7 +308,7 @@ impl Life {
             Ok(raised) => {
                 self.version = version;
                 self.adopt();
-                if let Some(mut old) = self.instance.take() {
+                if let Some(old) = self.instance.take() {
                     old.stop("reload").await;
                 }
                 self.backoff = Backoff::default();
@@ -323,7 +337,7 @@ impl Life {
 
     async fn end(&mut self, reason: &'static str) {
         self.taking = None;
-        if let Some(mut instance) = self.instance.take() {
+        if let Some(instance) = self.instance.take() {
             instance.stop(reason).await;
         }
         self.port.cell.set_status(AgentStatus::Stopped);
@@ -331,9 +345,7 @@ impl Life {
     }
 
     fn adopt(&self) {
-        let spec = &self.version.spec;
-        self.port.cell.runs(&spec.version, &spec.capabilities, spec.execute_schema.clone());
-        self.port.cell.set_base(&spec.config);
+        self.port.cell.runs(&self.version.spec);
     }
 
     fn announce(&self, step: &Step) {

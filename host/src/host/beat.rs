@@ -67,7 +67,7 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
     if beat {
         let mut headers = Headers::default();
         headers.set("Content-Type", "application/json");
-        Trace::root().stamp(Some(&port.id), &mut headers);
+        Trace::begin(&lifecycle::new_request_id()).stamp(Some(&port.id), &mut headers);
         let subject = format!("agent.{}.heartbeat", port.id);
         let control = shared.transport.link(Role::Control);
         if let Err(error) = control.publish(&subject, None, headers, state.clone().into()).await {

@@ -15,7 +15,7 @@ use crate::patterns::disposition::Settler;
 use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{Directory, audit, health};
-use crate::provision;
+use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::transport::{OwnServer, Role, Transport};
 
@@ -66,10 +66,11 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
         claims: control.kv("AGENT_CLAIMS").await?,
         config: control.kv("AGENT_CONFIG").await?,
     };
-    let runtime = Runtime::new(RuntimeOptions {
+    let consumers = ConsumerClaims::new(control.clone(), id.clone()).await?;
+    let runtime = Arc::new(Runtime::new(RuntimeOptions {
         cache_dir: Some(data.path().join("compiled")),
         ..RuntimeOptions::default()
-    })?;
+    })?);
     let lease = Lease::take(kv.leases.clone(), &id, &name).await.context("the host's lease")?;
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
@@ -77,7 +78,8 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     let around = Surroundings {
         runtime,
         settler: Settler::new(work.clone(), outbox.clone()),
-        outbox: outbox.clone(),
+        audit: Arc::new(audit::Refusals(outbox.clone())),
+        outbox,
         work,
     };
     let shared = Arc::new(Shared {
@@ -89,6 +91,7 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
         keeper,
         around,
         kv,
+        consumers,
         draining: CancellationToken::new(),
     });
     serve(&shared).await?;
@@ -129,5 +132,5 @@ async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
 
 /// Enough of an id to tell hosts apart in a name.
 fn short(id: &str) -> String {
-    id.chars().rev().take(limits::SHORT_ID).collect::<Vec<_>>().into_iter().rev().collect()
+    id.chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect()
 }

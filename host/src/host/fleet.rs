@@ -24,7 +24,8 @@ use super::watch::{Fingerprint, Seen};
 pub(super) struct Fleet {
     shared: Arc<Shared>,
     slots: BTreeMap<String, Slot>,
-    number: u64,
+    /// What was wrong with the folder itself in the last look.
+    findings: String,
     /// Without the lease nothing is started.
     suspended: bool,
 }
@@ -44,7 +45,7 @@ struct Slot {
 
 impl Fleet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, slots: BTreeMap::new(), number: 0, suspended: false }
+        Self { shared, slots: BTreeMap::new(), findings: String::new(), suspended: false }
     }
 
     /// Plugins that run, and plugins that could not be loaded.
@@ -66,10 +67,12 @@ impl Fleet {
     }
 
     async fn look(&mut self, at_once: bool) {
-        let seen = match super::watch::look(&self.shared.spec.plugins).await {
-            Ok(seen) => seen,
-            Err(error) => return tracing::debug!(%error, "the plugins folder cannot be read"),
-        };
+        let (seen, findings) = super::watch::look(&self.shared.spec.plugins).await;
+        self.report(findings.to_string());
+        if !self.findings.is_empty() && seen.is_empty() {
+            // A folder that cannot be read for a moment is no order to end everything.
+            return;
+        }
         self.remove_missing(&seen).await;
         let mut due = Vec::new();
         for Seen { name, fingerprint, .. } in &seen {
@@ -94,15 +97,24 @@ impl Fleet {
         }
     }
 
+    /// Says what is wrong with the folder itself, once.
+    fn report(&mut self, findings: String) {
+        if self.findings != findings {
+            if !findings.is_empty() {
+                tracing::error!("plugins folder: {findings}");
+            }
+            self.findings = findings;
+        }
+    }
+
     async fn act(&mut self, seen: &Seen) {
-        self.number += 1;
         let others: Vec<Arc<crate::config::PluginSpec>> = self
             .slots
             .iter()
             .filter(|(name, _)| **name != seen.name)
             .filter_map(|(_, slot)| slot.unit.as_ref().map(|unit| unit.version().spec.clone()))
             .collect();
-        let result = match loading::load(&self.shared, seen, &others, self.number).await {
+        let result = match loading::load(&self.shared, seen, &others).await {
             Ok(Loaded::Version(version)) => self.put(&seen.name, *version).await,
             Ok(Loaded::NotForRunning(text)) => {
                 tracing::warn!(plugin = %seen.name, "{text}");

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::agent::Version;
-use crate::config::{self, Candidate, PluginSpec};
+use crate::config::{self, Candidate, CandidateKind, PluginSpec};
 use crate::provision;
 use crate::transport::{Role, TransportError};
+
+use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::watch::Seen;
@@ -47,12 +49,13 @@ pub(super) async fn load(
     shared: &Shared,
     seen: &Seen,
     others: &[Arc<PluginSpec>],
-    number: u64,
 ) -> Result<Loaded, Problem> {
-    let candidate = match &seen.candidate {
-        bare @ Candidate::NoManifest { .. } => return no_manifest(shared, bare).await,
-        candidate => candidate.clone(),
-    };
+    let candidate = seen.candidate.clone();
+    match candidate.kind() {
+        CandidateKind::NoManifest => return no_manifest(shared, &candidate).await,
+        CandidateKind::NotBuilt => return Ok(Loaded::NotForRunning(not_built(&candidate))),
+        CandidateKind::Ready => {}
+    }
     let spec = tokio::task::spawn_blocking(move || config::load_plugin(&candidate))
         .await
         .map_err(|error| Problem::Passing(error.to_string()))?
@@ -83,7 +86,8 @@ pub(super) async fn load(
     provision::ensure(shared.transport.link(Role::Control), &shared.spec.jetstream, &[&spec])
         .await
         .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
-    Ok(Loaded::Version(Box::new(Version { spec: Arc::new(spec), component, link, number })))
+        let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
+    Ok(Loaded::Version(Box::new(Version { spec: Arc::new(spec), component, link, requests })))
 }
 
 fn own_credentials(spec: &PluginSpec, error: &TransportError) -> Problem {
@@ -94,9 +98,16 @@ fn own_credentials(spec: &PluginSpec, error: &TransportError) -> Problem {
     }
 }
 
+fn not_built(candidate: &Candidate) -> String {
+    let (name, dir) = (&candidate.name, candidate.dir.display());
+    format!("`{dir}` has source and no component yet; run: mistersmith build {name}")
+}
+
 /// A component without a manifest has no grants, so it does not run; the user gets one to start from.
 async fn no_manifest(shared: &Shared, bare: &Candidate) -> Result<Loaded, Problem> {
-    let path = bare.component();
+    let Some(path) = bare.components.first() else {
+        return Err(Problem::Files(format!("`{}` holds no component", bare.dir.display())));
+    };
     let bytes = tokio::fs::read(path)
         .await
         .map_err(|error| Problem::Passing(format!("`{}`: {error}", path.display())))?;
@@ -106,10 +117,10 @@ async fn no_manifest(shared: &Shared, bare: &Candidate) -> Result<Loaded, Proble
         .compile(bytes)
         .await
         .map_err(|error| Problem::Files(format!("{}: {error}", path.display())))?;
-    let manifest = config::suggest_manifest(bare.name(), &component.imports());
+    let manifest = config::suggest_manifest(&bare.name, &component.imports());
     Ok(Loaded::NotForRunning(format!(
         "`{}` has no manifest, so it has no grants and is not run; to run it, write this to `{}`:\n{manifest}",
         path.display(),
-        bare.manifest().display()
+        bare.manifest_path().display()
     )))
 }

@@ -213,14 +213,8 @@ impl Unit {
             }
         }
         let shared = &self.shared;
-        consumers::claim(
-            shared.transport.link(Role::Control),
-            &shared.id,
-            &version.spec.name,
-            &version.spec.work,
-        )
-        .await
-        .with_context(|| format!("the work of plugin `{}` cannot be taken", version.spec.name))?;
+        let claimed = shared.consumers.claim(&version.spec.name, &version.spec.work).await;
+        claimed.with_context(|| format!("the work of plugin `{}` cannot be taken", version.spec.name))?;
         Ok(lanes)
     }
 
@@ -237,7 +231,7 @@ impl Unit {
             payload: self.version.spec.limits.payload,
         };
         let cancel = shared.draining.child_token();
-        let queue = WorkQueue::new(feed, "WORK_QUEUE", lanes);
+        let queue = WorkQueue::new(feed, consumers::WORK_STREAM, lanes);
         Some(Running { task: tokio::spawn(queue.run(cancel.clone())), cancel })
     }
 
@@ -286,8 +280,7 @@ pub(super) fn claims(shared: &Shared) -> Claims {
 /// Gives up what a plugin had on this host that outlives its agents: ids and consumers.
 pub(super) async fn forget(shared: &Shared, plugin: &PluginName, ids: Vec<AgentId>) {
     claims(shared).give_up(ids).await;
-    let control = shared.transport.link(Role::Control);
-    if let Err(error) = consumers::release(control, &shared.id, plugin).await {
-        tracing::warn!(%plugin, %error, "the plugin's consumers were not released");
+    if let Err(error) = shared.consumers.release(plugin).await {
+        tracing::warn!(%plugin, error = %format!("{error:#}"), "the plugin's consumers were not released");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::{self, Candidate};
+use crate::config::{self, Candidate, Findings};
 
 /// One plugin in the folder.
 #[derive(Debug, Clone)]
@@ -21,18 +21,18 @@ pub(super) struct Seen {
 pub(super) struct Fingerprint(Vec<(PathBuf, Option<(u64, SystemTime)>)>);
 
 /// Looks at the folder; the file system may be slow, so not on a thread that serves messages.
-pub(super) async fn look(folder: &Path) -> std::io::Result<Vec<Seen>> {
+pub(super) async fn look(folder: &Path) -> (Vec<Seen>, Findings) {
     let folder = folder.to_owned();
     let looked = tokio::task::spawn_blocking(move || {
-        let scan = config::scan(&folder)?;
-        let seen = scan.into_iter().map(|candidate| Seen {
-            name: candidate.name().to_owned(),
+        let scan = config::scan(&folder);
+        let seen = scan.plugins.into_iter().map(|candidate| Seen {
+            name: candidate.name.clone(),
             fingerprint: fingerprint(&candidate),
             candidate,
         });
-        Ok(seen.collect())
+        (seen.collect(), scan.findings)
     });
-    looked.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    looked.await.unwrap_or_default()
 }
 
 fn fingerprint(candidate: &Candidate) -> Fingerprint {
@@ -40,6 +40,25 @@ fn fingerprint(candidate: &Candidate) -> Fingerprint {
         let meta = std::fs::metadata(path).ok()?;
         Some((meta.len(), meta.modified().ok()?))
     };
-    let files = candidate.files();
-    Fingerprint(files.into_iter().map(|path| { let s = state(&path); (path, s) }).collect())
+    // Whatever lies in a plugin's own folder may be a part of it (schemas, credentials, a component
+    // of another name); the folders in it are source and build output.
+    let beside = std::fs::read_dir(&candidate.dir).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = if candidate.bare {
+        candidate.components.iter().cloned().chain(candidate.manifest.clone()).collect()
+    } else {
+        beside.map(|entry| entry.path()).filter(|path| is_part(path)).collect()
+    };
+    files.sort();
+    let states = files.into_iter().map(|path| {
+        let state = state(&path);
+        (path, state)
+    });
+    Fingerprint(states.collect())
+}
+
+/// Whether a file beside a manifest can change what the plugin is.
+fn is_part(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let cargo = path.file_name().is_some_and(|name| name == "Cargo.toml");
+    matches!(ending, Some("wasm" | "toml" | "json" | "creds")) && !cargo
 }

@@ -1,14 +1,8 @@
-//! The kinds of `audit.<kind>` that a host writes, and how many of them one agent can cause.
-
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+//! The kinds of `audit.<kind>` that a host writes.
 
 use serde_json::json;
 
-use crate::limits;
-use crate::names::{AgentId, PluginName};
-use crate::runtime::RefusalSink;
+use crate::runtime::{Audit, Refused};
 
 use super::outbox::Outbox;
 
@@ -21,57 +15,14 @@ pub const PLUGIN: &str = "plugin";
 /// The configuration of an agent was changed at run time.
 pub const CONFIG: &str = "config";
 
-/// Writes what one agent was refused into the audit trail: the first
-/// [`limits::AUDITED_REFUSALS`] of a minute one by one, the rest as a number.
+/// Writes what agents were refused into the audit trail. How many of one agent come here is
+/// bounded before: a guest cannot flood it.
 #[derive(Debug)]
-pub struct Refusals {
-    outbox: Outbox,
-    agent: AgentId,
-    plugin: PluginName,
-    window: Mutex<Window>,
-}
+pub struct Refusals(pub Outbox);
 
-#[derive(Debug)]
-struct Window {
-    since: Instant,
-    written: u32,
-    silent: u64,
-}
-
-impl Refusals {
-    /// For one agent.
-    pub fn new(outbox: Outbox, agent: AgentId, plugin: PluginName) -> Self {
-        let window = Window { since: Instant::now(), written: 0, silent: 0 };
-        Self { outbox, agent, plugin, window: Mutex::new(window) }
-    }
-
-    /// Whether this refusal is written, and how many were not written before it.
-    fn admit(&self) -> Option<u64> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.since.elapsed() >= Duration::from_secs(60) {
-            window.since = Instant::now();
-            window.written = 0;
-        }
-        if window.written >= limits::AUDITED_REFUSALS {
-            window.silent += 1;
-            return None;
-        }
-        window.written += 1;
-        Some(std::mem::take(&mut window.silent))
-    }
-}
-
-impl RefusalSink for Refusals {
-    fn refused(&self, function: &str, message: &str) {
-        let Some(silent) = self.admit() else { return };
-        tracing::warn!(agent = %self.agent, plugin = %self.plugin, function, "{message}");
-        let entry = json!({
-            "agent_id": self.agent.as_str(),
-            "plugin": self.plugin.as_str(),
-            "function": function,
-            "message": message,
-            "not_written_before": silent,
-        });
-        self.outbox.audit(REFUSAL, entry);
+impl Audit for Refusals {
+    fn refused(&self, refused: Refused) {
+        tracing::warn!(agent = %refused.agent, plugin = %refused.plugin, action = refused.action, "{}", refused.reason);
+        self.0.audit(REFUSAL, json!(refused));
     }
 }

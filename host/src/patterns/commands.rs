@@ -11,15 +11,16 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits;
-use crate::runtime::{Call, Kind};
+use crate::runtime::Kind;
 use crate::transport::{Headers, Kv, Link, Message, Trace, TransportError};
 
-use super::delivery::{Answer, Delivery};
-use super::directory::{AgentPort, Control, Directory, Target, override_config};
+use super::delivery::{Answer, Delivery, call};
+use super::directory::{AgentPort, Control, Directory, Target};
 use super::disposition::Reason;
 use super::outbox::Outbox;
 use super::overrides::Overrides;
-use super::{audit, health, lifecycle};
+use super::lifecycle::{self, new_request_id};
+use super::{audit, health};
 
 /// What commands need of the host.
 #[derive(Clone)]
@@ -100,7 +101,7 @@ impl Commands {
     }
 
     async fn carry_out(&self, command: Command, message: &Message, port: &AgentPort) {
-        let trace = Trace::received(&message.headers, Trace::new_id);
+        let trace = Trace::received(&message.headers, &new_request_id());
         let done = match command {
             Command::Pause => self.pause(port, true).await,
             Command::Resume => self.pause(port, false).await,
@@ -195,12 +196,12 @@ impl Commands {
         if let Some(schema) = port.cell.execute_schema() {
             schema.check(&message.payload).map_err(|error| Reason::new("schema", error))?;
         }
-        let trace = Trace::received(&message.headers, Trace::new_id);
+        let trace = Trace::received(&message.headers, &new_request_id());
         let answer = match &message.reply {
             Some(to) => Answer::Reply { to: to.clone(), link: self.bulk.clone() },
             None => Answer::Stored,
         };
-        let call = Call::new(Kind::Execute, message, trace);
+        let call = call(Kind::Execute, message.clone(), trace);
         port.mailbox.try_send(Delivery { call, answer, weight: None }).map_err(|_| {
             let text = format!("agent `{}` has {} messages waiting", port.id, limits::MAILBOX);
             Reason::new("busy", text)
@@ -212,7 +213,7 @@ impl Commands {
             tracing::warn!(agent = %port.id, kind = %reason.kind, message = %reason.message, "execute refused");
             return;
         };
-        let trace = Trace::received(&message.headers, Trace::new_id);
+        let trace = Trace::received(&message.headers, &new_request_id());
         send_error(&self.bulk, reply, port, &trace, reason).await;
     }
 }

@@ -1,10 +1,11 @@
 //! One message on its way through an agent.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::runtime::Call;
-use crate::transport::{Fate, Link, Meta};
+use crate::limits;
+use crate::runtime::{Call, Kind};
+use crate::transport::{Fate, Link, Message, Meta, Trace};
 
 use super::crew::Weight;
 use super::keeper::Kept;
@@ -18,6 +19,18 @@ pub struct Delivery {
     pub answer: Answer,
     /// The room that it takes while it waits, where the pattern counts that.
     pub weight: Option<Weight>,
+}
+
+/// What a component is called with for a message. No deadline but the plugin's own `timeout`.
+pub fn call(kind: Kind, message: Message, trace: Trace) -> Call {
+    Call {
+        kind,
+        subject: message.subject,
+        payload: message.payload,
+        headers: Arc::new(message.headers),
+        trace,
+        deadline: Instant::now() + limits::TIMEOUT.max,
+    }
 }
 
 /// Where the outcome of a call goes.

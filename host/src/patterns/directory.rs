@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::config::Schema;
+use crate::config::{PluginSpec, Schema};
 use crate::names::{AgentId, PluginName};
 use crate::runtime::{Health, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
@@ -56,7 +56,7 @@ pub struct AgentCell {
     /// Told when `paused` changed.
     pub turned: Notify,
     /// The configuration that the plugin reads.
-    pub config: SharedConfig,
+    pub config: Arc<SharedConfig>,
     handled: AtomicU64,
     failed: AtomicU64,
     busy_ns: AtomicU64,
@@ -77,11 +77,14 @@ struct Inner {
     load_busy_ns: u64,
     last_error: Option<String>,
     health: Health,
+    /// `[config]` of the manifest, and what commands put over it.
+    base: Map<String, Value>,
+    overrides: Map<String, Value>,
 }
 
 impl AgentCell {
     /// The cell of an agent that was just created.
-    pub fn new(host: &str, host_id: &str, plugin: &PluginName, config: SharedConfig) -> Self {
+    pub fn new(host: &str, host_id: &str, plugin: &PluginName) -> Self {
         let now = Instant::now();
         let inner = Inner {
             version: String::new(),
@@ -95,6 +98,8 @@ impl AgentCell {
             load_busy_ns: 0,
             last_error: None,
             health: Health { ok: true, detail: None, load: None },
+            base: Map::new(),
+            overrides: Map::new(),
         };
         Self {
             host: host.to_owned(),
@@ -102,7 +107,7 @@ impl AgentCell {
             since: now,
             paused: AtomicBool::new(false),
             turned: Notify::new(),
-            config,
+            config: Arc::new(SharedConfig::new(Map::new())),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
@@ -116,12 +121,26 @@ impl AgentCell {
     }
 
     /// Tells which version of the plugin runs now.
-    pub fn runs(&self, version: &str, capabilities: &[String], execute_schema: Option<Schema>) {
+    pub fn runs(&self, spec: &PluginSpec) {
         let mut inner = self.inner();
-        inner.version = version.to_owned();
-        inner.capabilities = capabilities.to_vec();
-        inner.execute_schema = execute_schema;
+        inner.version = spec.version.clone();
+        inner.capabilities = spec.capabilities.clone();
+        inner.execute_schema = spec.execute_schema.clone();
+        inner.base = spec.config.clone();
+        self.config.replace(override_config(&inner.base, &inner.overrides));
         drop(inner);
+        self.mark_dirty();
+    }
+
+    /// Tells what commands put over the manifest's `[config]`.
+    pub fn set_overrides(&self, overrides: Map<String, Value>) {
+        let mut inner = self.inner();
+        inner.overrides = overrides;
+        self.config.replace(override_config(&inner.base, &inner.overrides));
+    }
+
+    /// There is something worth telling.
+    pub fn mark_dirty(&self) {
         self.dirty.store(true, Ordering::Release);
     }
 
@@ -152,7 +171,7 @@ impl AgentCell {
         }
         inner.status = status;
         drop(inner);
-        self.dirty.store(true, Ordering::Release);
+        self.mark_dirty();
     }
 
     /// A message is being handled.
@@ -161,7 +180,7 @@ impl AgentCell {
         inner.status = AgentStatus::Busy;
         inner.busy_since = Some(Instant::now());
         drop(inner);
-        self.dirty.store(true, Ordering::Release);
+        self.mark_dirty();
     }
 
     /// It was handled; `error` says why not well.
@@ -176,7 +195,7 @@ impl AgentCell {
             inner.last_error = Some(error);
         }
         drop(inner);
-        self.dirty.store(true, Ordering::Release);
+        self.mark_dirty();
     }
 
     /// Something other than a message failed.
@@ -272,6 +291,11 @@ impl Directory {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
+    /// Whether this agent is here.
+    pub fn contains(&self, id: &AgentId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    }
+
     /// Every agent, by id.
     pub fn all(&self) -> Vec<AgentPort> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -293,13 +317,9 @@ impl Directory {
     }
 }
 
-/// Replaces values at the top of a configuration; `null` takes a value back to the manifest's.
-pub fn override_config(base: &Map<String, Value>, changes: &Map<String, Value>) -> Map<String, Value> {
+/// Puts values over those at the top of a configuration.
+fn override_config(base: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
     let mut config = base.clone();
-    for (key, value) in changes {
-        if !value.is_null() {
-            config.insert(key.clone(), value.clone());
-        }
-    }
+    config.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
     config
 }

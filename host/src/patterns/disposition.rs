@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits;
 use crate::names::AgentId;
-use crate::runtime::{Call, Failure, Outcome, Reply};
+use crate::runtime::{Call, Death, Failure, Outcome, Reply};
 use crate::transport::{Link, TransportError};
 
 use super::delivery::{Held, RetryRule};
@@ -45,14 +45,19 @@ impl Reason {
         Self { kind: kind.to_owned(), message: message.into() }
     }
 
+    /// Why an instance ended.
+    pub fn died(death: &Death) -> Self {
+        Self::new(death.kind.as_str(), &death.message)
+    }
+
     /// Why a call did not succeed; none when it did.
-    pub fn of(outcome: &Outcome) -> Option<Self> {
+    pub fn of<T>(outcome: &Outcome<T>) -> Option<Self> {
         match outcome {
             Outcome::Done(_) => None,
             Outcome::Failed(Failure::Retry { message, .. }) => Some(Self::new("retry", message)),
             Outcome::Failed(Failure::Reject(message)) => Some(Self::new("rejected", message)),
             Outcome::Failed(Failure::Other(message)) => Some(Self::new("failed", message)),
-            Outcome::Died(death) => Some(Self::new(death.kind.as_str(), &death.message)),
+            Outcome::Died(death) => Some(Self::died(death)),
         }
     }
 }
@@ -202,7 +207,7 @@ impl Settler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{Death, DeathKind};
+    use crate::runtime::DeathKind;
 
     fn rule() -> RetryRule {
         RetryRule { max_deliver: 3, backoff: vec![Duration::from_secs(1), Duration::from_secs(5)] }
@@ -214,7 +219,10 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_message() {
-        let trap = || Outcome::Died(Death::new(DeathKind::Trap, "unreachable"));
+        let trap = || {
+            let (kind, message) = (DeathKind::Trap, "unreachable".to_owned());
+            Outcome::Died(Death { kind, message, backtrace: Vec::new() })
+        };
         let reject = || Outcome::Failed(Failure::Reject("no".into()));
         let hour = Duration::from_secs(3600);
         let cases = [

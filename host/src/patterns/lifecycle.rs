@@ -124,6 +124,11 @@ pub fn health(agent: &AgentSnapshot) -> Value {
     })
 }
 
+/// A request id for what nobody gave one: unique, and a valid token of a subject.
+pub fn new_request_id() -> String {
+    nuid::next().to_string()
+}
+
 /// The time, as every payload gives it: RFC 3339, UTC.
 pub fn now() -> String {
     // Formatting fails only for years beyond 9999.

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::names::AgentId;
 use crate::transport::{Headers, Link, Trace, TransportError};
 
-use super::lifecycle::now;
+use super::lifecycle::{new_request_id, now};
 
 /// Takes notes from everywhere in the host.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ async fn send(link: Link, mut notes: mpsc::Receiver<Note>) {
             Note::Event { subject, agent, body } => {
                 let mut headers = Headers::default();
                 headers.set("Content-Type", "application/json");
-                Trace::root().stamp(agent.as_ref(), &mut headers);
+                Trace::begin(&new_request_id()).stamp(agent.as_ref(), &mut headers);
                 let payload = body.to_string();
                 loop {
                     link.connected().await;
@@ -135,7 +135,7 @@ async fn audit(link: &Link, kind: &str, id: &str, body: &Value) {
     let subject = format!("audit.{kind}");
     let mut headers = Headers::default();
     headers.set("Content-Type", "application/json");
-    Trace::root().stamp(None, &mut headers);
+    Trace::begin(&new_request_id()).stamp(None, &mut headers);
     loop {
         link.connected().await;
         match link.store(&subject, id, headers.clone(), body.to_string().into()).await {

@@ -13,14 +13,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Schema, SubscribeSpec};
 use crate::names::PluginName;
 use crate::permissions::Permissions;
-use crate::runtime::{Call, Kind};
+use crate::runtime::Kind;
 use crate::transport::{Link, Message, Subscription, Trace, TransportError};
 
 use super::commands::send_error;
 use super::crew::{Crew, Weight};
-use super::delivery::{Answer, Delivery};
+use super::delivery::{Answer, Delivery, call};
 use super::directory::{AgentPort, Directory, Target};
 use super::disposition::Reason;
+use super::lifecycle::new_request_id;
 
 /// What the subscriptions of one plugin need.
 #[derive(Clone)]
@@ -67,10 +68,16 @@ struct Task {
 impl Task {
     async fn run(self, mut messages: Subscription, cancel: CancellationToken) {
         let mut overflowed = 0;
+        let mut stopping = false;
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                () = cancel.cancelled() => None,
+                () = cancel.cancelled(), if !stopping => {
+                    // What has arrived is still delivered: a requester waits for it.
+                    stopping = true;
+                    messages.stop();
+                    continue;
+                }
             };
             let Some(message) = message else { return };
             self.deliver(message).await;
@@ -125,20 +132,20 @@ impl Task {
     }
 
     fn delivery(&self, message: &Message, weight: Weight) -> Delivery {
-        let trace = Trace::received(&message.headers, Trace::new_id);
+        let trace = Trace::received(&message.headers, &new_request_id());
         let answer = match &message.reply {
             Some(to) => Answer::Reply { to: to.clone(), link: self.listener.link.clone() },
             None => Answer::Nobody,
         };
         let kind = Kind::Subscription { id: None, wants_reply: message.reply.is_some() };
-        Delivery { call: Call::new(kind, message, trace), answer, weight: Some(weight) }
+        Delivery { call: call(kind, message.clone(), trace), answer, weight: Some(weight) }
     }
 
     async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
         let plugin = &self.listener.plugin;
         tracing::debug!(%plugin, subject = %message.subject, kind = %reason.kind, "{}", reason.message);
         if let (Some(reply), Some(port)) = (&message.reply, port) {
-            let trace = Trace::received(&message.headers, Trace::new_id);
+            let trace = Trace::received(&message.headers, &new_request_id());
             send_error(&self.listener.link, reply, port, &trace, reason).await;
         }
     }

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Schema;
 use crate::limits;
 use crate::names::Priority;
-use crate::runtime::{Call, Kind};
+use crate::runtime::Kind;
 use crate::transport::{Delivered, Link, Pull, Puller, Trace, TransportError};
 
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, RetryRule};
+use super::delivery::{Answer, Delivery, Held, RetryRule, call};
 use super::disposition::{Reason, Settler, exhausted};
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
@@ -72,6 +72,8 @@ struct LaneState {
     /// Since when it has a backlog and was not pulled.
     waiting: Instant,
     pull: Pulling,
+    /// Takes the running pull back.
+    stop: CancellationToken,
     /// Not before, after an error.
     not_before: Option<Instant>,
 }
@@ -87,7 +89,7 @@ enum Pulling {
 
 /// What came of waiting for one pull.
 enum Step {
-    Item(usize, Box<Pull>, Box<Delivered>),
+    Item(usize, Box<Pull>, Box<Delivered>, CancellationToken),
     End(usize),
     Failed(usize, TransportError),
 }
@@ -104,6 +106,7 @@ impl WorkQueue {
                 backlog: 0,
                 waiting: Instant::now(),
                 pull: Pulling::No,
+                stop: CancellationToken::new(),
                 not_before: None,
             })
             .collect();
@@ -171,14 +174,15 @@ impl WorkQueue {
         let Some(lane) = self.lanes.get_mut(index) else { return };
         lane.pull = pulling;
         lane.waiting = Instant::now();
-        let puller = lane.puller.clone();
+        lane.stop = CancellationToken::new();
+        let (puller, stop) = (lane.puller.clone(), lane.stop.clone());
         self.pulls.push(Box::pin(async move {
             let pull = match pulling {
-                Pulling::Batch(most) => puller.pull_now(most).await,
+                Pulling::Batch(most) => puller.pull(most, Duration::ZERO).await,
                 _ => puller.pull(1, limits::STANDING_POLL).await,
             };
             match pull {
-                Ok(pull) => next(index, Box::new(pull)).await,
+                Ok(pull) => next(index, Box::new(pull), stop).await,
                 Err(error) => Step::Failed(index, error),
             }
         }));
@@ -186,8 +190,8 @@ impl WorkQueue {
 
     async fn step(&mut self, step: Step) {
         match step {
-            Step::Item(index, pull, delivered) => {
-                self.pulls.push(Box::pin(next(index, pull)));
+            Step::Item(index, pull, delivered, stop) => {
+                self.pulls.push(Box::pin(next(index, pull, stop)));
                 self.arrived(index, *delivered).await;
             }
             Step::End(index) => {
@@ -225,12 +229,12 @@ impl WorkQueue {
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;
         let mut message = delivered.message;
-        let trace = Trace::received(&message.headers, || format!("wq-{sequence}"));
+        let trace = Trace::received(&message.headers, &format!("wq-{sequence}"));
         message.headers.set("X-Retry-Count", &retries.to_string());
         message.headers.set("X-Priority", lane.priority.as_str());
         let kind = Kind::Work { priority: lane.priority, retries };
         let refused = self.admit(lane, &held, &message.payload);
-        let call = Call::new(kind, &message, trace.at(lane.priority));
+        let call = call(kind, message, trace.at(lane.priority));
         match refused {
             Some(reason) => self.feed.settler.refuse(call, held, reason).await,
             None => self.feed.crew.offer(Delivery { call, answer: Answer::Work(held), weight: None }),
@@ -267,14 +271,14 @@ impl WorkQueue {
     fn take_back_standing(&mut self) {
         for lane in &self.lanes {
             if lane.pull == Pulling::Standing {
-                lane.puller.stop();
+                lane.stop.cancel();
             }
         }
     }
 
     fn take_back(&mut self) {
         for lane in &self.lanes {
-            lane.puller.stop();
+            lane.stop.cancel();
         }
     }
 }
@@ -285,9 +289,18 @@ impl LaneState {
     }
 }
 
-async fn next(index: usize, mut pull: Box<Pull>) -> Step {
-    match pull.next().await {
-        Some(Ok(delivered)) => Step::Item(index, pull, Box::new(delivered)),
+async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Step {
+    let came = tokio::select! {
+        biased;
+        came = pull.next() => came,
+        () = stop.cancelled() => {
+            // What is on its way is still taken in: left there, it would count as a delivery.
+            pull.stop().await;
+            pull.next().await
+        }
+    };
+    match came {
+        Some(Ok(delivered)) => Step::Item(index, pull, Box::new(delivered), stop),
         Some(Err(error)) => Step::Failed(index, error),
         None => Step::End(index),
     }

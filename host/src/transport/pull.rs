@@ -92,6 +92,7 @@ impl Puller {
             end: now + expires + SLACK,
             heard: now,
             beats,
+            stopping: false,
         })
     }
 
@@ -156,6 +157,8 @@ pub struct Pull {
     /// When the server last said anything.
     heard: Instant,
     beats: bool,
+    /// Taken back: the inbox ends by itself and is not used again.
+    stopping: bool,
 }
 
 /// What a message on the inbox means for the pull.
@@ -188,6 +191,7 @@ impl Pull {
                 biased;
                 message = inbox.subscriber.next() => match message {
                     Some(message) => read_word(message, self.came),
+                    None if self.stopping => Word::Over,
                     None => Word::Failed(TransportError::disconnected()),
                 },
                 _ = self.broken.changed() => Word::Failed(TransportError::Unavailable(
@@ -215,6 +219,21 @@ impl Pull {
         }
     }
 
+    /// Takes the pull back. What is on its way already is still returned by [`Pull::next`], and then none.
+    pub async fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.end = Instant::now() + SLACK;
+        self.beats = false;
+        if let Some(inbox) = &mut self.inbox
+            && inbox.subscriber.drain().await.is_err()
+        {
+            self.inbox = None;
+        }
+    }
+
     /// Nothing was heard for too long.
     fn silence(&mut self) -> Option<Result<Delivered, TransportError>> {
         self.inbox = None;
@@ -227,7 +246,9 @@ impl Pull {
     }
 
     fn finish(&mut self) {
-        if let Some(inbox) = self.inbox.take() {
+        if let Some(inbox) = self.inbox.take()
+            && !self.stopping
+        {
             self.puller.keep(inbox);
         }
     }
