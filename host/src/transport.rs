@@ -17,6 +17,7 @@ mod message;
 mod pull;
 mod replies;
 mod stored;
+mod stream;
 mod subscription;
 pub mod trace;
 
@@ -34,6 +35,7 @@ pub use link::Link;
 pub use message::{Headers, Message};
 pub use pull::{Pull, Puller};
 pub use stored::{MESSAGE_ID, Stored};
+pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamView};
 pub use subscription::Subscription;
 pub use trace::Trace;
 
