@@ -123,11 +123,15 @@ impl Headers {
 }
 
 fn header_name(name: &str) -> Result<HeaderName, TransportError> {
-    name.parse::<HeaderName>().map_err(|_| {
+    let refused = || {
         TransportError::Invalid(format!(
-            "header name {name:?} has a character that no header name may have"
+            "header name {name:?} is empty or has a character that no header name may have"
         ))
-    })
+    };
+    if name.is_empty() {
+        return Err(refused());
+    }
+    name.parse::<HeaderName>().map_err(|_| refused())
 }
 
 fn header_value(name: &str, value: &str) -> Result<HeaderValue, TransportError> {
