@@ -8,6 +8,7 @@
 mod beat;
 mod build;
 mod claims;
+mod connect;
 mod data;
 mod drain;
 mod fleet;

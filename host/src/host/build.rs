@@ -69,7 +69,7 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     let consumers = ConsumerClaims::new(control.clone(), id.clone()).await?;
     let runtime = Arc::new(Runtime::new(RuntimeOptions {
         cache_dir: Some(data.path().join("compiled")),
-        ..RuntimeOptions::default()
+        max_agents: limits::MAX_AGENTS,
     })?);
     let lease = Lease::take(kv.leases.clone(), &id, &name).await.context("the host's lease")?;
     let outbox = Outbox::start(control.clone(), &name, id.as_str());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::agent::Version;
 use crate::config::{self, Candidate, CandidateKind, PluginSpec};
+use crate::limits::PluginLimits;
 use crate::provision;
 use crate::transport::{Role, TransportError};
 
@@ -62,7 +63,7 @@ pub(super) async fn load(
         .map_err(|findings| Problem::Files(findings.to_string()))?;
     let mut all: Vec<&PluginSpec> = others.iter().map(Arc::as_ref).collect();
     all.push(&spec);
-    let quarrels = config::cross_check(all);
+    let quarrels = config::cross_check(&all);
     if !quarrels.is_empty() {
         return Err(Problem::Files(quarrels.to_string()));
     }
@@ -72,7 +73,7 @@ pub(super) async fn load(
     let component = shared
         .around
         .runtime
-        .compile(bytes)
+        .compile(bytes, &spec.limits)
         .await
         .map_err(|error| Problem::Files(format!("{}: {error}", spec.component.display())))?;
     let link = match &spec.credentials {
@@ -114,7 +115,7 @@ async fn no_manifest(shared: &Shared, bare: &Candidate) -> Result<Loaded, Proble
     let component = shared
         .around
         .runtime
-        .compile(bytes)
+        .compile(bytes, &PluginLimits::default())
         .await
         .map_err(|error| Problem::Files(format!("{}: {error}", path.display())))?;
     let manifest = config::suggest_manifest(&bare.name, &component.imports());

@@ -120,7 +120,7 @@ impl Commands {
                     "command": command.name(),
                     "subject": message.subject,
                     "from": message.headers.get("X-Agent-ID"),
-                    "trace_id": trace.trace_id,
+                    "trace_id": &*trace.trace_id,
                     "ok": done.is_ok(),
                     "error": done.as_ref().err().map(|reason| &reason.message),
                 }),

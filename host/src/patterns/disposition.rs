@@ -116,25 +116,30 @@ impl Settler {
     pub async fn settle(&self, agent: &AgentId, call: Call, held: Box<Held>, outcome: Outcome) {
         let verdict = judge(&outcome, held.meta.deliveries, &held.rule);
         let agent = agent.clone();
-        self.spawn(async move |this| match verdict {
-            Verdict::Done => {
-                let reply = if let Outcome::Done(reply) = outcome { reply } else { None };
-                this.finish(&agent, &call, &held, reply).await;
+        let this = self.clone();
+        self.spawn(async move {
+            match verdict {
+                Verdict::Done => {
+                    let reply = if let Outcome::Done(reply) = outcome { reply } else { None };
+                    this.finish(&agent, &call, &held, reply).await;
+                }
+                Verdict::Retry(delay) => this.hand_back(&held, delay).await,
+                Verdict::DeadLetter(reason) => this.bury(Some(&agent), &call, &held, reason).await,
             }
-            Verdict::Retry(delay) => this.hand_back(&held, delay).await,
-            Verdict::DeadLetter(reason) => this.bury(Some(&agent), &call, &held, reason).await,
         })
         .await;
     }
 
     /// Takes over a message that must not wake the plugin.
     pub async fn refuse(&self, call: Call, held: Box<Held>, reason: Reason) {
-        self.spawn(async move |this| this.bury(None, &call, &held, reason).await).await;
+        let this = self.clone();
+        self.spawn(async move { this.bury(None, &call, &held, reason).await }).await;
     }
 
     /// Hands a message back that no agent has started.
     pub async fn give_back(&self, held: Box<Held>) {
-        self.spawn(async move |this| this.hand_back(&held, limits::GIVE_BACK_DELAY).await).await;
+        let this = self.clone();
+        self.spawn(async move { this.hand_back(&held, limits::GIVE_BACK_DELAY).await }).await;
     }
 
     /// Waits until everything taken over so far is settled.
@@ -144,16 +149,11 @@ impl Settler {
         }
     }
 
-    async fn spawn<F>(&self, work: F)
-    where
-        F: AsyncFnOnce(Settler) + Send + 'static,
-        for<'a> F::CallOnceFuture: Send,
-    {
+    async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         // The semaphore is never closed.
         let place = self.places.clone().acquire_owned().await.ok();
-        let this = self.clone();
         self.tasks.spawn(async move {
-            work(this).await;
+            work.await;
             drop(place);
         });
     }

@@ -233,26 +233,12 @@ impl WorkQueue {
         message.headers.set("X-Retry-Count", &retries.to_string());
         message.headers.set("X-Priority", lane.priority.as_str());
         let kind = Kind::Work { priority: lane.priority, retries };
-        let refused = self.admit(lane, &held, &message.payload);
+        let refused = admit(lane, &held, &message.payload, self.feed.payload);
         let call = call(kind, message, trace.at(lane.priority));
         match refused {
             Some(reason) => self.feed.settler.refuse(call, held, reason).await,
             None => self.feed.crew.offer(Delivery { call, answer: Answer::Work(held), weight: None }),
         }
-    }
-
-    /// Why an item must not wake the plugin.
-    fn admit(&self, lane: &Lane, held: &Held, payload: &[u8]) -> Option<Reason> {
-        if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
-            return Some(reason);
-        }
-        let (size, most) = (payload.len(), self.feed.payload);
-        if size > most {
-            let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
-            return Some(Reason::new("too-large", text));
-        }
-        let schema = lane.schema.as_ref()?;
-        schema.check(payload).err().map(|text| Reason::new("schema", text))
     }
 
     /// Items that wait for agents that are all paused or failing go to another host.
@@ -287,6 +273,20 @@ impl LaneState {
     fn is_open(&self, now: Instant) -> bool {
         self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
     }
+}
+
+/// Why an item must not wake the plugin, which takes payloads of at most `most` bytes.
+fn admit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
+    if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
+        return Some(reason);
+    }
+    let size = payload.len();
+    if size > most {
+        let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
+        return Some(Reason::new("too-large", text));
+    }
+    let schema = lane.schema.as_ref()?;
+    schema.check(payload).err().map(|text| Reason::new("schema", text))
 }
 
 async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Step {

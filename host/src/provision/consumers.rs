@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::config::{TaskFilter, WorkSpec};
 use crate::limits;
 use crate::names::{Priority, subject};
-use crate::transport::{CallError, Link, TransportError, code};
+use crate::transport::api::{CallError, code};
+use crate::transport::{Link, TransportError};
 
 /// The stream of the work.
 pub const WORK_STREAM: &str = "WORK_QUEUE";
