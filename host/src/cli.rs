@@ -7,6 +7,7 @@
 mod agents;
 mod audit;
 mod build;
+mod check;
 mod connect;
 mod dlq;
 mod exit;
@@ -39,6 +40,8 @@ pub struct Cli {
 enum Command {
     /// Compile plugins to components and put each beside its manifest
     Build(build::Args),
+    /// Show what the plugins import, take part in, may do and may use, and every mistake
+    Check(check::Args),
     /// Show the agents of all hosts, and work that nobody takes
     Agents(agents::Args),
     /// Publish a message
@@ -87,6 +90,7 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Some(Command::Build(args)) => build::run(global, args).await,
+            Some(Command::Check(args)) => check::run(global, &args).await,
             Some(Command::Agents(args)) => agents::run(global, &args).await,
             Some(Command::Publish(args)) => publish::run(global, args).await,
             Some(Command::Request(args)) => request::run(global, args).await,
