@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 const PARTS: [&str; 3] = ["Cargo.toml", "src", "wit"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");
+    // Asked now, not compiled in: a target folder may serve several checkouts.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?;
+    let sdk = Path::new(&here).join("../guest-sdk");
     let mut files = Vec::new();
     for part in PARTS {
         let path = sdk.join(part);
@@ -19,7 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut list = String::from("&[\n");
     for file in &files {
-        let name = file.strip_prefix(&sdk)?.to_str().ok_or("a name is not UTF-8")?;
+        let name = file
+            .strip_prefix(&sdk)?
+            .to_str()
+            .ok_or("a name is not UTF-8")?;
         let path = file.canonicalize()?;
         writeln!(list, "    ({name:?}, include_str!({path:?})),")?;
     }

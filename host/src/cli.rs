@@ -4,11 +4,19 @@
 //! do the work, and prints; it decides nothing that a host, a plugin or NATS relies on. Only here
 //! are the environment read and standard output written.
 
+mod agents;
+mod audit;
 mod build;
+mod check;
+mod connect;
+mod dlq;
 mod exit;
 mod global;
 mod logging;
+mod message;
 mod output;
+mod publish;
+mod request;
 
 use std::ffi::OsString;
 
@@ -32,6 +40,17 @@ pub struct Cli {
 enum Command {
     /// Compile plugins to components and put each beside its manifest
     Build(build::Args),
+    /// Show what the plugins import, take part in, may do and may use, and every mistake
+    Check(check::Args),
+    /// Show the agents of all hosts, and work that nobody takes
+    Agents(agents::Args),
+    /// Publish a message
+    Publish(publish::Args),
+    /// Publish a message and print the answer
+    Request(request::Args),
+    /// Look at dead letters, send them again, remove them
+    #[command(subcommand)]
+    Dlq(dlq::Command),
 }
 
 impl Cli {
@@ -71,6 +90,11 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Some(Command::Build(args)) => build::run(global, args).await,
+            Some(Command::Check(args)) => check::run(global, &args).await,
+            Some(Command::Agents(args)) => agents::run(global, &args).await,
+            Some(Command::Publish(args)) => publish::run(global, args).await,
+            Some(Command::Request(args)) => request::run(global, args).await,
+            Some(Command::Dlq(command)) => dlq::run(global, command).await,
             None => Ok(()),
         }
     }
@@ -110,6 +134,6 @@ mod tests {
     #[test]
     fn global_options_stand_anywhere() {
         let cli = parse(&["build", "--plugins", "there", "-vv"]).unwrap();
-        assert_eq!(cli.global.plugins().to_str(), Some("there"));
+        assert_eq!(cli.global.plugins().unwrap().to_str(), Some("there"));
     }
 }

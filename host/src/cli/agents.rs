@@ -56,7 +56,11 @@ fn show(server: &Value, agents: &[State], unclaimed: &[Unclaimed]) -> anyhow::Re
         Some(Value::Null) | None => "?".to_owned(),
         Some(value) => value.to_string(),
     };
-    let jetstream = if text("jetstream") == "true" { "with" } else { "without" };
+    let jetstream = if text("jetstream") == "true" {
+        "with"
+    } else {
+        "without"
+    };
     output::line(&format!(
         "server {} (nats-server {}) at {}, {jetstream} JetStream, round trip {} ms, {} reconnects\n",
         text("server"),
@@ -68,7 +72,16 @@ fn show(server: &Value, agents: &[State], unclaimed: &[Unclaimed]) -> anyhow::Re
     if agents.is_empty() {
         output::line("no agents; `mistersmith run` starts those of the plugins folder")?;
     } else {
-        let head = ["agent", "status", "load", "heartbeat", "host", "version", "handled", "failed"];
+        let head = [
+            "agent",
+            "status",
+            "load",
+            "heartbeat",
+            "host",
+            "version",
+            "handled",
+            "failed",
+        ];
         let rows: Vec<Vec<String>> = agents.iter().map(State::row).collect();
         output::line(&output::table(&head, &rows))?;
     }

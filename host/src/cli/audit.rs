@@ -34,9 +34,14 @@ pub(crate) async fn write(
     headers.insert("Content-Type", "application/json")?;
     let subject = format!("audit.{kind}");
     let id = format!("audit:cli:{}", nuid::next());
-    link.store(&subject, &id, headers, Value::Object(entry).to_string().into())
-        .await
-        .with_context(|| format!("cannot write `{command}` into the audit trail, so it is not done"))?;
+    link.store(
+        &subject,
+        &id,
+        headers,
+        Value::Object(entry).to_string().into(),
+    )
+    .await
+    .with_context(|| format!("cannot write `{command}` into the audit trail, so it is not done"))?;
     Ok(())
 }
 
@@ -50,5 +55,7 @@ fn user() -> String {
 
 fn now() -> String {
     // Formatting fails only for years beyond 9999.
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+    OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 type Outcome = (String, anyhow::Result<place::Placed>);
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
-    let plugins = global.plugins();
+    let plugins = &global.plugins()?;
     let sources = sources(plugins, &args.names)?;
     if sources.is_empty() {
         output::remark(&format!(

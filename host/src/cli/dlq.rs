@@ -16,10 +16,10 @@ use clap::Subcommand;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::cli::connect;
 use crate::cli::exit::usage;
 use crate::cli::global::Global;
 use crate::cli::message::{duration, told};
-use crate::cli::connect;
 use crate::transport::{Link, Role, StoredMessage, StreamView};
 use letter::DeadLetter;
 
@@ -80,7 +80,10 @@ impl Filter {
             None => "all dead letters".to_owned(),
         };
         if let Some(age) = self.older_than {
-            text.push_str(&format!(" older than {}", crate::config::units::show_duration(age)));
+            text.push_str(&format!(
+                " older than {}",
+                crate::config::show_duration(age)
+            ));
         }
         text
     }
@@ -109,7 +112,11 @@ impl Letters {
     /// Finds the part of the stream that a filter means.
     async fn range(&self, filter: &Filter) -> anyhow::Result<Range> {
         let pattern = filter.pattern();
-        let facts = self.view.facts().await.context("cannot read the dead letters")?;
+        let facts = self
+            .view
+            .facts()
+            .await
+            .context("cannot read the dead letters")?;
         let end = facts.last.saturating_add(1);
         let before = match filter.older_than {
             None => end,

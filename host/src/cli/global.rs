@@ -1,13 +1,13 @@
 //! The options that every command takes, and the host configuration that they change.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use crate::cli::exit::{Exit, Shown};
 use crate::cli::logging::{self, LogFormat, Verbosity};
-
-/// Where plugins are looked for unless said otherwise.
-const DEFAULT_PLUGINS: &str = "plugins";
+use crate::cli::output;
+use crate::config::{self, Findings, HostEnv, HostSpec};
 
 /// Options that stand before or after the command.
 #[derive(Debug, Args)]
@@ -54,9 +54,36 @@ impl Global {
     }
 
     /// The folder of the plugins.
-    pub(crate) fn plugins(&self) -> &Path {
-        self.plugins
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_PLUGINS))
+    pub(crate) fn plugins(&self) -> anyhow::Result<PathBuf> {
+        match &self.plugins {
+            Some(plugins) => Ok(plugins.clone()),
+            None => Ok(self.host_spec()?.plugins),
+        }
     }
+
+    /// The configuration of the host: the file, the environment over it, these options over both.
+    pub(crate) fn host_spec(&self) -> anyhow::Result<HostSpec> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let environment = HostEnv {
+            nats_url: self.nats.clone().or_else(|| variable("NATS_URL")),
+            nats_creds: variable("NATS_CREDS").map(PathBuf::from),
+        };
+        let mut spec = config::load_host(self.config.as_deref(), &environment)
+            .map_err(|findings| complain(&findings))?;
+        if let Some(plugins) = &self.plugins {
+            spec.plugins.clone_from(plugins);
+        }
+        if let Some(data) = &self.data {
+            spec.data.clone_from(data);
+        }
+        Ok(spec)
+    }
+}
+
+/// Tells every mistake of a configuration, a line each; what is left is the exit code.
+pub(crate) fn complain(findings: &Findings) -> anyhow::Error {
+    for finding in findings.iter() {
+        output::complain(&finding.to_string());
+    }
+    Shown(Exit::USAGE).into()
 }

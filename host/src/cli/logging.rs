@@ -36,10 +36,11 @@ pub(crate) struct Verbosity {
 
 impl Verbosity {
     /// The filter: our own lines at the level asked for, those of the libraries only when they
-    /// warn, because async-nats logs a line for each message it drops.
+    /// warn, because async-nats logs a line for each message it drops. A command that runs no agents
+    /// says what it has to say by its result and its error.
     fn filter(self) -> String {
         const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
-        let normal: u8 = if self.hosts { 2 } else { 1 };
+        let normal: u8 = if self.hosts { 2 } else { 0 };
         let wanted = normal.saturating_add(self.more).saturating_sub(self.less);
         let level = LEVELS.get(usize::from(wanted)).unwrap_or(&"trace");
         let libraries = if wanted == 0 { "error" } else { "warn" };
@@ -83,7 +84,8 @@ mod tests {
     fn words_for_more_and_less() {
         let cases = [
             (true, 0, 0, "warn,mistersmith=info"),
-            (false, 0, 0, "warn,mistersmith=warn"),
+            (false, 0, 0, "error,mistersmith=error"),
+            (false, 1, 0, "warn,mistersmith=warn"),
             (true, 1, 0, "warn,mistersmith=debug"),
             (false, 9, 0, "warn,mistersmith=trace"),
             (false, 0, 1, "error,mistersmith=error"),

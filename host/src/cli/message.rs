@@ -7,7 +7,7 @@ use anyhow::Context;
 use bytes::Bytes;
 
 use crate::cli::exit::usage;
-use crate::config::units;
+use crate::config;
 use crate::transport::{Headers, TransportError};
 
 /// The payload and the headers of a message.
@@ -62,7 +62,7 @@ impl Content {
 
 /// Reads a duration as the configuration files write it: `500ms`, `5s`, `2h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    units::duration(text).ok_or_else(|| format!("{text:?} is no duration; write it like \"5s\""))
+    config::duration(text).ok_or_else(|| format!("{text:?} is no duration; write it like \"5s\""))
 }
 
 /// An error of the transport as the command tells it: what was asked wrongly is wrong usage.

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let name: PluginName = args.name.parse().map_err(usage)?;
-    let plugins = global.plugins();
+    let plugins = global.plugins()?;
     let folder = plugins.join(name.as_str());
     if folder.symlink_metadata().is_ok() {
         return Err(usage(format!(
@@ -49,7 +49,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
         ("{{sdk}}", sdk::dependency(&place)?),
         ("{{workspace}}", workspace::section(&place, &name)),
     ];
-    write(&place, &name, &fillings).with_context(|| format!("cannot write {}", folder.display()))?;
+    write(&place, &name, &fillings)
+        .with_context(|| format!("cannot write {}", folder.display()))?;
     output::line(&how_to_go_on(&name, &folder))
 }
 
@@ -57,8 +58,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
 /// finds all of it or nothing.
 fn write(plugins: &Path, name: &PluginName, fillings: &[(&str, String)]) -> std::io::Result<()> {
     let draft = plugins.join(format!(".{name}.{}", std::process::id()));
-    let written = fill(&draft, fillings)
-        .and_then(|()| std::fs::rename(&draft, plugins.join(name.as_str())));
+    let written =
+        fill(&draft, fillings).and_then(|()| std::fs::rename(&draft, plugins.join(name.as_str())));
     if written.is_err() {
         let _ = std::fs::remove_dir_all(&draft);
     }

@@ -38,7 +38,11 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             .await
             .map_err(told)
             .with_context(failed)?;
-        let known = if stored.duplicate { ", which had it already" } else { "" };
+        let known = if stored.duplicate {
+            ", which had it already"
+        } else {
+            ""
+        };
         return output::line(&format!(
             "stored by {}{known} as number {}",
             stored.stream, stored.sequence

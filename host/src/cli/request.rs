@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::cli::global::Global;
 use crate::cli::message::{Content, duration, told};
@@ -20,8 +20,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     timeout: Duration,
     /// Print the headers of the answer before its payload
-    #[arg(long)]
-    headers: bool,
+    #[arg(long = "headers")]
+    show_headers: bool,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         .request(&args.subject, headers, payload, args.timeout)
         .await
         .map_err(|error| explain(error, &args))?;
-    show(&answer, args.headers)?;
+    show(&answer, args.show_headers)?;
     failure(&answer).map_or(Ok(()), Err)
 }
 

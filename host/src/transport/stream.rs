@@ -273,7 +273,11 @@ struct RawConfig {
 impl From<RawConsumer> for ConsumerFacts {
     fn from(raw: RawConsumer) -> Self {
         let mut filters = raw.config.filter_subjects;
-        filters.extend(raw.config.filter_subject.filter(|filter| !filter.is_empty()));
+        filters.extend(
+            raw.config
+                .filter_subject
+                .filter(|filter| !filter.is_empty()),
+        );
         Self {
             name: raw.name,
             filters,

@@ -105,9 +105,19 @@ mod tests {
             "metadata": { "host": "h\u{1b}[2J", "version": "0.1.0", "handled": 3 },
         });
         let row = State::new("agent.echo-001", value.to_string().as_bytes()).row();
-        let shown = ["echo-001", "busy", "26 %", "?", "h\\u{1b}[2J", "0.1.0", "3", "?"];
+        let shown = [
+            "echo-001",
+            "busy",
+            "26 %",
+            "?",
+            "h\\u{1b}[2J",
+            "0.1.0",
+            "3",
+            "?",
+        ];
         assert_eq!(row, shown);
-        assert_eq!(State::new("agent.x-001", b"no json").row()[1], "?");
+        let strange = State::new("agent.x-001", b"no json").row();
+        assert!(strange.iter().skip(1).all(|cell| cell == "?"));
     }
 
     #[test]

@@ -42,7 +42,10 @@ fn unclaimed(
     let taken = |subject: &str| {
         consumers.iter().any(|consumer| {
             consumer.filters.is_empty()
-                || consumer.filters.iter().any(|filter| matches(filter, subject))
+                || consumer
+                    .filters
+                    .iter()
+                    .any(|filter| matches(filter, subject))
         })
     };
     subjects
@@ -54,7 +57,10 @@ fn unclaimed(
 
 impl Unclaimed {
     pub(super) fn row(&self) -> Vec<String> {
-        vec![output::one_line(&self.subject, 255), self.messages.to_string()]
+        vec![
+            output::one_line(&self.subject, 255),
+            self.messages.to_string(),
+        ]
     }
 }
 
@@ -70,10 +76,21 @@ mod tests {
             waiting: 0,
             in_flight: 0,
         };
-        let waiting = || [("work.nlp.high.a".to_owned(), 3), ("work.art.x".to_owned(), 1)];
+        let waiting = || {
+            [
+                ("work.nlp.high.a".to_owned(), 3),
+                ("work.art.x".to_owned(), 1),
+            ]
+        };
         let nlp = consumer(&["work.data.*", "work.nlp.high.*"]);
         let left = unclaimed(waiting(), &[nlp]);
-        assert_eq!(left, [Unclaimed { subject: "work.art.x".to_owned(), messages: 1 }]);
+        assert_eq!(
+            left,
+            [Unclaimed {
+                subject: "work.art.x".to_owned(),
+                messages: 1
+            }]
+        );
         assert_eq!(unclaimed(waiting(), &[consumer(&[])]), []);
         assert_eq!(unclaimed(waiting(), &[]).len(), 2);
     }

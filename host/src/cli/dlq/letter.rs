@@ -6,8 +6,15 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::cli::dlq::{PREFIX, STREAM};
-use crate::patterns::dead_letter as form;
 use crate::transport::{Headers, StoredMessage};
+
+mod form {
+    pub(super) const SUBJECT: &str = "X-DLQ-Subject";
+    pub(super) const KIND: &str = "X-DLQ-Error-Kind";
+    pub(super) const ERROR: &str = "X-DLQ-Error";
+    pub(super) const DELIVERIES: &str = "X-DLQ-Deliveries";
+    pub(super) const AGENT: &str = "X-DLQ-Agent-ID";
+}
 
 /// A dead letter as the stream holds it.
 ///
@@ -94,20 +101,23 @@ impl DeadLetter {
 
     /// All of it. A payload that is no text is given in base64.
     pub(super) fn whole(&self) -> Value {
-        let mut value = self.summary();
         let headers: Vec<(&str, &str)> = self.headers.iter().collect();
-        value["headers"] = json!(headers);
-        match std::str::from_utf8(&self.payload) {
-            Ok(text) => value["payload"] = json!(text),
-            Err(_) => value["payload_base64"] = json!(STANDARD.encode(&self.payload)),
+        let payload = match std::str::from_utf8(&self.payload) {
+            Ok(text) => ("payload", json!(text)),
+            Err(_) => ("payload_base64", json!(STANDARD.encode(&self.payload))),
+        };
+        let mut whole = self.summary();
+        if let Some(object) = whole.as_object_mut() {
+            object.insert("headers".to_owned(), json!(headers));
+            object.insert(payload.0.to_owned(), payload.1);
         }
-        value
+        whole
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn letter(subject: &str, headers: &[(&str, &str)], payload: &'static [u8]) -> DeadLetter {

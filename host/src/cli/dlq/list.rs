@@ -48,7 +48,14 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    let head = ["number", "given up at", "subject", "kind", "deliveries", "error"];
+    let head = [
+        "number",
+        "given up at",
+        "subject",
+        "kind",
+        "deliveries",
+        "error",
+    ];
     output::line(&output::table(&head, &rows))
 }
 

@@ -41,7 +41,11 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
     audit::write(&letters.link, audit::FORCED, "dlq purge", details).await?;
     let mut removed = 0;
     if args.numbers.is_empty() {
-        removed = letters.view.purge(&range.pattern, range.before).await.map_err(told)?;
+        removed = letters
+            .view
+            .purge(&range.pattern, range.before)
+            .await
+            .map_err(told)?;
     }
     for number in &args.numbers {
         removed += u64::from(letters.view.delete(*number).await?);

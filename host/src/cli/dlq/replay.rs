@@ -59,7 +59,12 @@ async fn replay(letters: &Letters, letter: &DeadLetter) -> Result<String, Transp
     let id = letter.replay_id();
     let stored = letters
         .link
-        .store(&letter.subject, &id, letter.original_headers(), letter.payload.clone())
+        .store(
+            &letter.subject,
+            &id,
+            letter.original_headers(),
+            letter.payload.clone(),
+        )
         .await?;
     letters.view.delete(letter.number).await?;
     Ok(format!("{} as number {}", stored.stream, stored.sequence))

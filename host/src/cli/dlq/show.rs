@@ -28,7 +28,10 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
         ("agent", letter.agent.clone()),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        output::line(&format!("{name:<12} {}", output::one_line(value, usize::MAX)))?;
+        output::line(&format!(
+            "{name:<12} {}",
+            output::one_line(value, usize::MAX)
+        ))?;
     }
     output::line("headers")?;
     for (name, value) in letter.headers.iter() {

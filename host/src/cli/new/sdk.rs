@@ -79,9 +79,15 @@ mod tests {
         for path in ["Cargo.toml", "src/lib.rs", "wit/world.wit"] {
             assert!(FILES.iter().any(|(name, _)| *name == path), "{path}");
         }
-        let (_, manifest) = FILES.iter().find(|(path, _)| *path == "Cargo.toml").unwrap();
+        let (_, manifest) = FILES
+            .iter()
+            .find(|(path, _)| *path == "Cargo.toml")
+            .unwrap();
         assert!(manifest.contains(NAME_LINE));
-        assert!(!manifest.contains("workspace = true"), "it must stand alone");
+        assert!(
+            !manifest.contains("workspace = true"),
+            "it must stand alone"
+        );
         assert!(manifest.contains(&format!("version = \"{}\"", version())));
     }
 
@@ -106,7 +112,9 @@ mod tests {
         let dependency = || dependency(plugins.path()).unwrap();
         let first = dependency();
         assert!(first.starts_with("{ path = \"../.sdk/mistersmith-sdk-"));
-        let folder = plugins.path().join(unpack(plugins.path()).unwrap().strip_prefix("..").unwrap());
+        let folder = plugins
+            .path()
+            .join(unpack(plugins.path()).unwrap().strip_prefix("..").unwrap());
         let changed = |path: &str| folder.join(path).metadata().unwrap().modified().unwrap();
         let before = changed("src/lib.rs");
         std::fs::write(folder.join("Cargo.toml"), "damaged").unwrap();

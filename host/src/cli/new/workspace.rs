@@ -23,7 +23,11 @@ strip = true
 pub(super) fn section(plugins: &Path, name: &PluginName) -> String {
     let plugin = plugins.join(name.as_str());
     let member = plugins.ancestors().any(|folder| lists(folder, &plugin));
-    if member { String::new() } else { OWN.to_string() }
+    if member {
+        String::new()
+    } else {
+        OWN.to_string()
+    }
 }
 
 /// `folder` is a workspace that has `plugin` for a member already.
@@ -65,8 +69,16 @@ mod tests {
             ("", "[workspace]\nmembers = [\"*\"]", false),
             ("", "[workspace]\nmembers = [\"echo\"]", true),
             ("[workspace]\nmembers = [\"plugins/*\"]", "", false),
-            ("[workspace]\nmembers = [\"host\"]\nexclude = [\"plugins\"]", "", true),
-            ("[workspace]\nmembers = [\"plugins/*\"]\nexclude = [\"plugins/new\"]", "", true),
+            (
+                "[workspace]\nmembers = [\"host\"]\nexclude = [\"plugins\"]",
+                "",
+                true,
+            ),
+            (
+                "[workspace]\nmembers = [\"plugins/*\"]\nexclude = [\"plugins/new\"]",
+                "",
+                true,
+            ),
             ("not toml", "", true),
         ];
         for (above, here, alone) in cases {
