@@ -38,7 +38,11 @@ pub(super) struct Args {
 }
 
 /// Starts a host, gives it work, waits for the results, and tells what happened.
-pub(super) async fn run(global: &Global, args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn run(
+    global: &Global,
+    args: Args,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     let paragraphs = documents::collect(&args.documents, args.paragraphs);
     if paragraphs.is_empty() {
@@ -47,17 +51,29 @@ pub(super) async fn run(global: &Global, args: Args, shutdown: CancellationToken
     let spec = global.host_spec()?;
     let missing: Vec<&str> = PLUGINS
         .into_iter()
-        .filter(|name| !spec.plugins.join(name).join(format!("{name}.wasm")).is_file())
+        .filter(|name| {
+            !spec
+                .plugins
+                .join(name)
+                .join(format!("{name}.wasm"))
+                .is_file()
+        })
         .collect();
     if !missing.is_empty() {
         bail!(
             "`{}` lacks the components of {}; run: mistersmith build --plugins {}",
-            spec.plugins.display(), missing.join(" and "), spec.plugins.display()
+            spec.plugins.display(),
+            missing.join(" and "),
+            spec.plugins.display()
         );
     }
     output::line(&format!(
         "starting a host on {}",
-        if spec.nats.servers.is_empty() { "its own nats-server" } else { "the NATS servers that are named" }
+        if spec.nats.servers.is_empty() {
+            "its own nats-server"
+        } else {
+            "the NATS servers that are named"
+        }
     ))?;
     let host = Host::build(spec.clone()).await?;
     let stopper = host.stopper();
@@ -105,7 +121,12 @@ impl Seen {
     async fn listen(outside: Transport, begun: Instant) -> anyhow::Result<Self> {
         let link = outside.link(Role::Bulk);
         let (tell, heard) = mpsc::unbounded_channel();
-        for pattern in ["agent.*.resp.*", "dlq.>", "agent.*.stopped", "agent.*.error"] {
+        for pattern in [
+            "agent.*.resp.*",
+            "dlq.>",
+            "agent.*.stopped",
+            "agent.*.error",
+        ] {
             let mut messages = link.subscribe(pattern, None).await?;
             let tell = tell.clone();
             tokio::spawn(async move {
@@ -118,7 +139,11 @@ impl Seen {
         }
         // The subscriptions must stand before the work is published.
         link.round_trip(Duration::from_secs(5)).await?;
-        Ok(Self { tally: Tally::new(begun), heard, _outside: outside })
+        Ok(Self {
+            tally: Tally::new(begun),
+            heard,
+            _outside: outside,
+        })
     }
 
     /// Hears until nothing has come for a moment: the last words of the agents.
@@ -141,15 +166,18 @@ async fn work(
     let mut seen = Seen::listen(outside, begun).await?;
     let items = feed::items(paragraphs);
     let wanted = items.len() - 1;
-    let documents: std::collections::BTreeSet<&str> =
-        paragraphs.iter().map(|paragraph| paragraph.document.as_str()).collect();
+    let documents: std::collections::BTreeSet<&str> = paragraphs
+        .iter()
+        .map(|paragraph| paragraph.document.as_str())
+        .collect();
     output::line(&format!(
         "{} paragraphs of {} documents, each to be scored and counted at four priorities, \
          and one item that is no text",
         paragraphs.len(),
         documents.len()
     ))?;
-    seen.tally.note(format!("{} work items are being published", items.len()));
+    seen.tally
+        .note(format!("{} work items are being published", items.len()));
     let (published, done) = bars(items.len());
     let counting = published.clone();
     let publishing = tokio::spawn(async move {
@@ -171,7 +199,8 @@ async fn work(
     }
     done.finish();
     publishing.await.context("publishing")??;
-    seen.tally.note("every item has its result, and the one that is no text its dead letter");
+    seen.tally
+        .note("every item has its result, and the one that is no text its dead letter");
     Ok(seen)
 }
 
@@ -185,21 +214,33 @@ fn bars(items: usize) -> (ProgressBar, ProgressBar) {
     let style = ProgressStyle::with_template("{prefix:>10} [{bar:40}] {pos}/{len} {per_sec}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = |name: &'static str| {
-        bars.add(ProgressBar::new(items as u64)).with_style(style.clone()).with_prefix(name)
+        bars.add(ProgressBar::new(items as u64))
+            .with_style(style.clone())
+            .with_prefix(name)
     };
     (bar("published"), bar("done"))
 }
 
 fn conclude(tally: &Tally, begun: Instant) -> anyhow::Result<()> {
-    output::line(&format!("\nThe load that each agent took\n{}", report::load(tally)))?;
+    output::line(&format!(
+        "\nThe load that each agent took\n{}",
+        report::load(tally)
+    ))?;
     output::line(&format!(
         "\nHow soon each priority was done, as the mean place among all results\n{}",
         report::priorities(tally)
     ))?;
-    let labels: Vec<String> = tally.labels.iter().map(|(label, count)| format!("{count} {label}")).collect();
+    let labels: Vec<String> = tally
+        .labels
+        .iter()
+        .map(|(label, count)| format!("{count} {label}"))
+        .collect();
     output::line(&format!("\nParagraphs by sentiment: {}", labels.join(", ")))?;
     if let Some(totals) = &tally.totals {
-        output::line(&format!("Totals that the word counters share: {}", output::one_line(&totals.to_string(), 200)))?;
+        output::line(&format!(
+            "Totals that the word counters share: {}",
+            output::one_line(&totals.to_string(), 200)
+        ))?;
     }
     output::line(&format!("\nTimeline\n{}", report::timeline(tally)))?;
     output::line(&format!(

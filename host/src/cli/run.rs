@@ -49,7 +49,9 @@ async fn introduce(host: &Host) {
         "host ready"
     );
     if summary.plugins == 0 {
-        tracing::warn!("no plugin runs; make one with `mistersmith new my-agent`, then `mistersmith build`");
+        tracing::warn!(
+            "no plugin runs; make one with `mistersmith new my-agent`, then `mistersmith build`"
+        );
     }
 }
 

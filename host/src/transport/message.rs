@@ -82,8 +82,10 @@ impl Headers {
     /// that no header may have is a mistake of ours, and nothing is set.
     pub fn set(&mut self, name: &str, value: &str) {
         let set = if value.contains(char::is_control) {
-            let line: String =
-                value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let line: String = value
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
             self.insert(name, &line)
         } else {
             self.insert(name, value)

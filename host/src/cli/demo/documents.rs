@@ -42,7 +42,10 @@ pub(super) fn collect(named: &[PathBuf], most: usize) -> Vec<Paragraph> {
         }
     }
     // Links (GPL to GPL-3) are the same text twice.
-    let files: BTreeSet<PathBuf> = files.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
+    let files: BTreeSet<PathBuf> = files
+        .iter()
+        .filter_map(|file| fs::canonicalize(file).ok())
+        .collect();
     let documents: Vec<Vec<Paragraph>> = files.iter().filter_map(|file| read(file)).collect();
     take_in_turn(documents, most)
 }
@@ -69,7 +72,10 @@ fn is_markdown(path: &Path) -> bool {
 
 fn texts(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_file() && wanted(path)).collect()
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file() && wanted(path))
+        .collect()
 }
 
 fn read(file: &Path) -> Option<Vec<Paragraph>> {
@@ -79,7 +85,10 @@ fn read(file: &Path) -> Option<Vec<Paragraph>> {
     let text = fs::read_to_string(file).ok()?;
     let document = file.file_name()?.to_string_lossy().into_owned();
     let paragraphs: Vec<Paragraph> = split(&text)
-        .map(|text| Paragraph { document: document.clone(), text })
+        .map(|text| Paragraph {
+            document: document.clone(),
+            text,
+        })
         .collect();
     (!paragraphs.is_empty()).then_some(paragraphs)
 }
@@ -113,7 +122,10 @@ mod tests {
     #[test]
     fn every_document_gets_a_turn() {
         let document = |name: &str, count: usize| {
-            let paragraph = Paragraph { document: name.into(), text: String::new() };
+            let paragraph = Paragraph {
+                document: name.into(),
+                text: String::new(),
+            };
             vec![paragraph; count]
         };
         let taken = take_in_turn(vec![document("a", 9), document("b", 1)], 4);

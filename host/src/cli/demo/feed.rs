@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, TryStreamExt};
 
 use super::documents::Paragraph;
 use crate::names::Priority;
@@ -34,10 +34,20 @@ pub(super) struct Item {
 pub(super) fn items(paragraphs: &[Paragraph]) -> Vec<Item> {
     let mut items = Vec::new();
     for (number, paragraph) in paragraphs.iter().enumerate() {
-        let priority = Priority::ALL.get(number % Priority::ALL.len()).copied().unwrap_or(Priority::Normal);
-        for subject in [format!("work.nlp.{priority}.sentiment"), format!("work.data.{priority}.wordcount")] {
+        let priority = Priority::ALL
+            .get(number % Priority::ALL.len())
+            .copied()
+            .unwrap_or(Priority::Normal);
+        for subject in [
+            format!("work.nlp.{priority}.sentiment"),
+            format!("work.data.{priority}.wordcount"),
+        ] {
             let id = format!("demo-{}", items.len());
-            items.push(Item { subject, id, payload: Bytes::from(paragraph.text.clone()) });
+            items.push(Item {
+                subject,
+                id,
+                payload: Bytes::from(paragraph.text.clone()),
+            });
         }
     }
     let poison = Item {
@@ -74,7 +84,10 @@ async fn store(link: &Link, item: Item) -> Result<(), TransportError> {
         Trace::begin(&item.id).stamp(None, &mut headers);
         headers.set("Content-Type", "text/plain");
         headers.set("Nats-Msg-Id", &item.id);
-        match link.publish_stored(&item.subject, headers, item.payload.clone(), PATIENCE).await {
+        match link
+            .publish_stored(&item.subject, headers, item.payload.clone(), PATIENCE)
+            .await
+        {
             Ok(_) => return Ok(()),
             Err(TransportError::Full(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
             Err(error) => return Err(error),
@@ -89,12 +102,18 @@ mod tests {
 
     #[test]
     fn every_priority_gets_work_and_one_item_is_poison() {
-        let paragraph = Paragraph { document: "d".into(), text: "t".into() };
+        let paragraph = Paragraph {
+            document: "d".into(),
+            text: "t".into(),
+        };
         let items = items(&vec![paragraph; 8]);
         assert_eq!(items.len(), 17);
         for priority in Priority::ALL {
             let subject = format!("work.nlp.{priority}.sentiment");
-            let count = items.iter().filter(|i| i.subject == subject && i.id != POISON).count();
+            let count = items
+                .iter()
+                .filter(|i| i.subject == subject && i.id != POISON)
+                .count();
             assert_eq!(count, 2, "{priority}");
         }
         assert_eq!(items.iter().filter(|i| i.id == POISON).count(), 1);

@@ -40,7 +40,12 @@ pub(super) fn priorities(tally: &Tally) -> String {
 pub(super) fn timeline(tally: &Tally) -> String {
     let mut text = String::new();
     for (at, line) in gathered(&tally.timeline) {
-        let _ = writeln!(text, "{:>8.3} s  {}", at.as_secs_f64(), one_line(&line, WIDTH));
+        let _ = writeln!(
+            text,
+            "{:>8.3} s  {}",
+            at.as_secs_f64(),
+            one_line(&line, WIDTH)
+        );
     }
     text.truncate(text.trim_end().len());
     text

@@ -88,13 +88,19 @@ impl Tally {
         let rank = self.priorities.entry(priority).or_default();
         rank.items += 1;
         rank.places += place;
-        let Ok(body) = serde_json::from_slice::<Value>(&message.payload) else { return };
+        let Ok(body) = serde_json::from_slice::<Value>(&message.payload) else {
+            return;
+        };
         if let Some(label) = body.get("label").and_then(Value::as_str) {
             *self.labels.entry(label.to_owned()).or_default() += 1;
         }
         if let Some(totals) = body.get("totals") {
             let texts = |totals: &Value| totals.get("texts").and_then(Value::as_u64).unwrap_or(0);
-            if self.totals.as_ref().is_none_or(|old| texts(old) < texts(totals)) {
+            if self
+                .totals
+                .as_ref()
+                .is_none_or(|old| texts(old) < texts(totals))
+            {
                 self.totals = Some(totals.clone());
             }
         }
@@ -116,7 +122,12 @@ impl Tally {
 
     fn step(&mut self, agent: &str, step: &str, message: &Message) {
         let body: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
-        let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            body.get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         match step {
             "ready" => self.note(format!("{agent} is ready")),
             "stopped" => self.note(format!("{agent} has stopped ({})", text("reason"))),
