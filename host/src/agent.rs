@@ -12,7 +12,7 @@ mod life;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::PluginSpec;
 use crate::limits;
@@ -68,7 +68,7 @@ pub struct Surroundings {
 pub struct Agent {
     port: AgentPort,
     swap: mpsc::Sender<Swap>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// An agent is asked to go on as another version.
@@ -88,7 +88,8 @@ impl Agent {
     ) -> Self {
         let (swap, swaps) = mpsc::channel(1);
         let life = life::Life::new(port.clone(), inboxes, swaps, version, crew, around);
-        let task = tokio::spawn(life.run());
+        // An agent that nobody holds any longer must not go on under its id.
+        let task = AbortOnDropHandle::new(tokio::spawn(life.run()));
         Self {
             port,
             swap,
@@ -142,7 +143,7 @@ impl Agent {
             .lock()
             .await
             .as_ref()
-            .is_none_or(JoinHandle::is_finished)
+            .is_none_or(AbortOnDropHandle::is_finished)
     }
 }
 

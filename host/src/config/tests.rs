@@ -214,6 +214,7 @@ fn two_plugins_are_checked_against_each_other() {
         .iter()
         .map(|c| load_plugin(c).unwrap())
         .collect();
+    let plugins: Vec<&PluginSpec> = plugins.iter().collect();
     golden::assert(
         "config/golden/cross-check.txt",
         &said(&cross_check(&plugins), &dir),
