@@ -1,8 +1,12 @@
 //! Every bound of the system, with its unit and its reason. Nothing here enforces anything.
 
+mod running;
+
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use running::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
