@@ -10,8 +10,6 @@ mod bindings;
 pub mod capabilities;
 pub mod cli;
 pub mod config;
-#[cfg(test)]
-mod golden;
 pub mod host;
 pub mod limits;
 pub mod names;

@@ -1,3 +1,5 @@
+//! What manifests say, what is said about them, and what plugins say about each other.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,9 +13,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::golden;
 use crate::names::AgentId;
 use crate::permissions::Permissions;
+use crate::permissions::tests::golden;
 
 mod folders;
 mod hosts;
@@ -89,7 +91,7 @@ fn what_is_said_about_manifests() {
             Ok(plugin) => described(&plugin, &dir),
             Err(findings) => said(&findings, &dir),
         };
-        golden::assert(&format!("config/golden/plugin-{name}.txt"), &text);
+        golden(&format!("config/golden/plugin-{name}.txt"), &text);
     }
 }
 
@@ -169,7 +171,7 @@ fn schemas_check_payloads() {
         &[closed.check(hostile.as_bytes()).unwrap_err()],
     ]
     .concat();
-    golden::assert("config/golden/schema.txt", &(said.join("\n") + "\n"));
+    golden("config/golden/schema.txt", &(said.join("\n") + "\n"));
 }
 
 #[test]
@@ -214,12 +216,12 @@ fn two_plugins_are_checked_against_each_other() {
         .iter()
         .map(|c| load_plugin(c).unwrap())
         .collect();
-    let plugins: Vec<&PluginSpec> = plugins.iter().collect();
-    golden::assert(
+    let all: Vec<&PluginSpec> = plugins.iter().collect();
+    golden(
         "config/golden/cross-check.txt",
-        &said(&cross_check(&plugins), &dir),
+        &said(&cross_check(&all), &dir),
     );
-    assert!(cross_check(&plugins[..1]).is_empty());
+    assert!(cross_check(&all[..1]).is_empty());
 }
 
 #[test]
@@ -231,7 +233,7 @@ fn a_suggested_manifest_is_valid_as_it_is_and_with_everything_granted() {
     ];
     let imports = imports.map(str::to_owned);
     let text = suggest_manifest("word_count", &imports);
-    golden::assert("config/golden/suggested.txt", &text);
+    golden("config/golden/suggested.txt", &text);
     let granted = text
         .replace("\n# ", "\n")
         .replace("What should", "# What")

@@ -134,7 +134,7 @@ fn what_is_said_about_files() {
     text += &refused(&dir);
     fs::write(&path, "#".repeat(256 * 1024 + 1)).unwrap();
     text += &refused(&dir);
-    golden::assert("config/golden/files.txt", &text);
+    golden("config/golden/files.txt", &text);
 }
 
 #[cfg(unix)]
