@@ -20,7 +20,7 @@ use crate::names::AgentId;
 use crate::patterns::disposition::{Reason, Settler};
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{AgentPort, Control, Crew};
-use crate::permissions::Permissions;
+use crate::permissions::PluginPermissions;
 use crate::runtime::{Audit, Component, Runtime};
 use crate::transport::Link;
 
@@ -33,19 +33,10 @@ pub struct Version {
     pub component: Component,
     /// The connection of its capabilities: the host's, or its own.
     pub link: Link,
+    /// What its agents may do.
+    pub permissions: PluginPermissions,
     /// Requests of all its agents that may wait for an answer.
     pub requests: Arc<Semaphore>,
-}
-
-impl Version {
-    /// What an agent of this version may do.
-    pub fn permissions(&self, agent: &AgentId) -> Arc<Permissions> {
-        Arc::new(Permissions::compile(
-            &self.spec.permissions,
-            &self.spec.name,
-            agent,
-        ))
-    }
 }
 
 /// What agents need of the host.

@@ -225,7 +225,11 @@ impl Fleet {
             None => "",
         };
         slot.broken = true;
-        tracing::error!(plugin = name, "plugin not loaded{goes_on}: {}", problem.text());
+        tracing::error!(
+            plugin = name,
+            "plugin not loaded{goes_on}: {}",
+            problem.text()
+        );
         if let Problem::Passing(_) = problem {
             slot.again = Some(Instant::now() + limits::LOAD_RETRY);
         }

@@ -41,7 +41,9 @@ impl Job {
     pub(super) async fn finish(self) -> Done {
         self.task.await.unwrap_or_else(|error| Done {
             unit: None,
-            result: Err(Problem::Passing(format!("the host made a mistake: {error}"))),
+            result: Err(Problem::Passing(format!(
+                "the host made a mistake: {error}"
+            ))),
         })
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use crate::agent::Version;
 use crate::config::{self, Candidate, CandidateKind, PluginSpec};
 use crate::limits::{MAX_COMPONENT, PluginLimits};
+use crate::permissions::PluginPermissions;
 use crate::provision;
 use crate::runtime::Component;
 use crate::transport::{Link, Role, TransportError};
@@ -82,16 +83,23 @@ pub(super) async fn load(shared: &Shared, spec: Arc<PluginSpec>) -> Result<Versi
     .await
     .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
     let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
+    let permissions = PluginPermissions::compile(&spec.permissions, &spec.name);
     Ok(Version {
         spec,
         component,
         link,
+        permissions,
         requests,
     })
 }
 
-async fn compile(shared: &Shared, file: &Path, limits: &PluginLimits) -> Result<Component, Problem> {
-    let unreadable = |error: std::io::Error| Problem::Passing(format!("`{}`: {error}", file.display()));
+async fn compile(
+    shared: &Shared,
+    file: &Path,
+    limits: &PluginLimits,
+) -> Result<Component, Problem> {
+    let unreadable =
+        |error: std::io::Error| Problem::Passing(format!("`{}`: {error}", file.display()));
     // Before it is read: a file of any size may lie in the folder.
     let size = tokio::fs::metadata(file).await.map_err(unreadable)?.len();
     if size > MAX_COMPONENT {

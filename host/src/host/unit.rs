@@ -19,7 +19,6 @@ use crate::patterns::disposition::Reason;
 use crate::patterns::overrides::Overrides;
 use crate::patterns::subscribe::{Listener, Rules, SharedRules};
 use crate::patterns::work_queue::{Feed, Lane, WorkQueue, give_back_waiting};
-use crate::permissions::Permissions;
 use crate::provision::consumers;
 use crate::transport::{Link, Role};
 
@@ -333,7 +332,10 @@ impl Unit {
             queue,
             link: self.version.link.clone(),
             rules,
-            running: Running { cancel, task: Some(task) },
+            running: Running {
+                cancel,
+                task: Some(task),
+            },
         })
     }
 
@@ -341,7 +343,7 @@ impl Unit {
         let spec = &self.version.spec;
         let any = AgentId::new(&spec.name, 1);
         Rules {
-            permissions: Permissions::compile(&spec.permissions, &spec.name, &any),
+            permissions: self.version.permissions.agent(&any),
             payload: spec.limits.payload,
             schema: subscribe.schema.clone(),
         }

@@ -317,7 +317,10 @@ impl Directory {
     /// Makes an agent unreachable, unless another has taken its id since.
     pub fn remove_same(&self, port: &AgentPort) {
         let mut agents = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if agents.get(&port.id).is_some_and(|found| Arc::ptr_eq(&found.cell, &port.cell)) {
+        if agents
+            .get(&port.id)
+            .is_some_and(|found| Arc::ptr_eq(&found.cell, &port.cell))
+        {
             agents.remove(&port.id);
         }
     }

@@ -17,7 +17,7 @@ use crate::transport::{Link, Message, Subscription, Trace, TransportError};
 
 use super::commands::send_error;
 use super::crew::{Crew, Weight};
-use super::delivery::{Answer, Delivery, call};
+use super::delivery::{Answer, Delivery, call, plugin_reply_subject};
 use super::directory::{AgentPort, Directory, Target};
 use super::disposition::Reason;
 use super::lifecycle::new_request_id;
@@ -64,7 +64,10 @@ impl SharedRules {
     }
 
     fn now(&self) -> Arc<Rules> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -151,23 +154,25 @@ impl Task {
                 });
             if !sent {
                 self.count_dropped(1);
-                self.refuse(&message, Some(port), &too_much(&listener)).await;
+                self.refuse(&message, Some(port), &too_much(&listener))
+                    .await;
             }
         }
     }
 
     fn delivery(&self, message: &Message, weight: Weight) -> Delivery {
         let trace = Trace::received(&message.headers, &new_request_id());
-        let answer = match &message.reply {
+        let reply = plugin_reply_subject(message);
+        let answer = match reply {
             Some(to) => Answer::Reply {
-                to: to.clone(),
+                to: to.to_owned(),
                 link: self.listener.link.clone(),
             },
             None => Answer::Nobody,
         };
         let kind = Kind::Subscription {
             id: None,
-            wants_reply: message.reply.is_some(),
+            wants_reply: reply.is_some(),
         };
         Delivery {
             call: call(kind, message.clone(), trace),
@@ -179,7 +184,7 @@ impl Task {
     async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
         let plugin = &self.listener.plugin;
         tracing::debug!(%plugin, subject = %message.subject, kind = %reason.kind, "{}", reason.message);
-        if let (Some(reply), Some(port)) = (&message.reply, port) {
+        if let (Some(reply), Some(port)) = (plugin_reply_subject(message), port) {
             let trace = Trace::received(&message.headers, &new_request_id());
             send_error(&self.listener.link, reply, port, &trace, reason).await;
         }
@@ -204,7 +209,9 @@ fn admit(rules: &Rules, message: &Message) -> Result<(), Reason> {
         return Err(Reason::new("too-large", text));
     }
     match &rules.schema {
-        Some(schema) => schema.check(&message.payload).map_err(|text| Reason::new("schema", text)),
+        Some(schema) => schema
+            .check(&message.payload)
+            .map_err(|text| Reason::new("schema", text)),
         None => Ok(()),
     }
 }
