@@ -52,6 +52,11 @@ macro_rules! name {
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
+            /// Would this text parse? For input that is only looked at: allocates nothing when it would.
+            pub fn check(text: &str) -> Result<(), $crate::names::NameError> {
+                $check(text)
+            }
+
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -239,3 +244,6 @@ impl FromStr for AgentId {
 }
 
 text_traits!(AgentId);
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,6 @@ pub fn is_version(token: &str) -> bool {
     let digits = token.strip_prefix('v').unwrap_or_default();
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests;

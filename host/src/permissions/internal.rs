@@ -1,0 +1,14 @@
+//! The buckets in which the host keeps its own state.
+
+use super::Access;
+
+/// Why a plugin can never use this bucket so, whatever it is granted; nothing when a grant decides.
+pub fn internal_bucket(bucket: &str, access: Access) -> Option<&'static str> {
+    match (bucket, access) {
+        ("AGENT_LEASES" | "AGENT_CLAIMS" | "AGENT_CONFIG", _) => {
+            Some("the host keeps its leases, claims and overrides there")
+        }
+        ("AGENT_STATE" | "CIRCUITS", Access::Write) => Some("the host alone writes there"),
+        _ => None,
+    }
+}

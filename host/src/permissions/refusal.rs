@@ -1,0 +1,65 @@
+//! How a refusal is said: what was tried, why not, and the line that would allow it.
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::names::{AgentId, NameError};
+
+/// Why an agent may not do what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The argument is malformed; no grant could make it right.
+    #[error("{0}")]
+    Invalid(String),
+    /// No grant allows it, or something forbids it. The sentence names the grant to add, if one would do.
+    #[error("{0}")]
+    Denied(String),
+    /// Something is larger than any agent may send.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+/// What was tried, by whom, and where the grants are: enough for any refusal.
+pub(super) struct Attempt<'a> {
+    pub(super) agent: &'a AgentId,
+    pub(super) manifest: &'a Path,
+    /// Such as "publish to `orders.paid`".
+    pub(super) what: String,
+}
+
+impl Attempt<'_> {
+    /// No grant covers it; `line` is what to add to `[permissions] list`.
+    pub(super) fn ungranted(self, list: &str, line: &str) -> Refusal {
+        let manifest = self.manifest.display();
+        self.refuse(&format!(
+            "no grant matches; add {line} to [permissions] {list} in {manifest}"
+        ))
+    }
+
+    /// A `deny` covers it.
+    pub(super) fn forbidden(self, deny: &str) -> Refusal {
+        let manifest = self.manifest.display();
+        self.refuse(&format!(
+            "{deny:?} in [permissions] deny in {manifest} forbids it"
+        ))
+    }
+
+    /// No grant could allow it.
+    pub(super) fn reserved(self, reason: &str) -> Refusal {
+        self.refuse(&format!("{reason}; no grant can allow it"))
+    }
+
+    fn refuse(self, why: &str) -> Refusal {
+        Refusal::Denied(format!(
+            "agent `{}` cannot {}: {why}",
+            self.agent, self.what
+        ))
+    }
+}

@@ -1,0 +1,220 @@
+//! The only door for messages: named connections to NATS, and on them publish, request, subscribe,
+//! stored publish, pull consumers and key-value buckets.
+//!
+//! It does what it is told on whatever subject it is given, within the rules of the protocol; who may do
+//! what is decided elsewhere. It never waits without a bound, never copies a payload, and never queues
+//! for a server that is away.
+
+mod address;
+pub(crate) mod api;
+mod check;
+mod connect;
+mod delivered;
+mod error;
+mod kv;
+mod link;
+mod message;
+mod pull;
+mod replies;
+pub mod server;
+mod stored;
+mod stream;
+mod subscription;
+pub mod trace;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+pub use connect::{Auth, ConnectSpec, TlsFiles};
+pub use delivered::{Delivered, Fate, Meta};
+pub use error::TransportError;
+pub use kv::{Change, Entry, Kv, Watch};
+pub use link::Link;
+pub use message::{Headers, Message};
+pub use pull::{Pull, Puller};
+pub use stored::{MESSAGE_ID, Stored};
+pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamView};
+pub use subscription::Subscription;
+pub use trace::Trace;
+
+/// What a connection is for. One connection is about one core's worth of messages, and a flood on one
+/// must not delay what keeps the host alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Commands, health, leases, lifecycle.
+    Control,
+    /// Work: pulls, acknowledgements, results.
+    Work,
+    /// What plugins publish, request and subscribe.
+    Bulk,
+}
+
+impl Role {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Work => "work",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+/// What is known about the connections, for status and start-up lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LinkState {
+    /// All connections are up.
+    pub connected: bool,
+    /// The name of the server.
+    pub server: String,
+    /// Its version.
+    pub version: String,
+    /// It has JetStream.
+    pub jetstream: bool,
+    /// How often a connection was lost and came back, all connections together.
+    pub reconnects: u64,
+    /// The servers that were named, without credentials.
+    pub url: String,
+}
+
+/// The host's connections. Cheap to clone; all clones share them.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    spec: ConnectSpec,
+    control: Link,
+    work: Link,
+    bulk: Link,
+    all_up: watch::Sender<bool>,
+    watcher: tokio::task::AbortHandle,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+impl Transport {
+    /// Opens one connection for each role. While no server answers it goes on trying, for as long as
+    /// `spec.patience` says.
+    ///
+    /// Errors: `Invalid` for an address that is none, `Denied` for credentials that are refused or cannot
+    /// be read, `Unavailable` when patience is over.
+    pub async fn connect(spec: ConnectSpec) -> Result<Self, TransportError> {
+        let changed = watch::channel(0).0;
+        let control = Self::open(&spec, Role::Control.as_str(), &changed).await?;
+        let work = Self::open(&spec, Role::Work.as_str(), &changed).await?;
+        let bulk = Self::open(&spec, Role::Bulk.as_str(), &changed).await?;
+        let all_up = watch::channel(true).0;
+        let links = [control.clone(), work.clone(), bulk.clone()];
+        let watcher = tokio::spawn(watch_links(links, changed.subscribe(), all_up.clone()));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                spec,
+                control,
+                work,
+                bulk,
+                all_up,
+                watcher: watcher.abort_handle(),
+            }),
+        })
+    }
+
+    /// The connection of a role.
+    pub fn link(&self, role: Role) -> &Link {
+        match role {
+            Role::Control => &self.shared.control,
+            Role::Work => &self.shared.work,
+            Role::Bulk => &self.shared.bulk,
+        }
+    }
+
+    /// Opens a connection of its own for a plugin that names a credentials file. Does not count in
+    /// [`Transport::state`]; it closes when the last clone of the link is dropped.
+    pub async fn connect_own(
+        &self,
+        name: &str,
+        credentials: &std::path::Path,
+    ) -> Result<Link, TransportError> {
+        let spec = ConnectSpec {
+            auth: Auth::Credentials(credentials.to_owned()),
+            ..self.shared.spec.clone()
+        };
+        Self::open(&spec, name, &watch::channel(0).0).await
+    }
+
+    /// What is known about the connections now.
+    pub fn state(&self) -> LinkState {
+        let info = self.shared.control.inner.client.server_info();
+        LinkState {
+            connected: self.links().iter().all(|link| link.is_connected()),
+            server: info.server_name,
+            version: info.version,
+            jetstream: info.jetstream,
+            reconnects: self.links().iter().map(|link| link.reconnects()).sum(),
+            url: self
+                .shared
+                .spec
+                .servers
+                .iter()
+                .map(|server| address::without_login(server))
+                .collect::<Vec<_>>()
+                .join(","),
+        }
+    }
+
+    /// How long a message to the server and back takes now; gives up after two seconds.
+    pub async fn rtt(&self) -> Result<Duration, TransportError> {
+        self.shared.control.round_trip(Duration::from_secs(2)).await
+    }
+
+    /// Whether all connections are up, as it changes.
+    pub fn changes(&self) -> watch::Receiver<bool> {
+        self.shared.all_up.subscribe()
+    }
+
+    /// Ends the connections: what was published is handed to the server first, subscriptions end.
+    /// Gives up after `deadline`; returns whether everything reached the server.
+    pub async fn drain(&self, deadline: Duration) -> bool {
+        let drained = self.links().map(Link::drain);
+        let all = futures_util::future::join_all(drained);
+        tokio::time::timeout(deadline, all)
+            .await
+            .is_ok_and(|results| results.into_iter().all(|done| done))
+    }
+
+    fn links(&self) -> [&Link; 3] {
+        [&self.shared.control, &self.shared.work, &self.shared.bulk]
+    }
+
+    async fn open(
+        spec: &ConnectSpec,
+        role: &str,
+        changed: &watch::Sender<u64>,
+    ) -> Result<Link, TransportError> {
+        let name = format!("mistersmith-{}-{role}", spec.host);
+        connect::open(spec, name, changed.clone()).await
+    }
+}
+
+async fn watch_links(
+    links: [Link; 3],
+    mut changed: watch::Receiver<u64>,
+    all_up: watch::Sender<bool>,
+) {
+    while changed.changed().await.is_ok() {
+        let up = links.iter().all(Link::is_connected);
+        all_up.send_if_modified(|before| std::mem::replace(before, up) != up);
+    }
+}

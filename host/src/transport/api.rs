@@ -1,0 +1,211 @@
+//! Requests to the JetStream API, as JSON.
+//!
+//! Plain JSON instead of the library's types, so that what a newer server says beyond what we know is
+//! kept when a configuration is read, changed and written back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Headers, Link, TransportError};
+
+/// How long an API request may take. A cluster that elects a leader takes some seconds.
+pub(crate) const API_WAIT: Duration = Duration::from_secs(5);
+
+/// An error that the JetStream API answered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct ApiError {
+    /// In the manner of HTTP.
+    #[serde(default)]
+    pub(crate) code: u16,
+    /// Which error it is, from 10000.
+    #[serde(default)]
+    pub(crate) err_code: u32,
+    /// For people.
+    #[serde(default)]
+    pub(crate) description: String,
+}
+
+/// Codes of the API that decide what happens next.
+pub(crate) mod code {
+    pub(crate) const STREAM_NOT_FOUND: u32 = 10059;
+    pub(crate) const CONSUMER_NOT_FOUND: u32 = 10014;
+    pub(crate) const NO_MESSAGE: u32 = 10037;
+    /// Another configuration stands under this name.
+    pub(crate) const STREAM_NAME_IN_USE: u32 = 10058;
+    /// Nodes are missing for so many replicas.
+    pub(crate) const NO_PEERS: u32 = 10005;
+    /// A single server has no replicas.
+    pub(crate) const REPLICAS_NOT_SUPPORTED: u32 = 10074;
+    pub(crate) const CONSUMER_OVERLAPS: [u32; 2] = [10099, 10100];
+    pub(super) const WRONG_SEQUENCE: [u32; 2] = [10071, 10164];
+    pub(super) const TOO_LARGE: [u32; 2] = [10054, 10097];
+    /// Storage of the server, memory, or account used up.
+    pub(crate) const STORAGE: [u32; 4] = [10047, 10028, 10002, 10023];
+    pub(super) const STORE_FAILED: u32 = 10077;
+    pub(super) const NOT_ENABLED: [u32; 2] = [10039, 10076];
+}
+
+impl From<ApiError> for TransportError {
+    fn from(error: ApiError) -> Self {
+        let ApiError {
+            code: http,
+            err_code,
+            description,
+        } = error;
+        let said = format!("JetStream says: {description} ({err_code})");
+        match err_code {
+            code if code::WRONG_SEQUENCE.contains(&code) => Self::Conflict,
+            code if code::TOO_LARGE.contains(&code) => Self::TooLarge(said),
+            code if code::STORAGE.contains(&code) => Self::Full(said),
+            // "maximum messages exceeded", "maximum bytes exceeded", "maximum messages per subject exceeded"
+            code::STORE_FAILED if description.contains("exceeded") => Self::Full(said),
+            code if code::NOT_ENABLED.contains(&code) => Self::Unavailable(format!(
+                "{said}; fix: start the NATS server with JetStream (-js)"
+            )),
+            _ if http == 404 => Self::NotFound(said),
+            _ if http == 503 => Self::Unavailable(said),
+            _ => Self::Other(said),
+        }
+    }
+}
+
+/// Why an API request brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CallError {
+    /// The API answered with an error.
+    Refused(ApiError),
+    /// It did not answer.
+    Failed(TransportError),
+}
+
+impl CallError {
+    /// Whether it is this error of the API.
+    pub(crate) fn is(&self, code: u32) -> bool {
+        matches!(self, Self::Refused(error) if error.err_code == code)
+    }
+}
+
+impl From<TransportError> for CallError {
+    fn from(error: TransportError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<CallError> for TransportError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(error) => error.into(),
+            CallError::Failed(error) => error,
+        }
+    }
+}
+
+impl Link {
+    /// Calls `$JS.API.<call>` with a JSON body and reads the JSON answer.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        body: &Value,
+    ) -> Result<T, CallError> {
+        let payload = if body.is_null() {
+            Bytes::new()
+        } else {
+            Bytes::from(body.to_string())
+        };
+        let subject = format!("$JS.API.{call}");
+        let answer = self
+            .ask(&subject, Headers::new(), payload, API_WAIT)
+            .await
+            .map_err(no_jetstream)?;
+        read_answer(&answer.payload)
+    }
+}
+
+/// The value in an answer, or the error in it.
+pub(super) fn read_answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CallError> {
+    #[derive(Deserialize)]
+    struct Failure {
+        error: Option<ApiError>,
+    }
+    let malformed = |error: serde_json::Error| {
+        CallError::Failed(TransportError::Other(format!(
+            "JetStream's answer is malformed: {error}"
+        )))
+    };
+    let failure: Failure = serde_json::from_slice(payload).map_err(malformed)?;
+    match failure.error {
+        Some(error) => Err(CallError::Refused(error)),
+        None => serde_json::from_slice(payload).map_err(malformed),
+    }
+}
+
+fn no_jetstream(error: TransportError) -> TransportError {
+    match error {
+        TransportError::NoResponders => TransportError::Unavailable(
+            "JetStream does not answer: the server runs without it (-js), this account has none, \
+             or a cluster has no leader at the moment"
+                .to_owned(),
+        ),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_api_keep_their_meaning() {
+        let error = |code, err_code, description: &str| {
+            TransportError::from(ApiError {
+                code,
+                err_code,
+                description: description.into(),
+            })
+        };
+        assert_eq!(
+            error(400, 10071, "wrong last sequence: 7"),
+            TransportError::Conflict
+        );
+        assert!(matches!(
+            error(503, 10077, "maximum messages per subject exceeded"),
+            TransportError::Full(_)
+        ));
+        assert!(matches!(
+            error(503, 10077, "maximum bytes exceeded"),
+            TransportError::Full(_)
+        ));
+        assert!(matches!(
+            error(503, 10077, "something else"),
+            TransportError::Unavailable(_)
+        ));
+        assert!(matches!(
+            error(400, 10054, "message size exceeds maximum"),
+            TransportError::TooLarge(_)
+        ));
+        assert!(matches!(
+            error(404, 10059, "stream not found"),
+            TransportError::NotFound(_)
+        ));
+        assert!(matches!(
+            error(503, 10008, "no leader"),
+            TransportError::Unavailable(_)
+        ));
+        assert!(matches!(
+            error(500, 10047, "insufficient storage"),
+            TransportError::Full(_)
+        ));
+        assert!(matches!(
+            error(503, 10039, "not enabled"),
+            TransportError::Unavailable(_)
+        ));
+        assert!(matches!(
+            error(400, 10052, "bad config"),
+            TransportError::Other(_)
+        ));
+    }
+}

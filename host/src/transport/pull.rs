@@ -1,0 +1,340 @@
+//! Pulling messages from a durable consumer.
+//!
+//! A pull uses an inbox that is kept and used again by the next one, so that a standing pull of a single
+//! message costs one message to the server and one back. An inbox goes with a pull that did not end by
+//! itself: what the server still sends there must not be taken for the answer to a later pull.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::{StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{Delivered, Headers, Link, TransportError, check};
+
+/// Most messages of one pull: they wait in one queue of the client library, which holds more.
+const MAX_PULL: usize = 4_096;
+/// Most bytes of one pull, so that a batch of large messages does not fill the memory.
+const MAX_PULL_BYTES: usize = 32 * 1024 * 1024;
+/// How often the server says that a waiting pull lives. Two silences in a row end the pull.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How much later than agreed the server's word may come.
+const SLACK: Duration = Duration::from_secs(2);
+/// Unused inboxes that one puller keeps.
+const MAX_IDLE_INBOXES: usize = 16;
+/// The delay with which messages of a dropped pull are given back.
+const GIVE_BACK: Duration = Duration::from_millis(100);
+
+/// Pulls from one consumer. Clones share inboxes; any number of pulls may run at once.
+#[derive(Debug, Clone)]
+pub struct Puller {
+    link: Link,
+    consumer: Arc<Consumer>,
+    idle: Arc<Mutex<Vec<Inbox>>>,
+}
+
+#[derive(Debug)]
+struct Consumer {
+    stream: String,
+    name: String,
+    /// The server has told that it exists: a pull from one that does not is answered by silence.
+    known: AtomicBool,
+}
+
+impl Consumer {
+    /// Asks the server whether it exists; `NotFound` when it does not.
+    async fn look(&self, link: &Link) -> Result<(), TransportError> {
+        let Self { stream, name, .. } = self;
+        let call = format!("CONSUMER.INFO.{stream}.{name}");
+        let found = link.call::<serde_json::Value>(&call, &json!(null)).await;
+        self.known.store(found.is_ok(), Ordering::Relaxed);
+        match found.map_err(TransportError::from) {
+            Ok(_) => Ok(()),
+            Err(TransportError::NotFound(_)) => Err(TransportError::NotFound(format!(
+                "stream {stream:?} has no consumer {name:?}"
+            ))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Inbox {
+    subject: String,
+    subscriber: Subscriber,
+}
+
+impl Link {
+    /// A puller for a consumer. Whether that exists is told by the first pull.
+    pub fn puller(&self, stream: &str, durable: &str) -> Puller {
+        Puller {
+            link: self.clone(),
+            consumer: Arc::new(Consumer {
+                stream: stream.to_owned(),
+                name: durable.to_owned(),
+                known: AtomicBool::new(false),
+            }),
+            idle: Arc::default(),
+        }
+    }
+}
+
+impl Puller {
+    /// Asks for up to `max` messages, as they come, until `expires`. With `expires` zero: what is there now.
+    ///
+    /// A pull takes at most 4,096 messages and 32 MiB (or two of the largest messages); then it ends early.
+    /// Errors: `Unavailable`, `Invalid`, and `NotFound` for a consumer that does not exist.
+    pub async fn pull(&self, max: usize, expires: Duration) -> Result<Pull, TransportError> {
+        check::name("stream", &self.consumer.stream)?;
+        check::name("consumer", &self.consumer.name)?;
+        if !self.consumer.known.load(Ordering::Relaxed) {
+            self.consumer.look(&self.link).await?;
+        }
+        let max = max.clamp(1, MAX_PULL);
+        let broken = self.link.inner.health.breaks();
+        let inbox = self.inbox().await?;
+        let subject = format!(
+            "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
+            self.consumer.stream, self.consumer.name
+        );
+        let beats = expires >= 2 * HEARTBEAT;
+        let body = request(max, expires, beats, self.link.max_payload());
+        self.link
+            .send(&subject, Some(&inbox.subject), Headers::new(), body)
+            .await?;
+        let now = Instant::now();
+        Ok(Pull {
+            puller: self.clone(),
+            inbox: Some(inbox),
+            broken,
+            left: max,
+            came: false,
+            end: now + expires + SLACK,
+            heard: now,
+            beats,
+            stopping: false,
+        })
+    }
+
+    /// An idle inbox, or a new one.
+    async fn inbox(&self) -> Result<Inbox, TransportError> {
+        let idle = self.lock().pop();
+        if let Some(inbox) = idle {
+            return Ok(inbox);
+        }
+        let subject = self.link.inner.client.new_inbox();
+        let subscriber = self.link.raw_subscribe(&subject, None).await?;
+        Ok(Inbox {
+            subject,
+            subscriber,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_inboxes(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn keep(&self, inbox: Inbox) {
+        let mut idle = self.lock();
+        if idle.len() < MAX_IDLE_INBOXES {
+            idle.push(inbox);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Inbox>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The body of a pull request.
+fn request(max: usize, expires: Duration, beats: bool, max_payload: usize) -> Bytes {
+    let mut body = json!({
+        "batch": max,
+        // Less than the largest message would end every pull at once.
+        "max_bytes": MAX_PULL_BYTES.max(max_payload.saturating_mul(2).saturating_add(8192)),
+    });
+    if expires.is_zero() {
+        body["no_wait"] = json!(true);
+    } else {
+        body["expires"] = json!(u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX));
+    }
+    if beats {
+        body["idle_heartbeat"] = json!(u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX));
+    }
+    Bytes::from(body.to_string())
+}
+
+/// One running pull.
+///
+/// Dropping it before it has ended gives back what has arrived and was not taken: after a moment it is
+/// delivered to somebody else. What is on its way then comes again after the ack wait.
+#[derive(Debug)]
+pub struct Pull {
+    puller: Puller,
+    /// Gone when the pull has ended.
+    inbox: Option<Inbox>,
+    broken: watch::Receiver<u64>,
+    left: usize,
+    came: bool,
+    /// When it must be over.
+    end: Instant,
+    /// When the server last said anything.
+    heard: Instant,
+    beats: bool,
+    /// Taken back: the inbox ends by itself and is not used again.
+    stopping: bool,
+}
+
+/// What a message on the inbox means for the pull.
+enum Word {
+    Message(Box<async_nats::Message>),
+    Beat,
+    /// Over, and nothing more comes to this inbox.
+    Over,
+    Failed(TransportError),
+}
+
+impl Pull {
+    /// The next message. None when all came, time is over, or nothing more is there; ask again then.
+    ///
+    /// Errors end the pull: `NotFound` when the consumer was deleted, `Unavailable` when the connection broke
+    /// or the consumer has no leader.
+    pub async fn next(&mut self) -> Option<Result<Delivered, TransportError>> {
+        loop {
+            let inbox = self.inbox.as_mut()?;
+            if self.left == 0 {
+                self.finish();
+                return None;
+            }
+            let until = if self.beats {
+                self.end.min(self.heard + 2 * HEARTBEAT + SLACK)
+            } else {
+                self.end
+            };
+            let word = tokio::select! {
+                biased;
+                message = inbox.subscriber.next() => match message {
+                    Some(message) => read_word(message, self.came),
+                    None if self.stopping => Word::Over,
+                    None => Word::Failed(TransportError::disconnected()),
+                },
+                _ = self.broken.changed() => Word::Failed(TransportError::Unavailable(
+                    "the connection broke while pulling".to_owned(),
+                )),
+                () = tokio::time::sleep_until(until.into()) => return self.silence(),
+            };
+            self.heard = Instant::now();
+            match word {
+                Word::Message(message) => {
+                    self.left = self.left.saturating_sub(1);
+                    self.came = true;
+                    return Some(Delivered::received(&self.puller.link, *message));
+                }
+                Word::Beat => {}
+                Word::Over => {
+                    self.finish();
+                    return None;
+                }
+                Word::Failed(error) => {
+                    self.give_up();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Takes the pull back. What is on its way already is still returned by [`Pull::next`], and then none.
+    pub async fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.end = Instant::now() + SLACK;
+        self.beats = false;
+        if let Some(inbox) = &mut self.inbox
+            && inbox.subscriber.drain().await.is_err()
+        {
+            self.inbox = None;
+        }
+    }
+
+    /// Nothing was heard for too long.
+    fn silence(&mut self) -> Option<Result<Delivered, TransportError>> {
+        self.give_up();
+        // The end was agreed; only its confirmation is late. Otherwise the server has forgotten the pull.
+        (Instant::now() < self.end).then(|| {
+            Err(TransportError::Unavailable(
+                "the server has stopped answering a pull".to_owned(),
+            ))
+        })
+    }
+
+    /// Its inbox is not used again, and the next pull looks first whether the consumer is still there.
+    fn give_up(&mut self) {
+        self.inbox = None;
+        self.puller.consumer.known.store(false, Ordering::Relaxed);
+    }
+
+    fn finish(&mut self) {
+        if let Some(inbox) = self.inbox.take()
+            && !self.stopping
+        {
+            self.puller.keep(inbox);
+        }
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        let Some(inbox) = self.inbox.take() else {
+            return;
+        };
+        // Outside a runtime everything ends anyway, and the messages come again after the ack wait.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(give_back(self.puller.link.clone(), inbox));
+        }
+    }
+}
+
+/// Ends the subscription of a dropped pull, so that the server forgets the pull, and returns what came.
+async fn give_back(link: Link, mut inbox: Inbox) {
+    if inbox.subscriber.drain().await.is_err() {
+        return;
+    }
+    let rest = async {
+        while let Some(message) = inbox.subscriber.next().await {
+            if message.status.is_none()
+                && let Ok(delivered) = Delivered::received(&link, message)
+            {
+                let _ = delivered.fate.nak(GIVE_BACK).await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(SLACK, rest).await;
+}
+
+fn read_word(message: async_nats::Message, came: bool) -> Word {
+    let Some(status) = message.status else {
+        return Word::Message(Box::new(message));
+    };
+    let said = message.description.unwrap_or_default();
+    match status {
+        StatusCode::IDLE_HEARTBEAT => Word::Beat,
+        StatusCode::TIMEOUT | StatusCode::NOT_FOUND => Word::Over,
+        StatusCode::NO_RESPONDERS => Word::Failed(TransportError::Unavailable(
+            "JetStream does not answer a pull".to_owned(),
+        )),
+        _ if came && said.contains("MaxBytes") => Word::Over,
+        _ if said.contains("Deleted") => Word::Failed(TransportError::NotFound(format!(
+            "the server ended a pull: {said}"
+        ))),
+        _ => Word::Failed(TransportError::Unavailable(format!(
+            "the server ended a pull: {said} ({status})"
+        ))),
+    }
+}

@@ -1,0 +1,123 @@
+//! Answers to requests, over one subscription for all requests of a connection.
+//!
+//! The client library keeps an entry for ever when a request times out; here an entry goes with the
+//! request that waits for it, however that ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_nats::{Client, Subscriber};
+use futures_util::StreamExt as _;
+use rand::RngCore as _;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::TransportError;
+
+type Answer = Result<async_nats::Message, TransportError>;
+
+/// The requests of one connection that wait for an answer.
+#[derive(Debug)]
+pub(super) struct Replies {
+    /// Everything before the token, with its final dot.
+    prefix: String,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+}
+
+impl Replies {
+    /// Subscribes to all answers of this connection. Whoever owns the connection ends the task
+    /// that hands them out.
+    pub(super) async fn listen(
+        client: &Client,
+    ) -> Result<(Arc<Self>, AbortHandle), TransportError> {
+        let prefix = format!("{}.", client.new_inbox());
+        let subscriber = client
+            .subscribe(format!("{prefix}*"))
+            .await
+            .map_err(|error| {
+                TransportError::Other(format!("cannot listen for answers: {error}"))
+            })?;
+        let replies = Arc::new(Self {
+            prefix,
+            waiting: Mutex::default(),
+        });
+        let task = tokio::spawn(hand_out(subscriber, Arc::downgrade(&replies)));
+        Ok((replies, task.abort_handle()))
+    }
+
+    /// Makes a reply subject, and what waits on it. Dropping the latter forgets the former.
+    pub(super) fn expect(self: &Arc<Self>) -> Expected {
+        // Random, not counted: a responder that sees one reply subject must not know the next.
+        let token = rand::rng().next_u64();
+        let (sender, receiver) = oneshot::channel();
+        self.lock().insert(token, sender);
+        Expected {
+            subject: format!("{}{token:016x}", self.prefix),
+            token,
+            receiver,
+            replies: Arc::clone(self),
+        }
+    }
+
+    /// Ends every wait: answers to what was sent over a connection that broke cannot come any more.
+    pub(super) fn disconnected(&self) {
+        for (_, sender) in self.lock().drain() {
+            let _ = sender.send(Err(TransportError::Unavailable(
+                "the connection broke before the answer came".to_owned(),
+            )));
+        }
+    }
+
+    /// How many requests wait; for tests and status.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answer>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One awaited answer.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) subject: String,
+    token: u64,
+    receiver: oneshot::Receiver<Answer>,
+    replies: Arc<Replies>,
+}
+
+impl Expected {
+    /// The answer, when it comes.
+    pub(super) async fn answer(&mut self) -> Answer {
+        (&mut self.receiver)
+            .await
+            .unwrap_or_else(|_| Err(TransportError::disconnected()))
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.replies.lock().remove(&self.token);
+    }
+}
+
+async fn hand_out(mut subscriber: Subscriber, replies: Weak<Replies>) {
+    while let Some(message) = subscriber.next().await {
+        let Some(replies) = replies.upgrade() else {
+            return;
+        };
+        let token = message
+            .subject
+            .strip_prefix(replies.prefix.as_str())
+            .and_then(|token| u64::from_str_radix(token, 16).ok());
+        let sender = token.and_then(|token| replies.lock().remove(&token));
+        if let Some(sender) = sender {
+            let _ = sender.send(Ok(message));
+        }
+    }
+    // The connection is closed for good.
+    if let Some(replies) = replies.upgrade() {
+        replies.disconnected();
+    }
+}

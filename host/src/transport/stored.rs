@@ -1,0 +1,118 @@
+//! Publishing into a stream, with the stream's word that the message is stored.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::api::read_answer;
+use super::{Headers, Link, TransportError, check};
+
+/// The header by which a stream tells that it has a message already.
+pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// How long [`Link::store`] goes on trying. Killing the leader of a stream of three costs about four seconds.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// How long one attempt of [`Link::store`] may take.
+const ATTEMPT: Duration = Duration::from_secs(4);
+/// The first pause between two attempts; it doubles up to [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a stream answered to a stored message.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Stored {
+    /// The stream that holds it.
+    pub stream: String,
+    /// Its sequence in that stream.
+    #[serde(rename = "seq")]
+    pub sequence: u64,
+    /// The stream had a message with this id already and kept the older one: success as well.
+    #[serde(default)]
+    pub duplicate: bool,
+}
+
+impl Link {
+    /// Publishes and waits until a stream has stored the message. One attempt: after `Timeout` or
+    /// `Unavailable` it may or may not be stored.
+    ///
+    /// Errors: as [`Link::publish`]; `NotFound` when no stream captures the subject, `Full` when the
+    /// stream takes no more, `Conflict` when an expected sequence in the headers is not met.
+    pub async fn publish_stored(
+        &self,
+        subject: &str,
+        headers: Headers,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Stored, TransportError> {
+        check::subject(subject)?;
+        match self.ask(subject, headers, payload, timeout).await {
+            Ok(answer) => Ok(read_answer(&answer.payload)?),
+            Err(TransportError::NoResponders) => Err(self.why_not_stored(subject).await),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores what the host has made, under an id of its own, so that trying again cannot store it twice.
+    ///
+    /// Tries for about twelve seconds while the connection is away, the stream has no leader, or no answer
+    /// comes. Everything else is told at once: `NotFound`, `Full`, `TooLarge`, `Denied`, `Invalid`.
+    pub async fn store(
+        &self,
+        subject: &str,
+        msg_id: &str,
+        mut headers: Headers,
+        payload: Bytes,
+    ) -> Result<Stored, TransportError> {
+        headers.insert(MESSAGE_ID, msg_id)?;
+        persist(PATIENCE, || {
+            self.publish_stored(subject, headers.clone(), payload.clone(), ATTEMPT)
+        })
+        .await
+    }
+
+    /// Nobody answered a stored publish: is there no such stream, or is it leaderless?
+    async fn why_not_stored(&self, subject: &str) -> TransportError {
+        #[derive(Deserialize)]
+        struct Names {
+            #[serde(default)]
+            streams: Option<Vec<String>>,
+        }
+        match self
+            .call::<Names>("STREAM.NAMES", &json!({ "subject": subject }))
+            .await
+        {
+            Ok(Names { streams }) if streams.as_ref().is_none_or(Vec::is_empty) => {
+                TransportError::NotFound(format!("no stream captures the subject {subject:?}"))
+            }
+            Ok(_) => TransportError::Unavailable(format!(
+                "the stream of {subject:?} does not answer at the moment"
+            )),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// Does something that may be done twice again and again, with growing pauses, until it succeeds, fails for
+/// good, or `patience` is over. The last error is told.
+pub(super) async fn persist<T, F, Fut>(
+    patience: Duration,
+    mut attempt: F,
+) -> Result<T, TransportError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, TransportError>>,
+{
+    let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match attempt().await {
+            Err(error) if error.is_transient() && start.elapsed() + pause < patience => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
