@@ -9,6 +9,7 @@ mod audit;
 mod build;
 mod check;
 mod connect;
+mod demo;
 mod dlq;
 mod exit;
 mod global;
@@ -17,6 +18,7 @@ mod message;
 mod output;
 mod publish;
 mod request;
+mod run;
 
 use std::ffi::OsString;
 
@@ -38,6 +40,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the agents of the plugins folder (the default)
+    Run,
+    /// Start a host and show it at work on real documents
+    Demo(demo::Args),
     /// Compile plugins to components and put each beside its manifest
     Build(build::Args),
     /// Show what the plugins import, take part in, may do and may use, and every mistake
@@ -73,7 +79,7 @@ impl Cli {
 
     /// The command holds agents, so that it has to be told of a signal and given time to drain.
     pub fn drains(&self) -> bool {
-        self.command.is_none()
+        matches!(self.command, None | Some(Command::Run | Command::Demo(_)))
     }
 
     /// Runs the command and prints its error, if any. Where [`Cli::drains`], it returns soon
@@ -85,7 +91,7 @@ impl Cli {
         }
     }
 
-    async fn execute(self, _shutdown: CancellationToken) -> anyhow::Result<()> {
+    async fn execute(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.global.start_log(self.drains())?;
         let global = &self.global;
         match self.command {
@@ -95,7 +101,8 @@ impl Cli {
             Some(Command::Publish(args)) => publish::run(global, args).await,
             Some(Command::Request(args)) => request::run(global, args).await,
             Some(Command::Dlq(command)) => dlq::run(global, command).await,
-            None => Ok(()),
+            Some(Command::Demo(args)) => demo::run(global, args, shutdown).await,
+            Some(Command::Run) | None => run::run(global, shutdown).await,
         }
     }
 }

@@ -16,10 +16,16 @@ mod link;
 mod message;
 mod pull;
 mod replies;
+pub mod server;
 mod stored;
 mod stream;
 mod subscription;
 pub mod trace;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

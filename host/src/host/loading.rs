@@ -84,11 +84,20 @@ pub(super) async fn load(
             .await
             .map_err(|error| own_credentials(&spec, &error))?,
     };
-    provision::ensure(shared.transport.link(Role::Control), &shared.spec.jetstream, &[&spec])
-        .await
-        .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
-        let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
-    Ok(Loaded::Version(Box::new(Version { spec: Arc::new(spec), component, link, requests })))
+    provision::ensure(
+        shared.transport.link(Role::Control),
+        &shared.spec.jetstream,
+        &[&spec],
+    )
+    .await
+    .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
+    let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
+    Ok(Loaded::Version(Box::new(Version {
+        spec: Arc::new(spec),
+        component,
+        link,
+        requests,
+    })))
 }
 
 fn own_credentials(spec: &PluginSpec, error: &TransportError) -> Problem {
@@ -107,7 +116,10 @@ fn not_built(candidate: &Candidate) -> String {
 /// A component without a manifest has no grants, so it does not run; the user gets one to start from.
 async fn no_manifest(shared: &Shared, bare: &Candidate) -> Result<Loaded, Problem> {
     let Some(path) = bare.components.first() else {
-        return Err(Problem::Files(format!("`{}` holds no component", bare.dir.display())));
+        return Err(Problem::Files(format!(
+            "`{}` holds no component",
+            bare.dir.display()
+        )));
     };
     let bytes = tokio::fs::read(path)
         .await
