@@ -1,7 +1,7 @@
 //! What commands that change something leave in the audit trail.
 
-use serde_json::{Map, Value, json};
 use anyhow::Context;
+use serde_json::{Map, Value, json};
 
 use crate::patterns::lifecycle::now;
 use crate::transport::{Headers, Link};
