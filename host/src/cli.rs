@@ -15,6 +15,7 @@ mod exit;
 mod global;
 mod logging;
 mod message;
+mod new;
 mod output;
 mod publish;
 mod request;
@@ -44,6 +45,8 @@ enum Command {
     Run,
     /// Start a host and show it at work on real documents
     Demo(demo::Args),
+    /// Write a new plugin that compiles, passes its own test, and runs
+    New(new::Args),
     /// Compile plugins to components and put each beside its manifest
     Build(build::Args),
     /// Show what the plugins import, take part in, may do and may use, and every mistake
@@ -95,6 +98,7 @@ impl Cli {
         self.global.start_log(self.drains())?;
         let global = &self.global;
         match self.command {
+            Some(Command::New(args)) => new::run(global, &args),
             Some(Command::Build(args)) => build::run(global, args).await,
             Some(Command::Check(args)) => check::run(global, &args).await,
             Some(Command::Agents(args)) => agents::run(global, &args).await,
