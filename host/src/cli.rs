@@ -85,6 +85,11 @@ impl Cli {
         matches!(self.command, None | Some(Command::Run | Command::Demo(_)))
     }
 
+    /// The log is what the person watches; the demonstration tells its own story.
+    fn logs(&self) -> bool {
+        matches!(self.command, None | Some(Command::Run))
+    }
+
     /// Runs the command and prints its error, if any. Where [`Cli::drains`], it returns soon
     /// after `shutdown` is cancelled; the others may be dropped at any time.
     pub async fn run(self, shutdown: CancellationToken) -> Exit {
@@ -95,7 +100,7 @@ impl Cli {
     }
 
     async fn execute(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        self.global.start_log(self.drains())?;
+        self.global.start_log(self.logs())?;
         let global = &self.global;
         match self.command {
             Some(Command::New(args)) => new::run(global, &args),
