@@ -40,7 +40,11 @@ pub struct Version {
 impl Version {
     /// What an agent of this version may do.
     pub fn permissions(&self, agent: &AgentId) -> Arc<Permissions> {
-        Arc::new(Permissions::compile(&self.spec.permissions, &self.spec.name, agent))
+        Arc::new(Permissions::compile(
+            &self.spec.permissions,
+            &self.spec.name,
+            agent,
+        ))
     }
 }
 
@@ -85,7 +89,11 @@ impl Agent {
         let (swap, swaps) = mpsc::channel(1);
         let life = life::Life::new(port.clone(), inboxes, swaps, version, crew, around);
         let task = tokio::spawn(life.run());
-        Self { port, swap, task: Mutex::new(Some(task)) }
+        Self {
+            port,
+            swap,
+            task: Mutex::new(Some(task)),
+        }
     }
 
     /// Where patterns reach it.
@@ -99,14 +107,23 @@ impl Agent {
     pub async fn replace(&self, version: Version) -> Result<(), Reason> {
         let gone = || Reason::new("stopped", format!("agent `{}` has stopped", self.port.id));
         let (done, answer) = oneshot::channel();
-        self.swap.send(Swap { version, done }).await.map_err(|_| gone())?;
+        self.swap
+            .send(Swap { version, done })
+            .await
+            .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
     /// Lets the agent finish its message and end. Returns when it has gone.
     pub async fn stop(&self, reason: &'static str) {
         let (done, gone) = oneshot::channel();
-        if self.port.control.send(Control::Stop { reason, done }).await.is_ok() {
+        if self
+            .port
+            .control
+            .send(Control::Stop { reason, done })
+            .await
+            .is_ok()
+        {
             let _ = gone.await;
         }
     }
@@ -121,7 +138,11 @@ impl Agent {
 
     /// Whether it has gone, by a command for instance.
     pub async fn is_gone(&self) -> bool {
-        self.task.lock().await.as_ref().is_none_or(JoinHandle::is_finished)
+        self.task
+            .lock()
+            .await
+            .as_ref()
+            .is_none_or(JoinHandle::is_finished)
     }
 }
 
@@ -140,6 +161,12 @@ pub fn port(
 ) -> (AgentPort, Inboxes) {
     let (mail, mailbox) = mpsc::channel(limits::MAILBOX);
     let (tell, control) = mpsc::channel(limits::CONTROLS);
-    let port = AgentPort { id, plugin, mailbox: mail, control: tell, cell };
+    let port = AgentPort {
+        id,
+        plugin,
+        mailbox: mail,
+        control: tell,
+        cell,
+    };
     (port, Inboxes { mailbox, control })
 }

@@ -28,6 +28,7 @@ pub use context::SharedConfig;
 pub use counters::{Counter, Counters, Counts};
 pub(crate) use deadline::within;
 pub(crate) use guest::{Guest, Scope};
+pub(crate) use log::clean;
 pub(crate) use wasi::{WASI_INTERFACES, WASI_VERSION, wasi_context};
 
 use crate::bindings::mistersmith::agent;

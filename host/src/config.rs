@@ -38,6 +38,7 @@ pub use spec::{
     StreamOverride, SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };
 pub use suggest::suggest_manifest;
+pub(crate) use units::duration;
 pub use units::{show_duration, show_rate, show_size};
 
 pub use crate::permissions::{Access, KvAccess, KvGrant, PermissionSpec};

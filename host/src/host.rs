@@ -8,6 +8,7 @@
 mod beat;
 mod build;
 mod claims;
+mod connect;
 mod data;
 mod drain;
 mod fleet;
@@ -27,7 +28,8 @@ use crate::names::HostId;
 use crate::patterns::Directory;
 use crate::patterns::keeper::Keeper;
 use crate::provision::ConsumerClaims;
-use crate::transport::{Kv, OwnServer, Transport};
+use crate::transport::server::OwnServer;
+use crate::transport::{Kv, Transport};
 
 pub use build::{Connected, connect};
 pub use data::DataFolder;
@@ -38,8 +40,8 @@ pub struct Host {
     fleet: fleet::Fleet,
     lease: lease::Lease,
     background: Vec<tokio::task::JoinHandle<()>>,
-    /// Kept last, so that it is stopped after everything that talks to it.
-    _server: Option<OwnServer>,
+    /// Ended after everything that talks to it.
+    server: Option<OwnServer>,
     _data: DataFolder,
 }
 
@@ -82,6 +84,15 @@ pub struct Summary {
     pub broken: usize,
 }
 
+/// How a host came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Drained,
+    /// Its own nats-server ended; the sentence says how, with the server's last words.
+    ServerDied(String),
+}
+
 impl Host {
     /// Builds a host: after this returned, no configuration can fail.
     pub async fn build(spec: HostSpec) -> anyhow::Result<Self> {
@@ -111,14 +122,16 @@ impl Host {
     }
 
     /// Runs until told to stop, then drains. Returns when everything has ended.
-    pub async fn run(mut self) {
+    pub async fn run(mut self) -> Ended {
         let mut clock = tokio::time::interval(crate::limits::SCAN);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut sweep = tokio::time::interval(crate::limits::SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let server = self.server.take();
+        let ended = loop {
             tokio::select! {
-                () = self.shared.draining.cancelled() => break,
+                () = self.shared.draining.cancelled() => break Ended::Drained,
+                how = died(server.as_ref()) => break Ended::ServerDied(how),
                 held = self.lease.turned() => self.lease_turned(held).await,
                 _ = clock.tick() => self.fleet.scan().await,
                 _ = sweep.tick() => {
@@ -127,8 +140,13 @@ impl Host {
                     }
                 }
             }
-        }
+        };
         drain::drain(self).await;
+        // Last, after everything that talks to it.
+        if let Some(server) = server {
+            server.stop().await;
+        }
+        ended
     }
 
     /// Without the lease another host may claim the agents' ids: ours end before it can. With the
@@ -141,5 +159,13 @@ impl Host {
             tracing::error!("the host cannot renew its lease: its agents stop before it expires");
             self.fleet.suspend(Duration::from_secs(2)).await;
         }
+    }
+}
+
+/// Resolves when our own server has ended without having been asked to.
+async fn died(server: Option<&OwnServer>) -> String {
+    match server {
+        Some(server) => server.died().await,
+        None => std::future::pending().await,
     }
 }

@@ -31,7 +31,9 @@ async fn reply(port: &AgentPort, link: &Link, to: &str, call: &Call, outcome: Ou
     if let Some(reason) = Reason::of(&outcome) {
         return send_error(link, to, port, &call.trace, &reason).await;
     }
-    let Outcome::Done(reply) = outcome else { return };
+    let Outcome::Done(reply) = outcome else {
+        return;
+    };
     let reply = reply.unwrap_or_default();
     let headers = reply_headers(&port.id, call, &reply);
     if let Err(error) = link.publish(to, None, headers, reply.payload).await {
@@ -47,7 +49,9 @@ async fn store(agent: &AgentId, work: &Link, call: &Call, outcome: Outcome) {
     let subject = result_subject(agent, &call.trace.request_id);
     let (headers, payload) = match Reason::of(&outcome) {
         None => {
-            let Outcome::Done(reply) = outcome else { return };
+            let Outcome::Done(reply) = outcome else {
+                return;
+            };
             let reply: Reply = reply.unwrap_or_default();
             (reply_headers(agent, call, &reply), reply.payload)
         }
@@ -56,7 +60,10 @@ async fn store(agent: &AgentId, work: &Link, call: &Call, outcome: Outcome) {
             headers.set("Content-Type", "application/json");
             call.trace.stamp(Some(agent), &mut headers);
             service_error(&mut headers, &reason);
-            (headers, Bytes::from(error_body(agent.as_str(), &reason).to_string()))
+            (
+                headers,
+                Bytes::from(error_body(agent.as_str(), &reason).to_string()),
+            )
         }
     };
     // The command came by core NATS, which promises nothing; its result is stored if it can be.

@@ -1,7 +1,7 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
 use std::sync::Arc;
-use std::time::{Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,8 +18,8 @@ use crate::runtime::{
 use crate::status::AgentStatus;
 use crate::transport::Trace;
 
-use super::backoff::Backoff;
 use super::answer::answer;
+use super::backoff::Backoff;
 use super::{Inboxes, Surroundings, Swap, Version};
 
 pub(super) struct Life {
@@ -146,7 +146,11 @@ impl Life {
     ) -> Result<(Instance, mpsc::Receiver<Heard>), Reason> {
         let (hear, heard) = mpsc::channel(limits::MAILBOX);
         let context = self.context(version, hear);
-        let instantiated = self.around.runtime.instantiate(&version.component, context).await;
+        let instantiated = self
+            .around
+            .runtime
+            .instantiate(&version.component, context)
+            .await;
         let mut instance = instantiated.map_err(|death| Reason::died(&death))?;
         if self.is_worth_telling() {
             self.announce(&Step::Started);
@@ -154,9 +158,10 @@ impl Life {
         let outcome = instance.start().await;
         match Reason::of(&outcome) {
             None => Ok((instance, heard)),
-            Some(reason) => {
-                Err(Reason::new("start", format!("start failed: {} ({})", reason.message, reason.kind)))
-            }
+            Some(reason) => Err(Reason::new(
+                "start",
+                format!("start failed: {} ({})", reason.message, reason.kind),
+            )),
         }
     }
 
@@ -209,7 +214,11 @@ impl Life {
     }
 
     async fn handle(&mut self, delivery: Delivery) {
-        let Delivery { call, answer: waiting, weight } = delivery;
+        let Delivery {
+            call,
+            answer: waiting,
+            weight,
+        } = delivery;
         drop(weight);
         let begun = Instant::now();
         self.port.cell.begin();
@@ -217,7 +226,9 @@ impl Life {
         let took = begun.elapsed();
         self.crew.called(took);
         let reason = Reason::of(&outcome);
-        self.port.cell.end(took, reason.as_ref().map(|r| r.message.clone()));
+        self.port
+            .cell
+            .end(took, reason.as_ref().map(|r| r.message.clone()));
         if let Outcome::Died(_) = &outcome {
             if let Some(reason) = reason {
                 self.fell(reason);
@@ -225,7 +236,15 @@ impl Life {
         } else {
             self.backoff.lived();
         }
-        answer(&self.port, &self.around.settler, &self.around.work, call, waiting, outcome).await;
+        answer(
+            &self.port,
+            &self.around.settler,
+            &self.around.work,
+            call,
+            waiting,
+            outcome,
+        )
+        .await;
     }
 
     /// Calls the handler, in this agent's instance or, where the manifest wants it, in one of its own.
@@ -252,13 +271,23 @@ impl Life {
     async fn handle_heard(&mut self, heard: Heard) {
         let trace = Trace::received(&heard.message.headers, &new_request_id());
         let answer = match &heard.message.reply {
-            Some(to) => Answer::Reply { to: to.clone(), link: self.version.link.clone() },
+            Some(to) => Answer::Reply {
+                to: to.clone(),
+                link: self.version.link.clone(),
+            },
             None => Answer::Nobody,
         };
-        let kind =
-            Kind::Subscription { id: Some(heard.subscription), wants_reply: heard.message.reply.is_some() };
+        let kind = Kind::Subscription {
+            id: Some(heard.subscription),
+            wants_reply: heard.message.reply.is_some(),
+        };
         let call = call(kind, heard.message, trace);
-        self.handle(Delivery { call, answer, weight: None }).await;
+        self.handle(Delivery {
+            call,
+            answer,
+            weight: None,
+        })
+        .await;
     }
 
     /// The instance is dead, or was never alive.
@@ -291,7 +320,9 @@ impl Life {
     }
 
     async fn health(&mut self, answer: oneshot::Sender<crate::runtime::Health>) {
-        let Some(instance) = &mut self.instance else { return };
+        let Some(instance) = &mut self.instance else {
+            return;
+        };
         match instance.health().await {
             Outcome::Done(health) => {
                 let _ = answer.send(health);
@@ -325,12 +356,16 @@ impl Life {
     /// Handles what is in the mailbox already; nothing new is put there once the host stops.
     async fn finish_mailbox(&mut self) {
         while self.instance.is_some() {
-            let Ok(delivery) = self.inboxes.mailbox.try_recv() else { break };
+            let Ok(delivery) = self.inboxes.mailbox.try_recv() else {
+                break;
+            };
             self.handle(delivery).await;
         }
         while self.instance.is_some() && self.crew.taking() <= 1 {
             // The last one to leave takes the rest with it.
-            let Some(delivery) = self.crew.try_take() else { break };
+            let Some(delivery) = self.crew.try_take() else {
+                break;
+            };
             self.handle(delivery).await;
         }
     }
@@ -341,7 +376,9 @@ impl Life {
             instance.stop(reason).await;
         }
         self.port.cell.set_status(AgentStatus::Stopped);
-        self.announce(&Step::Stopped { reason: reason.to_owned() });
+        self.announce(&Step::Stopped {
+            reason: reason.to_owned(),
+        });
     }
 
     fn adopt(&self) {
@@ -351,7 +388,12 @@ impl Life {
     fn announce(&self, step: &Step) {
         let spec = &self.version.spec;
         let outbox = &self.around.outbox;
-        let body = step.body(&self.port.id, spec.name.as_str(), &spec.version, outbox.host());
+        let body = step.body(
+            &self.port.id,
+            spec.name.as_str(),
+            &spec.version,
+            outbox.host(),
+        );
         outbox.event(&self.port.id, step.subject(&self.port.id), body);
     }
 }

@@ -71,6 +71,9 @@ mod tests {
         // A slow machine may take longer than a fifth of a second for the loop and admit one more.
         assert!(admitted.len() < 50, "{}", admitted.len());
         let reported = admitted.len() as u64 + admitted.iter().sum::<u64>();
-        assert_eq!(reported + reports.unreported.load(Ordering::Relaxed), 10_000);
+        assert_eq!(
+            reported + reports.unreported.load(Ordering::Relaxed),
+            10_000
+        );
     }
 }

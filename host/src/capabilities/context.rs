@@ -70,17 +70,26 @@ impl context::Host for Guest {
     }
 
     fn config_value(&mut self, key: String) -> Option<String> {
-        self.context.config.now().values.get(&key).map(Value::to_string)
+        self.context
+            .config
+            .now()
+            .values
+            .get(&key)
+            .map(Value::to_string)
     }
 
     fn request_id(&mut self) -> String {
         let trace = self.scope().trace.as_ref();
-        trace.map(|trace| trace.request_id.to_string()).unwrap_or_default()
+        trace
+            .map(|trace| trace.request_id.to_string())
+            .unwrap_or_default()
     }
 
     fn trace_id(&mut self) -> String {
         let trace = self.scope().trace.as_ref();
-        trace.map(|trace| trace.trace_id.to_string()).unwrap_or_default()
+        trace
+            .map(|trace| trace.trace_id.to_string())
+            .unwrap_or_default()
     }
 
     fn headers(&mut self, item: u32) -> Vec<context::Header> {
@@ -101,12 +110,15 @@ impl Guest {
         let scope = self.scope();
         match usize::try_from(item).ok()?.checked_sub(1) {
             None => Some(&scope.headers),
-            Some(other) => scope.more_headers.get(other),
+            Some(other) => scope.more_headers.get(other).map(Arc::as_ref),
         }
     }
 }
 
 /// Headers as the guest gets them.
 pub(super) fn owned(headers: &Headers) -> Vec<context::Header> {
-    headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }

@@ -20,9 +20,9 @@ pub(crate) struct Scope {
     /// The trace of the message that is handled; none outside `handle`.
     pub(crate) trace: Option<Trace>,
     /// The headers of the message that is handled; of the first one of a batch.
-    pub(crate) headers: Headers,
+    pub(crate) headers: Arc<Headers>,
     /// The headers of the other messages of a batch.
-    pub(crate) more_headers: Vec<Headers>,
+    pub(crate) more_headers: Vec<Arc<Headers>>,
 }
 
 impl Scope {
@@ -31,7 +31,7 @@ impl Scope {
         Self {
             deadline,
             trace: None,
-            headers: Headers::default(),
+            headers: Arc::default(),
             more_headers: Vec::new(),
         }
     }
@@ -76,19 +76,26 @@ impl Guest {
     pub(super) fn trace(&mut self) -> &Trace {
         match &self.scope.trace {
             Some(trace) => trace,
-            None => self.own_trace.get_or_insert_with(Trace::new),
+            None => self
+                .own_trace
+                .get_or_insert_with(|| Trace::begin(&nuid::next())),
         }
     }
 
     /// How much is left of the call.
     pub(super) fn remaining(&self) -> Duration {
-        self.scope.deadline.saturating_duration_since(Instant::now())
+        self.scope
+            .deadline
+            .saturating_duration_since(Instant::now())
     }
 
     /// Until when a host function may wait at most.
     pub(super) fn patience(&self) -> Instant {
         let remaining = self.remaining();
         let margin = MARGIN.min(remaining / 10);
-        self.scope.deadline.checked_sub(margin).unwrap_or(self.scope.deadline)
+        self.scope
+            .deadline
+            .checked_sub(margin)
+            .unwrap_or(self.scope.deadline)
     }
 }

@@ -43,10 +43,16 @@ impl kv::Host for Guest {
         revision: u64,
     ) -> Result<u64, Error> {
         let kv = self.writable("kv.update", &bucket, &key, &value).await?;
-        self.wait(kv.update(&key, Bytes::from(value), revision)).await
+        self.wait(kv.update(&key, Bytes::from(value), revision))
+            .await
     }
 
-    async fn delete(&mut self, bucket: String, key: String, revision: Option<u64>) -> Result<(), Error> {
+    async fn delete(
+        &mut self,
+        bucket: String,
+        key: String,
+        revision: Option<u64>,
+    ) -> Result<(), Error> {
         let kv = self.writable("kv.delete", &bucket, &key, &[]).await?;
         self.wait(kv.delete(&key, revision)).await
     }
@@ -60,7 +66,13 @@ impl kv::Host for Guest {
 }
 
 impl Guest {
-    fn permit(&self, action: &'static str, bucket: &str, key: &str, access: Access) -> Result<(), Error> {
+    fn permit(
+        &self,
+        action: &'static str,
+        bucket: &str,
+        key: &str,
+        access: Access,
+    ) -> Result<(), Error> {
         let allowed = self.context.permissions.kv(bucket, key, access);
         allowed.map_err(|refusal| self.context.refuse(action, refusal))
     }
@@ -86,7 +98,10 @@ impl Guest {
     }
 
     /// Waits for NATS, but not so long that the guest cannot hear of it.
-    async fn wait<T>(&self, answer: impl Future<Output = Result<T, TransportError>>) -> Result<T, Error> {
+    async fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, Error> {
         let answer = within(self.patience(), answer).await;
         Ok(answer.ok_or(Error::Timeout)??)
     }

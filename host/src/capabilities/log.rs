@@ -24,14 +24,22 @@ impl log::Host for Guest {
             log::Level::Error => Level::ERROR,
         };
         let trace = self.scope().trace.as_ref();
-        let trace = trace.map(|trace| trace.trace_id.to_string()).unwrap_or_default();
+        let trace = trace
+            .map(|trace| trace.trace_id.to_string())
+            .unwrap_or_default();
         self.context.write_line(level, &message, &fields, &trace);
     }
 }
 
 impl AgentContext {
     /// Writes a line of the guest, if anybody reads this level and the agent's log rate allows it.
-    pub(super) fn write_line(&self, level: Level, message: &str, fields: &[(String, String)], trace: &str) {
+    pub(super) fn write_line(
+        &self,
+        level: Level,
+        message: &str,
+        fields: &[(String, String)],
+        trace: &str,
+    ) {
         if !enabled(level) {
             return;
         }
@@ -89,7 +97,7 @@ fn enabled(level: Level) -> bool {
 
 /// At most `most` bytes, and nothing that moves a terminal's cursor, begins a line, or turns the
 /// direction of writing.
-pub(super) fn clean(text: &str, most: usize) -> String {
+pub(crate) fn clean(text: &str, most: usize) -> String {
     let mut cleaned = String::with_capacity(text.len().min(most));
     for c in text.chars() {
         let shown = match c {
@@ -158,18 +166,32 @@ mod tests {
         assert_eq!(clean("aaaa", 4), "aaaa");
         assert_eq!(clean("aaaaa", 4), "aaaa…");
         assert_eq!(clean("ééé", 3), "é…");
-        assert_eq!(clean(&"x".repeat(MAX_LOG_LINE * 2), MAX_LOG_LINE).chars().count(), MAX_LOG_LINE + 1);
+        assert_eq!(
+            clean(&"x".repeat(MAX_LOG_LINE * 2), MAX_LOG_LINE)
+                .chars()
+                .count(),
+            MAX_LOG_LINE + 1
+        );
     }
 
     #[test]
     fn fields_are_counted_cut_and_quoted() {
         let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(named(&[]), "");
-        assert_eq!(named(&[field("a", "1"), field("b", "two words")]), "a=1 b=\"two words\"");
-        assert_eq!(named(&[field("a", "x\nagent=other")]), "a=\"x agent=other\"");
+        assert_eq!(
+            named(&[field("a", "1"), field("b", "two words")]),
+            "a=1 b=\"two words\""
+        );
+        assert_eq!(
+            named(&[field("a", "x\nagent=other")]),
+            "a=\"x agent=other\""
+        );
         let many: Vec<_> = (0..100).map(|n| field("n", &n.to_string())).collect();
         assert_eq!(named(&many).split(' ').count(), MAX_LOG_FIELDS);
-        let long = [field("a", &"x".repeat(MAX_LOG_LINE)), field("b", &"y".repeat(MAX_LOG_LINE))];
+        let long = [
+            field("a", &"x".repeat(MAX_LOG_LINE)),
+            field("b", &"y".repeat(MAX_LOG_LINE)),
+        ];
         assert!(named(&long).len() < MAX_LOG_LINE + 100);
     }
 }

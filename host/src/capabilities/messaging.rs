@@ -14,7 +14,7 @@ use super::{AgentContext, Guest, Heard, within};
 use crate::bindings::mistersmith::agent::messaging::{self, Error, Header, Message, Stored};
 use crate::permissions::headers::guest_headers;
 use crate::permissions::{Permissions, Refusal};
-use crate::transport::{Headers, Subscription, TransportError};
+use crate::transport::{Headers, Subscription};
 
 impl messaging::Host for Guest {
     async fn publish(
@@ -23,8 +23,16 @@ impl messaging::Host for Guest {
         payload: Vec<u8>,
         headers: Vec<Header>,
     ) -> Result<(), Error> {
-        let headers = self.admit("publish", &subject, &payload, &headers, Permissions::publish)?;
-        let sent = self.link()?.publish(&subject, None, headers, Bytes::from(payload));
+        let headers = self.admit(
+            "publish",
+            &subject,
+            &payload,
+            &headers,
+            Permissions::publish,
+        )?;
+        let sent = self
+            .link()?
+            .publish(&subject, None, headers, Bytes::from(payload));
         match within(self.patience(), sent).await {
             Some(sent) => sent?,
             None => return Err(busy()),
@@ -39,22 +47,26 @@ impl messaging::Host for Guest {
         payload: Vec<u8>,
         headers: Vec<Header>,
     ) -> Result<Stored, Error> {
-        let headers = self.admit("publish-stored", &subject, &payload, &headers, Permissions::publish)?;
+        let headers = self.admit(
+            "publish-stored",
+            &subject,
+            &payload,
+            &headers,
+            Permissions::publish,
+        )?;
         let wait = left(self.patience());
         let link = self.link()?;
         self.context.counters.sent.add_one();
-        let stored = link.publish_stored(&subject, headers, Bytes::from(payload), wait).await;
-        match stored {
-            Ok(stored) => Ok(Stored {
-                stream: stored.stream,
-                sequence: stored.sequence,
-                duplicate: stored.duplicate,
-            }),
-            Err(TransportError::NoResponders) => {
-                Err(Error::NotFound(format!("no stream captures `{subject}`")))
-            }
-            Err(error) => Err(error.into()),
-        }
+        let stored = link.publish_stored(&subject, headers, Bytes::from(payload), wait);
+        // Beyond its own wait it may ask whether there is such a stream at all.
+        let stored = within(self.patience(), stored)
+            .await
+            .ok_or(Error::Timeout)??;
+        Ok(Stored {
+            stream: stored.stream,
+            sequence: stored.sequence,
+            duplicate: stored.duplicate,
+        })
     }
 
     async fn request(
@@ -64,7 +76,13 @@ impl messaging::Host for Guest {
         headers: Vec<Header>,
         timeout_ms: Option<u32>,
     ) -> Result<Message, Error> {
-        let headers = self.admit("request", &subject, &payload, &headers, Permissions::request)?;
+        let headers = self.admit(
+            "request",
+            &subject,
+            &payload,
+            &headers,
+            Permissions::request,
+        )?;
         let Ok(_waiting) = Arc::clone(&self.context.requests).try_acquire_owned() else {
             let most = self.context.limits.requests;
             return Err(self.context.limit(Error::Exhausted(format!(
@@ -77,7 +95,9 @@ impl messaging::Host for Guest {
         }
         let link = self.link()?;
         self.context.counters.sent.add_one();
-        let answer = link.request(&subject, headers, Bytes::from(payload), wait).await?;
+        let answer = link
+            .request(&subject, headers, Bytes::from(payload), wait)
+            .await?;
         self.context.check_size("answer", answer.payload.len())?;
         Ok(Message {
             subject: answer.subject,
@@ -109,7 +129,9 @@ impl messaging::Host for Guest {
     fn unsubscribe(&mut self, subscription: u64) -> Result<(), Error> {
         match self.subscriptions.remove(&subscription) {
             Some(_ended_when_dropped) => Ok(()),
-            None => Err(Error::NotFound(format!("the agent has no subscription {subscription}"))),
+            None => Err(Error::NotFound(format!(
+                "the agent has no subscription {subscription}"
+            ))),
         }
     }
 }
@@ -125,7 +147,9 @@ impl Guest {
         permitted: fn(&Permissions, &str) -> Result<(), Refusal>,
     ) -> Result<Headers, Error> {
         let context = &self.context;
-        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         permitted(&context.permissions, subject)
             .and_then(|()| guest_headers(pairs))
             .map_err(|refusal| context.refuse(action, refusal))?;
@@ -162,7 +186,10 @@ async fn forward(id: u64, mut subscription: Subscription, context: Arc<AgentCont
             continue;
         }
         context.counters.heard.add_one();
-        let heard = Heard { subscription: id, message };
+        let heard = Heard {
+            subscription: id,
+            message,
+        };
         if context.inbox.send(heard).await.is_err() {
             return;
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// A token bucket; shared between threads.
 #[derive(Debug)]
-pub struct Rate {
+pub(super) struct Rate {
     start: Instant,
     paid_until: AtomicU64,
     interval: u64,
@@ -17,18 +17,20 @@ pub struct Rate {
 
 impl Rate {
     /// Allows `per_second` a second, and as many at once after a quiet second. Zero allows none.
-    pub fn new(per_second: u32) -> Self {
+    pub(super) fn new(per_second: u32) -> Self {
         let second = nanos(Duration::from_secs(1));
         Self {
             start: Instant::now(),
             paid_until: AtomicU64::new(0),
-            interval: second.checked_div(u64::from(per_second)).unwrap_or(u64::MAX),
+            interval: second
+                .checked_div(u64::from(per_second))
+                .unwrap_or(u64::MAX),
             burst: second,
         }
     }
 
     /// Takes one if there is one.
-    pub fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         self.take_at(Instant::now())
     }
 
@@ -65,8 +67,16 @@ mod tests {
             let rate = Rate::new(per_second);
             let all = per_second as usize;
             assert_eq!(taken(&rate, 0, all + 10), all, "{per_second}/s at once");
-            assert_eq!(taken(&rate, 0, 10), 0, "{per_second}/s: the bucket is empty");
-            assert_eq!(taken(&rate, 60_000, 2 * all), all, "{per_second}/s: a quiet minute saves up one second");
+            assert_eq!(
+                taken(&rate, 0, 10),
+                0,
+                "{per_second}/s: the bucket is empty"
+            );
+            assert_eq!(
+                taken(&rate, 60_000, 2 * all),
+                all,
+                "{per_second}/s: a quiet minute saves up one second"
+            );
         }
     }
 
@@ -92,7 +102,10 @@ mod tests {
         let total: usize = std::thread::scope(|scope| {
             let count = || (0..1000).filter(|_| rate.take_at(now)).count();
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
-            workers.into_iter().map(|w| w.join().unwrap_or_default()).sum()
+            workers
+                .into_iter()
+                .map(|w| w.join().unwrap_or_default())
+                .sum()
         });
         assert_eq!(total, 1000);
     }

@@ -56,8 +56,14 @@ impl AgentContext {
 impl Guest {
     /// The connection, if it is up.
     pub(super) fn link(&self) -> Result<&Link, Error> {
-        let link = self.context.link.as_ref().filter(|link| link.is_connected());
-        link.ok_or_else(|| Error::Unavailable("the host has no connection to NATS at the moment".to_owned()))
+        let link = self
+            .context
+            .link
+            .as_ref()
+            .filter(|link| link.is_connected());
+        link.ok_or_else(|| {
+            Error::Unavailable("the host has no connection to NATS at the moment".to_owned())
+        })
     }
 }
 

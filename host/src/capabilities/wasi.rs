@@ -147,7 +147,10 @@ impl StdoutStream for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(&bytes);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::{Finding, Findings, PluginSpec};
 
 /// Finds two plugins of one name, and two plugins that take the same work: each item would go to
 /// whichever asked first. Every pair is reported once, at the later of the two.
-pub fn cross_check(plugins: &[PluginSpec]) -> Findings {
+pub fn cross_check(plugins: &[&PluginSpec]) -> Findings {
     let mut findings = Findings::default();
     for (at, plugin) in plugins.iter().enumerate() {
         for other in plugins.iter().take(at) {

@@ -85,12 +85,14 @@ pub(super) fn schema(item: &Item<'_>, dir: &Path) -> Option<Schema> {
     let compiled = match read_bounded(&path, MAX_SCHEMA) {
         Err(e) => Err(format!("cannot be read: {e}")),
         Ok(None) => Err(format!("has more than {}", show_size(MAX_SCHEMA))),
-        Ok(Some(text)) => Schema::compile(&path, &text).map_err(|e| format!("is no schema: {e}")),
+        Ok(Some(text)) => {
+            Schema::compile(&path, &text).map_err(|e| format!("is not a JSON schema: {e}"))
+        }
     };
     match compiled {
         Ok(schema) => Some(schema),
         Err(problem) => {
-            let fix = "make it a JSON schema that refers to nothing outside of itself";
+            let fix = "make it one that refers to nothing outside of itself and has no look-around in patterns";
             item.note(format!("{} {problem}", item.shown()), fix);
             None
         }

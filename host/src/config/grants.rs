@@ -70,6 +70,12 @@ fn kv(entry: Section<'_>, plugin: &str) -> Option<KvGrant> {
             Some((bucket?, item))
         });
     let keys = entry.need("keys", "keys = [\"{plugin}.>\"]");
+    if let Some(list) = keys.as_ref().filter(|list| list.is_empty_list()) {
+        list.note(
+            "the list is empty, and so grants nothing",
+            "write the keys, such as \"{plugin}.>\"",
+        );
+    }
     let keys: Vec<String> = keys
         .map(|list| list.items("[\"{plugin}.>\"]", MAX_GRANTS))
         .unwrap_or_default()

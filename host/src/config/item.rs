@@ -182,6 +182,11 @@ impl<'a> Item<'a> {
         array.iter().map(item).collect()
     }
 
+    /// A list with nothing in it.
+    pub(super) fn is_empty_list(&self) -> bool {
+        self.value.as_array().is_some_and(|array| array.is_empty())
+    }
+
     /// A table.
     pub(super) fn section(&self, example: &str) -> Option<Section<'a>> {
         let Some(table) = self.value.as_table() else {

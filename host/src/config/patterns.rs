@@ -109,7 +109,7 @@ fn task(item: &Item<'_>) -> Option<TaskFilter> {
 fn backoff(item: &Item<'_>) -> Option<Vec<std::time::Duration>> {
     let example = "[\"1s\", \"5s\", \"30s\"]";
     let items = item.items(example, MAX_BACKOFF);
-    if item.value.as_array().is_some_and(|array| array.is_empty()) {
+    if item.is_empty_list() {
         item.note(
             "it has no delay",
             format!("write it like {example}, or delete it"),

@@ -77,7 +77,7 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let fix = format!("write [[{}]] above its keys", item.key);
-        let items = item.items(&fix, max);
+        let items = item.items(&format!("[[{}]] above its keys", item.key), max);
         items.iter().filter_map(|item| item.section(&fix)).collect()
     }
 

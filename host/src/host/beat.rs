@@ -48,7 +48,9 @@ pub(super) fn start(shared: Arc<Shared>) -> JoinHandle<()> {
             }
             beats.retain(|id, _| shared.directory.contains(id));
             stream::iter(due)
-                .for_each_concurrent(limits::STATE_WRITES, |(port, beat)| tell(&shared, port, beat))
+                .for_each_concurrent(limits::STATE_WRITES, |(port, beat)| {
+                    tell(&shared, port, beat)
+                })
                 .await;
         }
     })
@@ -70,11 +72,19 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
         Trace::begin(&lifecycle::new_request_id()).stamp(Some(&port.id), &mut headers);
         let subject = format!("agent.{}.heartbeat", port.id);
         let control = shared.transport.link(Role::Control);
-        if let Err(error) = control.publish(&subject, None, headers, state.clone().into()).await {
+        if let Err(error) = control
+            .publish(&subject, None, headers, state.clone().into())
+            .await
+        {
             tracing::debug!(agent = %port.id, %error, "heartbeat not sent");
         }
     }
-    if let Err(error) = shared.kv.state.put(&state_key(&port.id), state.into()).await {
+    if let Err(error) = shared
+        .kv
+        .state
+        .put(&state_key(&port.id), state.into())
+        .await
+    {
         tracing::debug!(agent = %port.id, %error, "AGENT_STATE not written");
         // Still worth telling.
         port.cell.mark_dirty();

@@ -17,7 +17,8 @@ use crate::patterns::outbox::Outbox;
 use crate::patterns::{Directory, audit, health};
 use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeOptions};
-use crate::transport::{OwnServer, Role, Transport};
+use crate::transport::server::OwnServer;
+use crate::transport::{Role, Transport};
 
 use super::fleet::Fleet;
 use super::lease::Lease;
@@ -35,7 +36,7 @@ pub struct Connected {
 pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Result<Connected> {
     let (server, connect) = if spec.nats.servers.is_empty() {
         let server = OwnServer::start(data.path()).await?;
-        let connect = server.connect_spec(name);
+        let connect = server.connection().connect_spec(name);
         (Some(server), connect)
     } else {
         (None, spec.nats.connect_spec(name))
@@ -55,11 +56,16 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
 pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     let data = DataFolder::open(&spec.data)?;
     let id = data.host_id().clone();
-    let name = spec.name.clone().unwrap_or_else(|| format!("host-{}", short(id.as_str())));
+    let name = spec
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("host-{}", short(id.as_str())));
     let Connected { transport, server } = connect(&spec, &name, &data).await?;
     let control = transport.link(Role::Control).clone();
     let work = transport.link(Role::Work).clone();
-    provision::ensure(&control, &spec.jetstream, &[]).await.context("JetStream is not set up")?;
+    provision::ensure(&control, &spec.jetstream, &[])
+        .await
+        .context("JetStream is not set up")?;
     let kv = Buckets {
         state: control.kv("AGENT_STATE").await?,
         leases: control.kv("AGENT_LEASES").await?,
@@ -69,9 +75,11 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     let consumers = ConsumerClaims::new(control.clone(), id.clone()).await?;
     let runtime = Arc::new(Runtime::new(RuntimeOptions {
         cache_dir: Some(data.path().join("compiled")),
-        ..RuntimeOptions::default()
+        max_agents: limits::MAX_AGENTS,
     })?);
-    let lease = Lease::take(kv.leases.clone(), &id, &name).await.context("the host's lease")?;
+    let lease = Lease::take(kv.leases.clone(), &id, &name)
+        .await
+        .context("the host's lease")?;
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
     let mut background = vec![keeper.start()];
@@ -98,7 +106,14 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     background.push(beat::start(shared.clone()));
     let mut fleet = Fleet::new(shared.clone());
     fleet.load().await;
-    Ok(Host { shared, fleet, lease, background, _server: server, _data: data })
+    Ok(Host {
+        shared,
+        fleet,
+        lease,
+        background,
+        server,
+        _data: data,
+    })
 }
 
 /// Starts to listen for what is said to the host and to its agents as such.
@@ -113,8 +128,15 @@ async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
         turn: Arc::new(Mutex::new(())),
     };
     commands.serve(&shared.draining).await?;
-    health::serve(control.clone(), shared.directory.clone(), shared.draining.clone()).await?;
-    let mut emergencies = control.subscribe("broadcast.emergency.shutdown", None).await?;
+    health::serve(
+        control.clone(),
+        shared.directory.clone(),
+        shared.draining.clone(),
+    )
+    .await?;
+    let mut emergencies = control
+        .subscribe("broadcast.emergency.shutdown", None)
+        .await?;
     let host = shared.clone();
     tokio::spawn(async move {
         let heard = tokio::select! {
@@ -124,7 +146,10 @@ async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
         let Some(message) = heard else { return };
         tracing::warn!("emergency shutdown: draining");
         let from = message.headers.get("X-Agent-ID");
-        host.around.outbox.audit(audit::COMMAND, json!({"command": "emergency.shutdown", "from": from}));
+        host.around.outbox.audit(
+            audit::COMMAND,
+            json!({"command": "emergency.shutdown", "from": from}),
+        );
         host.draining.cancel();
     });
     Ok(())
@@ -132,5 +157,11 @@ async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
 
 /// Enough of an id to tell hosts apart in a name.
 fn short(id: &str) -> String {
-    id.chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect()
+    id.chars()
+        .rev()
+        .take(6)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect()
 }

@@ -61,7 +61,9 @@ impl Claims {
     /// Gives ids up, with what commands recorded about them: the plugin is gone from this host.
     pub(super) async fn give_up(&self, ids: impl IntoIterator<Item = AgentId>) {
         for id in ids {
-            let Ok(Some(entry)) = self.claims.get(id.as_str()).await else { continue };
+            let Ok(Some(entry)) = self.claims.get(id.as_str()).await else {
+                continue;
+            };
             if holder(&entry.value).as_deref() == Some(self.host.as_str()) {
                 let _ = self.config.delete(id.as_str(), None).await;
                 let _ = self.claims.delete(id.as_str(), Some(entry.revision)).await;
@@ -76,10 +78,15 @@ impl Claims {
                 Step::Skip => return Ok(false),
                 Step::Create => self.claims.create(id.as_str(), self.claim()).await,
                 Step::Retake(revision) => {
-                    self.claims.update(id.as_str(), self.claim(), revision).await
+                    self.claims
+                        .update(id.as_str(), self.claim(), revision)
+                        .await
                 }
                 Step::TakeOver(revision) => {
-                    let taken = self.claims.update(id.as_str(), self.claim(), revision).await;
+                    let taken = self
+                        .claims
+                        .update(id.as_str(), self.claim(), revision)
+                        .await;
                     if taken.is_ok() {
                         // What was said to the agent of the host that is gone does not hold for ours.
                         self.config.delete(id.as_str(), None).await?;
@@ -96,7 +103,9 @@ impl Claims {
     }
 
     async fn look(&self, id: &AgentId) -> Result<Step, TransportError> {
-        let Some(entry) = self.claims.get(id.as_str()).await? else { return Ok(Step::Create) };
+        let Some(entry) = self.claims.get(id.as_str()).await? else {
+            return Ok(Step::Create);
+        };
         let holder = holder(&entry.value);
         let alive = match &holder {
             Some(holder) if holder != self.host.as_str() => {
@@ -104,15 +113,21 @@ impl Claims {
             }
             _ => false,
         };
-        Ok(decide(holder.as_deref(), self.host.as_str(), alive, entry.revision))
+        Ok(decide(
+            holder.as_deref(),
+            self.host.as_str(),
+            alive,
+            entry.revision,
+        ))
     }
 
     fn claim(&self) -> bytes::Bytes {
-        let claim = Claim { host_id: self.host.as_str().to_owned() };
+        let claim = Claim {
+            host_id: self.host.as_str().to_owned(),
+        };
         serde_json::to_vec(&claim).unwrap_or_default().into()
     }
 }
-
 
 fn decide(holder: Option<&str>, us: &str, holder_lives: bool, revision: u64) -> Step {
     match holder {
@@ -124,7 +139,9 @@ fn decide(holder: Option<&str>, us: &str, holder_lives: bool, revision: u64) -> 
 }
 
 fn holder(value: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Claim>(value).ok().map(|claim| claim.host_id)
+    serde_json::from_slice::<Claim>(value)
+        .ok()
+        .map(|claim| claim.host_id)
 }
 
 #[cfg(test)]
@@ -141,7 +158,11 @@ mod tests {
             (None, false, Step::TakeOver(7)),
         ];
         for (holder, alive, expected) in cases {
-            assert_eq!(decide(holder, "us", alive, 7), expected, "{holder:?} {alive}");
+            assert_eq!(
+                decide(holder, "us", alive, 7),
+                expected,
+                "{holder:?} {alive}"
+            );
         }
     }
 }

@@ -20,8 +20,9 @@ impl DataFolder {
     /// Creates the folder where it is missing, locks it, and reads or makes the host's id.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let fix = "name another folder with --data or [host] data in mistersmith.toml";
-        fs::create_dir_all(path)
-            .with_context(|| format!("the data folder `{}` cannot be made; {fix}", path.display()))?;
+        fs::create_dir_all(path).with_context(|| {
+            format!("the data folder `{}` cannot be made; {fix}", path.display())
+        })?;
         let file = path.join("host.lock");
         let mut lock = OpenOptions::new()
             .create(true)
@@ -29,7 +30,12 @@ impl DataFolder {
             .read(true)
             .write(true)
             .open(&file)
-            .with_context(|| format!("the data folder `{}` cannot be written; {fix}", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "the data folder `{}` cannot be written; {fix}",
+                    path.display()
+                )
+            })?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -43,8 +49,9 @@ impl DataFolder {
                 );
             }
             Err(TryLockError::Error(error)) => {
-                return Err(error)
-                    .with_context(|| format!("the data folder `{}` cannot be locked", path.display()));
+                return Err(error).with_context(|| {
+                    format!("the data folder `{}` cannot be locked", path.display())
+                });
             }
         }
         lock.set_len(0)?;
@@ -53,7 +60,11 @@ impl DataFolder {
         let host_id = host_id(&path.join("host_id"))?;
         // Absolute, because the server that we start runs in another folder.
         let path = fs::canonicalize(path)?;
-        Ok(Self { path, host_id, _lock: lock })
+        Ok(Self {
+            path,
+            host_id,
+            _lock: lock,
+        })
     }
 
     /// The folder.
@@ -68,7 +79,12 @@ impl DataFolder {
 }
 
 fn host_id(file: &Path) -> anyhow::Result<HostId> {
-    let unusable = || format!("`{}` does not hold a host id; remove it to get a new one", file.display());
+    let unusable = || {
+        format!(
+            "`{}` does not hold a host id; remove it to get a new one",
+            file.display()
+        )
+    };
     match fs::read_to_string(file) {
         Ok(text) => text.trim().parse().with_context(unusable),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -9,14 +9,25 @@ use super::Host;
 /// Stops taking, finishes or returns what is in flight, says `stopped`, gives up the lease, flushes
 /// and closes. What takes longer than the grace period is dropped: JetStream delivers it again.
 pub(super) async fn drain(host: Host) {
-    let Host { shared, mut fleet, lease, background, .. } = host;
+    let Host {
+        shared,
+        mut fleet,
+        lease,
+        background,
+        ..
+    } = host;
     let begun = Instant::now();
     let grace = shared.spec.grace;
     let left = || grace.saturating_sub(begun.elapsed());
-    tracing::info!(grace_s = grace.as_secs(), "draining: no new messages are taken");
+    tracing::info!(
+        grace_s = grace.as_secs(),
+        "draining: no new messages are taken"
+    );
     shared.draining.cancel();
     fleet.stop("drain", left()).await;
-    let settled = tokio::time::timeout(left(), shared.around.settler.idle()).await.is_ok();
+    let settled = tokio::time::timeout(left(), shared.around.settler.idle())
+        .await
+        .is_ok();
     if !settled {
         tracing::warn!(
             held = shared.keeper.len(),
@@ -24,9 +35,17 @@ pub(super) async fn drain(host: Host) {
         );
     }
     // A second each for the last words, also when the grace period is used up.
-    let last = |most: Duration| left().max(limits::LAST_WORDS).min(most.max(limits::LAST_WORDS));
+    let last = |most: Duration| {
+        left()
+            .max(limits::LAST_WORDS)
+            .min(most.max(limits::LAST_WORDS))
+    };
     lease.give_up(last(limits::LAST_WORDS)).await;
-    shared.around.outbox.flush(last(Duration::from_secs(5))).await;
+    shared
+        .around
+        .outbox
+        .flush(last(Duration::from_secs(5)))
+        .await;
     for task in background {
         task.abort();
     }

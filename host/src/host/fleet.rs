@@ -45,13 +45,25 @@ struct Slot {
 
 impl Fleet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, slots: BTreeMap::new(), findings: String::new(), suspended: false }
+        Self {
+            shared,
+            slots: BTreeMap::new(),
+            findings: String::new(),
+            suspended: false,
+        }
     }
 
     /// Plugins that run, and plugins that could not be loaded.
     pub(super) async fn count(&self) -> (usize, usize) {
-        let running = self.slots.values().filter(|slot| slot.unit.is_some()).count();
-        (running, self.slots.values().filter(|slot| slot.broken).count())
+        let running = self
+            .slots
+            .values()
+            .filter(|slot| slot.unit.is_some())
+            .count();
+        (
+            running,
+            self.slots.values().filter(|slot| slot.broken).count(),
+        )
     }
 
     /// Looks at the folder twice, so that what lies there at the start is loaded at once.
@@ -75,7 +87,10 @@ impl Fleet {
         }
         self.remove_missing(&seen).await;
         let mut due = Vec::new();
-        for Seen { name, fingerprint, .. } in &seen {
+        for Seen {
+            name, fingerprint, ..
+        } in &seen
+        {
             let slot = self.slots.entry(name.clone()).or_default();
             let stable = at_once || slot.seen.as_ref() == Some(fingerprint);
             slot.seen = Some(fingerprint.clone());
@@ -122,10 +137,16 @@ impl Fleet {
             }
             Err(problem) => Err(problem),
         };
-        let Some(slot) = self.slots.get_mut(&seen.name) else { return };
+        let Some(slot) = self.slots.get_mut(&seen.name) else {
+            return;
+        };
         slot.broken = result.is_err();
         if let Err(problem) = result {
-            let goes_on = if slot.unit.is_some() { "; the version that runs goes on" } else { "" };
+            let goes_on = if slot.unit.is_some() {
+                "; the version that runs goes on"
+            } else {
+                ""
+            };
             tracing::error!(plugin = %seen.name, "plugin not loaded{goes_on}: {}", problem.text());
             if let Problem::Passing(_) = problem {
                 slot.again = Some(Instant::now() + crate::limits::LOAD_RETRY);
@@ -137,7 +158,9 @@ impl Fleet {
 
     async fn put(&mut self, name: &str, version: Version) -> Result<(), Problem> {
         let shared = self.shared.clone();
-        let Some(slot) = self.slots.get_mut(name) else { return Ok(()) };
+        let Some(slot) = self.slots.get_mut(name) else {
+            return Ok(());
+        };
         let entry = |change: &str| {
             json!({
                 "plugin": name,
@@ -153,7 +176,9 @@ impl Fleet {
             tracing::info!(plugin = name, agents = unit.agents(), "plugin replaced");
             shared.around.outbox.audit(audit::PLUGIN, replaced);
         } else {
-            let unit = Unit::start(shared.clone(), version).await.map_err(Problem::from)?;
+            let unit = Unit::start(shared.clone(), version)
+                .await
+                .map_err(Problem::from)?;
             tracing::info!(plugin = name, agents = unit.agents(), "plugin loaded");
             shared.around.outbox.audit(audit::PLUGIN, loaded);
             slot.unit = Some(unit);
@@ -162,10 +187,16 @@ impl Fleet {
     }
 
     async fn remove_missing(&mut self, seen: &[Seen]) {
-        let gone: Vec<String> =
-            self.slots.keys().filter(|name| !seen.iter().any(|s| s.name == **name)).cloned().collect();
+        let gone: Vec<String> = self
+            .slots
+            .keys()
+            .filter(|name| !seen.iter().any(|s| s.name == **name))
+            .cloned()
+            .collect();
         for name in gone {
-            let Some(slot) = self.slots.remove(&name) else { continue };
+            let Some(slot) = self.slots.remove(&name) else {
+                continue;
+            };
             if let Some(unit) = slot.unit {
                 let plugin = unit.version().spec.name.clone();
                 let ids = unit.stop("removed", self.shared.spec.grace).await;
@@ -198,4 +229,3 @@ impl Fleet {
         self.look(true).await;
     }
 }
-

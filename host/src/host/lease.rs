@@ -36,7 +36,8 @@ impl Lease {
         let key = key(host.as_str());
         let begun = Instant::now();
         let value = |term: u64| {
-            json!({"host_id": host.as_str(), "name": name, "term": term, "renewed_at": now()}).to_string()
+            json!({"host_id": host.as_str(), "name": name, "term": term, "renewed_at": now()})
+                .to_string()
         };
         // The term is the revision of the write that took the lease; the value has it from the
         // first renewal on.
@@ -50,7 +51,12 @@ impl Lease {
             term,
             renewed: begun,
         };
-        Ok(Self { held, task: tokio::spawn(renewing.run(tell)), kv, key })
+        Ok(Self {
+            held,
+            task: tokio::spawn(renewing.run(tell)),
+            kv,
+            key,
+        })
     }
 
     /// Resolves when the lease was lost (`false`) or came back (`true`).
@@ -121,7 +127,8 @@ impl Renewing {
     async fn renew(&self, held: bool) -> Option<(Instant, u64)> {
         let begun = Instant::now();
         let term = if held { self.term } else { 0 };
-        let value = json!({"host_id": self.host, "name": self.name, "term": term, "renewed_at": now()});
+        let value =
+            json!({"host_id": self.host, "name": self.name, "term": term, "renewed_at": now()});
         match self.kv.put(&self.key, value.to_string().into()).await {
             Ok(revision) => Some((begun, if held { term } else { revision })),
             Err(error) => {

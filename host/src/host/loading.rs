@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::agent::Version;
 use crate::config::{self, Candidate, CandidateKind, PluginSpec};
+use crate::limits::PluginLimits;
 use crate::provision;
 use crate::transport::{Role, TransportError};
 
@@ -62,7 +63,7 @@ pub(super) async fn load(
         .map_err(|findings| Problem::Files(findings.to_string()))?;
     let mut all: Vec<&PluginSpec> = others.iter().map(Arc::as_ref).collect();
     all.push(&spec);
-    let quarrels = config::cross_check(all);
+    let quarrels = config::cross_check(&all);
     if !quarrels.is_empty() {
         return Err(Problem::Files(quarrels.to_string()));
     }
@@ -72,7 +73,7 @@ pub(super) async fn load(
     let component = shared
         .around
         .runtime
-        .compile(bytes)
+        .compile(bytes, &spec.limits)
         .await
         .map_err(|error| Problem::Files(format!("{}: {error}", spec.component.display())))?;
     let link = match &spec.credentials {
@@ -83,11 +84,20 @@ pub(super) async fn load(
             .await
             .map_err(|error| own_credentials(&spec, &error))?,
     };
-    provision::ensure(shared.transport.link(Role::Control), &shared.spec.jetstream, &[&spec])
-        .await
-        .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
-        let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
-    Ok(Loaded::Version(Box::new(Version { spec: Arc::new(spec), component, link, requests })))
+    provision::ensure(
+        shared.transport.link(Role::Control),
+        &shared.spec.jetstream,
+        &[&spec],
+    )
+    .await
+    .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
+    let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
+    Ok(Loaded::Version(Box::new(Version {
+        spec: Arc::new(spec),
+        component,
+        link,
+        requests,
+    })))
 }
 
 fn own_credentials(spec: &PluginSpec, error: &TransportError) -> Problem {
@@ -106,7 +116,10 @@ fn not_built(candidate: &Candidate) -> String {
 /// A component without a manifest has no grants, so it does not run; the user gets one to start from.
 async fn no_manifest(shared: &Shared, bare: &Candidate) -> Result<Loaded, Problem> {
     let Some(path) = bare.components.first() else {
-        return Err(Problem::Files(format!("`{}` holds no component", bare.dir.display())));
+        return Err(Problem::Files(format!(
+            "`{}` holds no component",
+            bare.dir.display()
+        )));
     };
     let bytes = tokio::fs::read(path)
         .await
@@ -114,7 +127,7 @@ async fn no_manifest(shared: &Shared, bare: &Candidate) -> Result<Loaded, Proble
     let component = shared
         .around
         .runtime
-        .compile(bytes)
+        .compile(bytes, &PluginLimits::default())
         .await
         .map_err(|error| Problem::Files(format!("{}: {error}", path.display())))?;
     let manifest = config::suggest_manifest(&bare.name, &component.imports());

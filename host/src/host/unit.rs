@@ -86,10 +86,16 @@ impl Unit {
         let lanes = self.lanes(&version).await?;
         let mut agents = self.agents.values();
         if let Some(first) = agents.next() {
-            first.replace(version.clone()).await.map_err(|reason| anyhow::anyhow!(reason.message))?;
+            first
+                .replace(version.clone())
+                .await
+                .map_err(|reason| anyhow::anyhow!(reason.message))?;
         }
         let rest: Vec<(AgentId, Result<(), Reason>)> = join_all(agents.map(|agent| async {
-            (agent.port().id.clone(), agent.replace(version.clone()).await)
+            (
+                agent.port().id.clone(),
+                agent.replace(version.clone()).await,
+            )
         }))
         .await;
         self.version = version;
@@ -111,8 +117,13 @@ impl Unit {
         self.work = self.pull(lanes);
         // A queue group may have two members for a moment, and no request meets none; a plain
         // subscription may not, since each message would be heard twice.
-        let (queues, plain): (Vec<_>, Vec<_>) =
-            self.version.spec.subscribe.iter().cloned().partition(|s| s.queue.is_some());
+        let (queues, plain): (Vec<_>, Vec<_>) = self
+            .version
+            .spec
+            .subscribe
+            .iter()
+            .cloned()
+            .partition(|s| s.queue.is_some());
         let mut listeners = self.listen(&queues).await?;
         join_all(self.listeners.drain(..).map(Running::stop)).await;
         listeners.extend(self.listen(&plain).await?);
@@ -157,8 +168,12 @@ impl Unit {
             .take(&spec.name, spec.instances)
             .await
             .with_context(|| format!("agent ids for plugin `{}` cannot be claimed", spec.name))?;
-        let surplus: Vec<AgentId> =
-            self.agents.keys().filter(|id| !ids.contains(id)).cloned().collect();
+        let surplus: Vec<AgentId> = self
+            .agents
+            .keys()
+            .filter(|id| !ids.contains(id))
+            .cloned()
+            .collect();
         self.end(surplus.clone(), "removed").await;
         self.claims().give_up(surplus).await;
         for id in ids {
@@ -178,15 +193,23 @@ impl Unit {
         cell.pause(overrides.paused);
         let (port, inboxes) = agent::port(id.clone(), self.version.spec.name.clone(), cell);
         shared.directory.add(port.clone());
-        let agent =
-            Agent::start(port, inboxes, self.version.clone(), self.crew.clone(), shared.around.clone());
+        let agent = Agent::start(
+            port,
+            inboxes,
+            self.version.clone(),
+            self.crew.clone(),
+            shared.around.clone(),
+        );
         self.agents.insert(id, agent);
         Ok(())
     }
 
     /// Ends agents and forgets them, together.
     async fn end(&mut self, ids: Vec<AgentId>, reason: &'static str) {
-        let ended = ids.iter().filter_map(|id| self.agents.get(id)).map(|agent| agent.stop(reason));
+        let ended = ids
+            .iter()
+            .filter_map(|id| self.agents.get(id))
+            .map(|agent| agent.stop(reason));
         join_all(ended).await;
         for id in ids {
             self.agents.remove(&id);
@@ -213,8 +236,13 @@ impl Unit {
             }
         }
         let shared = &self.shared;
-        let claimed = shared.consumers.claim(&version.spec.name, &version.spec.work).await;
-        claimed.with_context(|| format!("the work of plugin `{}` cannot be taken", version.spec.name))?;
+        let claimed = shared
+            .consumers
+            .claim(&version.spec.name, &version.spec.work)
+            .await;
+        claimed.with_context(|| {
+            format!("the work of plugin `{}` cannot be taken", version.spec.name)
+        })?;
         Ok(lanes)
     }
 
@@ -232,7 +260,10 @@ impl Unit {
         };
         let cancel = shared.draining.child_token();
         let queue = WorkQueue::new(feed, consumers::WORK_STREAM, lanes);
-        Some(Running { task: tokio::spawn(queue.run(cancel.clone())), cancel })
+        Some(Running {
+            task: tokio::spawn(queue.run(cancel.clone())),
+            cancel,
+        })
     }
 
     async fn listen(&self, specs: &[SubscribeSpec]) -> anyhow::Result<Vec<Running>> {
@@ -256,7 +287,12 @@ impl Unit {
             let task = listener
                 .listen(subscribe, cancel.clone())
                 .await
-                .with_context(|| format!("plugin `{}` cannot subscribe to `{}`", spec.name, subscribe.subject))?;
+                .with_context(|| {
+                    format!(
+                        "plugin `{}` cannot subscribe to `{}`",
+                        spec.name, subscribe.subject
+                    )
+                })?;
             running.push(Running { cancel, task });
         }
         Ok(running)

@@ -42,11 +42,22 @@ fn fingerprint(candidate: &Candidate) -> Fingerprint {
     };
     // Whatever lies in a plugin's own folder may be a part of it (schemas, credentials, a component
     // of another name); the folders in it are source and build output.
-    let beside = std::fs::read_dir(&candidate.dir).into_iter().flatten().flatten();
+    let beside = std::fs::read_dir(&candidate.dir)
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut files: Vec<PathBuf> = if candidate.bare {
-        candidate.components.iter().cloned().chain(candidate.manifest.clone()).collect()
+        candidate
+            .components
+            .iter()
+            .cloned()
+            .chain(candidate.manifest.clone())
+            .collect()
     } else {
-        beside.map(|entry| entry.path()).filter(|path| is_part(path)).collect()
+        beside
+            .map(|entry| entry.path())
+            .filter(|path| is_part(path))
+            .collect()
     };
     files.sort();
     let states = files.into_iter().map(|path| {

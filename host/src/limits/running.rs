@@ -95,3 +95,7 @@ pub const MAX_CONSUMERS: usize = 10_000;
 
 /// How often consumers are looked for that nobody needs any longer.
 pub const SWEEP: Duration = Duration::from_secs(60);
+
+/// Most agents of one host: address space is reserved for them when the engine is built. For more,
+/// run more hosts.
+pub const MAX_AGENTS: u32 = 4096;

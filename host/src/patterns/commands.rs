@@ -17,9 +17,9 @@ use crate::transport::{Headers, Kv, Link, Message, Trace, TransportError};
 use super::delivery::{Answer, Delivery, call};
 use super::directory::{AgentPort, Control, Directory, Target};
 use super::disposition::Reason;
+use super::lifecycle::{self, new_request_id};
 use super::outbox::Outbox;
 use super::overrides::Overrides;
-use super::lifecycle::{self, new_request_id};
 use super::{audit, health};
 
 /// What commands need of the host.
@@ -50,7 +50,13 @@ enum Command {
 }
 
 impl Command {
-    const ALL: [Self; 5] = [Self::Pause, Self::Resume, Self::Shutdown, Self::Config, Self::Status];
+    const ALL: [Self; 5] = [
+        Self::Pause,
+        Self::Resume,
+        Self::Shutdown,
+        Self::Config,
+        Self::Status,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -91,7 +97,9 @@ impl Commands {
             let Some(message) = message else { return };
             for port in self.directory.find(&target(&message.subject)) {
                 let (this, message) = (self.clone(), message.clone());
-                let Ok(place) = places.clone().acquire_owned().await else { return };
+                let Ok(place) = places.clone().acquire_owned().await else {
+                    return;
+                };
                 tokio::spawn(async move {
                     this.carry_out(command, &message, &port).await;
                     drop(place);
@@ -120,7 +128,7 @@ impl Commands {
                     "command": command.name(),
                     "subject": message.subject,
                     "from": message.headers.get("X-Agent-ID"),
-                    "trace_id": trace.trace_id,
+                    "trace_id": &*trace.trace_id,
                     "ok": done.is_ok(),
                     "error": done.as_ref().err().map(|reason| &reason.message),
                 }),
@@ -128,14 +136,20 @@ impl Commands {
         }
         let answer = match &done {
             Ok(()) => status_body(port, command == Command::Status),
-            Err(reason) => json!({"ok": false, "agent_id": port.id.as_str(), "error": reason.message}),
+            Err(reason) => {
+                json!({"ok": false, "agent_id": port.id.as_str(), "error": reason.message})
+            }
         };
         if let Some(reply) = &message.reply {
             let mut headers = json_headers(&trace, port);
             if let Err(reason) = &done {
                 service_error(&mut headers, reason);
             }
-            if let Err(error) = self.control.publish(reply, None, headers, answer.to_string().into()).await {
+            if let Err(error) = self
+                .control
+                .publish(reply, None, headers, answer.to_string().into())
+                .await
+            {
                 tracing::debug!(agent = %port.id, %error, "command not answered");
             }
         }
@@ -144,14 +158,19 @@ impl Commands {
     async fn pause(&self, port: &AgentPort, paused: bool) -> Result<(), Reason> {
         let _turn = self.turn.lock().await;
         // Recorded first: an agent that is paused stays so when the host dies right here.
-        Overrides::change(&self.kv, &port.id, |o| o.paused = paused).await.map_err(not_recorded)?;
+        Overrides::change(&self.kv, &port.id, |o| o.paused = paused)
+            .await
+            .map_err(not_recorded)?;
         port.cell.pause(paused);
         Ok(())
     }
 
     async fn configure(&self, port: &AgentPort, payload: &[u8]) -> Result<(), Reason> {
         let changes: Map<String, Value> = serde_json::from_slice(payload).map_err(|error| {
-            Reason::new("invalid", format!("the payload must be a JSON object of values to replace: {error}"))
+            Reason::new(
+                "invalid",
+                format!("the payload must be a JSON object of values to replace: {error}"),
+            )
         })?;
         let _turn = self.turn.lock().await;
         let overrides = Overrides::change(&self.kv, &port.id, |o| {
@@ -167,13 +186,20 @@ impl Commands {
         .map_err(not_recorded)?;
         port.cell.set_overrides(overrides.config);
         let keys: Vec<&String> = changes.keys().collect();
-        self.outbox.audit(audit::CONFIG, json!({"agent_id": port.id.as_str(), "keys": keys}));
+        self.outbox.audit(
+            audit::CONFIG,
+            json!({"agent_id": port.id.as_str(), "keys": keys}),
+        );
         // A full queue means that the agent will look anyway, many times.
         let _ = port.control.try_send(Control::Configured);
         Ok(())
     }
 
-    async fn executions(self, mut messages: crate::transport::Subscription, cancel: CancellationToken) {
+    async fn executions(
+        self,
+        mut messages: crate::transport::Subscription,
+        cancel: CancellationToken,
+    ) {
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
@@ -191,21 +217,39 @@ impl Commands {
 
     fn execute(&self, message: &Message, port: &AgentPort) -> Result<(), Reason> {
         if port.cell.is_paused() {
-            return Err(Reason::new("paused", format!("agent `{}` is paused", port.id)));
+            return Err(Reason::new(
+                "paused",
+                format!("agent `{}` is paused", port.id),
+            ));
         }
         if let Some(schema) = port.cell.execute_schema() {
-            schema.check(&message.payload).map_err(|error| Reason::new("schema", error))?;
+            schema
+                .check(&message.payload)
+                .map_err(|error| Reason::new("schema", error))?;
         }
         let trace = Trace::received(&message.headers, &new_request_id());
         let answer = match &message.reply {
-            Some(to) => Answer::Reply { to: to.clone(), link: self.bulk.clone() },
+            Some(to) => Answer::Reply {
+                to: to.clone(),
+                link: self.bulk.clone(),
+            },
             None => Answer::Stored,
         };
         let call = call(Kind::Execute, message.clone(), trace);
-        port.mailbox.try_send(Delivery { call, answer, weight: None }).map_err(|_| {
-            let text = format!("agent `{}` has {} messages waiting", port.id, limits::MAILBOX);
-            Reason::new("busy", text)
-        })
+        port.mailbox
+            .try_send(Delivery {
+                call,
+                answer,
+                weight: None,
+            })
+            .map_err(|_| {
+                let text = format!(
+                    "agent `{}` has {} messages waiting",
+                    port.id,
+                    limits::MAILBOX
+                );
+                Reason::new("busy", text)
+            })
     }
 
     async fn refuse(&self, message: &Message, port: &AgentPort, reason: &Reason) {
@@ -219,11 +263,20 @@ impl Commands {
 }
 
 /// Answers `{ok: false, agent_id, error}` with the headers of a failed micro service.
-pub async fn send_error(link: &Link, reply: &str, port: &AgentPort, trace: &Trace, reason: &Reason) {
+pub async fn send_error(
+    link: &Link,
+    reply: &str,
+    port: &AgentPort,
+    trace: &Trace,
+    reason: &Reason,
+) {
     let mut headers = json_headers(trace, port);
     service_error(&mut headers, reason);
     let body = error_body(port.id.as_str(), reason);
-    if let Err(error) = link.publish(reply, None, headers, body.to_string().into()).await {
+    if let Err(error) = link
+        .publish(reply, None, headers, body.to_string().into())
+        .await
+    {
         tracing::debug!(agent = %port.id, %error, "refusal not sent");
     }
 }
@@ -249,7 +302,10 @@ pub fn service_error(headers: &mut Headers, reason: &Reason) {
 
 async fn shutdown(port: &AgentPort) -> Result<(), Reason> {
     let (done, gone) = oneshot::channel();
-    let stop = Control::Stop { reason: "shutdown", done };
+    let stop = Control::Stop {
+        reason: "shutdown",
+        done,
+    };
     let gone = async {
         let _ = port.control.send(stop).await;
         gone.await
@@ -259,15 +315,22 @@ async fn shutdown(port: &AgentPort) -> Result<(), Reason> {
         Ok(_) => Ok(()),
         Err(_) => Err(Reason::new(
             "timeout",
-            format!("agent `{}` still handles a message; it stops when that is done", port.id),
+            format!(
+                "agent `{}` still handles a message; it stops when that is done",
+                port.id
+            ),
         )),
     }
 }
 
 fn status_body(port: &AgentPort, full: bool) -> Value {
     let snapshot = port.cell.snapshot(&port.id);
-    let mut body = json!({"ok": true, "agent_id": snapshot.agent_id, "status": snapshot.status.as_str()});
-    if full && let (Some(body), Value::Object(health)) = (body.as_object_mut(), lifecycle::health(&snapshot)) {
+    let mut body =
+        json!({"ok": true, "agent_id": snapshot.agent_id, "status": snapshot.status.as_str()});
+    if full
+        && let (Some(body), Value::Object(health)) =
+            (body.as_object_mut(), lifecycle::health(&snapshot))
+    {
         body.extend(health);
         body.insert("plugin".into(), json!(snapshot.plugin));
         body.insert("version".into(), json!(snapshot.version));
@@ -286,7 +349,10 @@ fn json_headers(trace: &Trace, port: &AgentPort) -> Headers {
 }
 
 fn not_recorded(error: TransportError) -> Reason {
-    Reason::new("unavailable", format!("not recorded in AGENT_CONFIG, so not done: {error}"))
+    Reason::new(
+        "unavailable",
+        format!("not recorded in AGENT_CONFIG, so not done: {error}"),
+    )
 }
 
 /// `agent.<target>.cmd.<type>`: the subscription guarantees the shape.
@@ -313,7 +379,12 @@ mod tests {
 
     #[test]
     fn every_failure_has_a_service_code() {
-        for (kind, code) in [("rejected", "400"), ("trap", "500"), ("busy", "429"), ("timeout", "408")] {
+        for (kind, code) in [
+            ("rejected", "400"),
+            ("trap", "500"),
+            ("busy", "429"),
+            ("timeout", "408"),
+        ] {
             let mut headers = Headers::default();
             service_error(&mut headers, &Reason::new(kind, "x"));
             assert_eq!(headers.get("Nats-Service-Error-Code"), Some(code), "{kind}");

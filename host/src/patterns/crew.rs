@@ -16,7 +16,10 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Crew {
     /// Messages that any agent of the plugin may take: work items, queue groups.
-    tasks: (async_channel::Sender<Delivery>, async_channel::Receiver<Delivery>),
+    tasks: (
+        async_channel::Sender<Delivery>,
+        async_channel::Receiver<Delivery>,
+    ),
     /// Agents that take messages at all: alive, not paused, not waiting to be started again.
     taking: AtomicUsize,
     /// Agents that wait for a message.
@@ -70,7 +73,10 @@ impl Crew {
         // An empty message costs its bookkeeping too.
         let bytes = bytes.saturating_add(limits::MESSAGE_OVERHEAD);
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
-        let weight = Weight { total: self.waiting_bytes.clone(), bytes };
+        let weight = Weight {
+            total: self.waiting_bytes.clone(),
+            bytes,
+        };
         (before.saturating_add(bytes) <= limits::MAX_WAITING_BYTES).then_some(weight)
     }
 
@@ -106,9 +112,15 @@ impl Crew {
     /// Counts a call into the moving mean (weight 1/8).
     pub fn called(&self, took: Duration) {
         let sample = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let _ = self.mean_call_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mean| {
-            Some(if mean == 0 { sample } else { mean - mean / 8 + sample / 8 })
-        });
+        let _ = self
+            .mean_call_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mean| {
+                Some(if mean == 0 {
+                    sample
+                } else {
+                    mean - mean / 8 + sample / 8
+                })
+            });
     }
 
     /// The moving mean of the time of a call; none before the first.

@@ -40,7 +40,10 @@ pub async fn store(
     let subject = subject(&call.subject);
     let id = held.meta.output_id("dlq");
     let headers = headers(agent, call, held, reason, true);
-    match link.store(&subject, &id, headers, call.payload.clone()).await {
+    match link
+        .store(&subject, &id, headers, call.payload.clone())
+        .await
+    {
         // The original's own headers may be what makes the letter larger than the server takes.
         Err(TransportError::TooLarge(_)) => {
             let bare = headers_without_original(agent, call, held, reason);
@@ -143,6 +146,9 @@ mod tests {
     #[test]
     fn an_error_text_is_one_bounded_line() {
         assert_eq!(one_line("a\r\nNats-Rollup: all"), "a  Nats-Rollup: all");
-        assert_eq!(one_line(&"é".repeat(9999)).chars().count(), limits::MAX_ERROR_CHARS);
+        assert_eq!(
+            one_line(&"é".repeat(9999)).chars().count(),
+            limits::MAX_ERROR_CHARS
+        );
     }
 }

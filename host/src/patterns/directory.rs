@@ -97,7 +97,11 @@ impl AgentCell {
             load_since: now,
             load_busy_ns: 0,
             last_error: None,
-            health: Health { ok: true, detail: None, load: None },
+            health: Health {
+                ok: true,
+                detail: None,
+                load: None,
+            },
             base: Map::new(),
             overrides: Map::new(),
         };
@@ -127,7 +131,8 @@ impl AgentCell {
         inner.capabilities = spec.capabilities.clone();
         inner.execute_schema = spec.execute_schema.clone();
         inner.base = spec.config.clone();
-        self.config.replace(override_config(&inner.base, &inner.overrides));
+        self.config
+            .replace(override_config(&inner.base, &inner.overrides));
         drop(inner);
         self.mark_dirty();
     }
@@ -136,7 +141,8 @@ impl AgentCell {
     pub fn set_overrides(&self, overrides: Map<String, Value>) {
         let mut inner = self.inner();
         inner.overrides = overrides;
-        self.config.replace(override_config(&inner.base, &inner.overrides));
+        self.config
+            .replace(override_config(&inner.base, &inner.overrides));
     }
 
     /// There is something worth telling.
@@ -186,7 +192,10 @@ impl AgentCell {
     /// It was handled; `error` says why not well.
     pub fn end(&self, took: Duration, error: Option<String>) {
         self.handled.fetch_add(1, Ordering::Relaxed);
-        self.busy_ns.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.busy_ns.fetch_add(
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
         let mut inner = self.inner();
         inner.status = AgentStatus::Ready;
         inner.busy_since = None;
@@ -218,10 +227,15 @@ impl AgentCell {
     pub fn measure_load(&self) {
         let now = Instant::now();
         let mut inner = self.inner();
-        let running = inner.busy_since.map_or(0, |since| nanos(now - since.max(inner.load_since)));
+        let running = inner
+            .busy_since
+            .map_or(0, |since| nanos(now - since.max(inner.load_since)));
         let busy = self.busy_ns.load(Ordering::Relaxed);
         let span = nanos(now - inner.load_since).max(1);
-        let part = (busy.saturating_sub(inner.load_busy_ns).saturating_add(running)) as f64 / span as f64;
+        let part = (busy
+            .saturating_sub(inner.load_busy_ns)
+            .saturating_add(running)) as f64
+            / span as f64;
         inner.load = part.min(1.0) as f32;
         inner.load_since = now;
         inner.load_busy_ns = busy;
@@ -242,7 +256,10 @@ impl AgentCell {
             host_id: self.host_id.clone(),
             status,
             capabilities: inner.capabilities.clone(),
-            load: inner.health.load.map_or(inner.load, |load| load.clamp(0.0, 1.0)),
+            load: inner
+                .health
+                .load
+                .map_or(inner.load, |load| load.clamp(0.0, 1.0)),
             uptime: self.since.elapsed(),
             handled: self.handled.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
@@ -283,22 +300,36 @@ pub struct Directory(Arc<RwLock<BTreeMap<AgentId, AgentPort>>>);
 impl Directory {
     /// Makes an agent reachable.
     pub fn add(&self, port: AgentPort) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(port.id.clone(), port);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(port.id.clone(), port);
     }
 
     /// Makes an agent unreachable.
     pub fn remove(&self, id: &AgentId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
     }
 
     /// Whether this agent is here.
     pub fn contains(&self, id: &AgentId) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(id)
     }
 
     /// Every agent, by id.
     pub fn all(&self) -> Vec<AgentPort> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// The agents that a target means.
@@ -307,10 +338,17 @@ impl Directory {
         match target {
             Target::All => agents.values().cloned().collect(),
             Target::Named(name) => {
-                let one = name.parse::<AgentId>().ok().and_then(|id| agents.get(&id).cloned());
+                let one = name
+                    .parse::<AgentId>()
+                    .ok()
+                    .and_then(|id| agents.get(&id).cloned());
                 match one {
                     Some(port) => vec![port],
-                    None => agents.values().filter(|p| p.plugin.as_str() == name).cloned().collect(),
+                    None => agents
+                        .values()
+                        .filter(|p| p.plugin.as_str() == name)
+                        .cloned()
+                        .collect(),
                 }
             }
         }

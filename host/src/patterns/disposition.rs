@@ -42,7 +42,10 @@ pub struct Reason {
 impl Reason {
     /// A reason of this kind.
     pub fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self { kind: kind.to_owned(), message: message.into() }
+        Self {
+            kind: kind.to_owned(),
+            message: message.into(),
+        }
     }
 
     /// Why an instance ended.
@@ -64,19 +67,27 @@ impl Reason {
 
 /// Decides from the outcome of delivery number `deliveries` (from 1).
 pub fn judge(outcome: &Outcome, deliveries: u64, rule: &RetryRule) -> Verdict {
-    let Some(reason) = Reason::of(outcome) else { return Verdict::Done };
+    let Some(reason) = Reason::of(outcome) else {
+        return Verdict::Done;
+    };
     if matches!(outcome, Outcome::Failed(Failure::Reject(_))) {
         return Verdict::DeadLetter(reason);
     }
     if deliveries >= u64::from(rule.max_deliver) {
-        let message = format!("{} (delivery {deliveries} of {})", reason.message, rule.max_deliver);
+        let message = format!(
+            "{} (delivery {deliveries} of {})",
+            reason.message, rule.max_deliver
+        );
         return Verdict::DeadLetter(Reason { message, ..reason });
     }
     let wish = match outcome {
         Outcome::Failed(Failure::Retry { delay, .. }) => *delay,
         _ => None,
     };
-    Verdict::Retry(wish.unwrap_or_else(|| rule.delay(deliveries)).min(limits::MAX_RETRY_DELAY))
+    Verdict::Retry(
+        wish.unwrap_or_else(|| rule.delay(deliveries))
+            .min(limits::MAX_RETRY_DELAY),
+    )
 }
 
 /// Decides on receipt: a message that was delivered more often than its rule allows is not run
@@ -85,7 +96,10 @@ pub fn exhausted(deliveries: u64, rule: &RetryRule) -> Option<Reason> {
     (deliveries > u64::from(rule.max_deliver)).then(|| {
         Reason::new(
             "max-deliver",
-            format!("delivered {deliveries} times, {} allowed, and never finished", rule.max_deliver),
+            format!(
+                "delivered {deliveries} times, {} allowed, and never finished",
+                rule.max_deliver
+            ),
         )
     })
 }
@@ -116,25 +130,36 @@ impl Settler {
     pub async fn settle(&self, agent: &AgentId, call: Call, held: Box<Held>, outcome: Outcome) {
         let verdict = judge(&outcome, held.meta.deliveries, &held.rule);
         let agent = agent.clone();
-        self.spawn(async move |this| match verdict {
-            Verdict::Done => {
-                let reply = if let Outcome::Done(reply) = outcome { reply } else { None };
-                this.finish(&agent, &call, &held, reply).await;
+        let this = self.clone();
+        self.spawn(async move {
+            match verdict {
+                Verdict::Done => {
+                    let reply = if let Outcome::Done(reply) = outcome {
+                        reply
+                    } else {
+                        None
+                    };
+                    this.finish(&agent, &call, &held, reply).await;
+                }
+                Verdict::Retry(delay) => this.hand_back(&held, delay).await,
+                Verdict::DeadLetter(reason) => this.bury(Some(&agent), &call, &held, reason).await,
             }
-            Verdict::Retry(delay) => this.hand_back(&held, delay).await,
-            Verdict::DeadLetter(reason) => this.bury(Some(&agent), &call, &held, reason).await,
         })
         .await;
     }
 
     /// Takes over a message that must not wake the plugin.
     pub async fn refuse(&self, call: Call, held: Box<Held>, reason: Reason) {
-        self.spawn(async move |this| this.bury(None, &call, &held, reason).await).await;
+        let this = self.clone();
+        self.spawn(async move { this.bury(None, &call, &held, reason).await })
+            .await;
     }
 
     /// Hands a message back that no agent has started.
     pub async fn give_back(&self, held: Box<Held>) {
-        self.spawn(async move |this| this.hand_back(&held, limits::GIVE_BACK_DELAY).await).await;
+        let this = self.clone();
+        self.spawn(async move { this.hand_back(&held, limits::GIVE_BACK_DELAY).await })
+            .await;
     }
 
     /// Waits until everything taken over so far is settled.
@@ -144,16 +169,11 @@ impl Settler {
         }
     }
 
-    async fn spawn<F>(&self, work: F)
-    where
-        F: AsyncFnOnce(Settler) + Send + 'static,
-        for<'a> F::CallOnceFuture: Send,
-    {
+    async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         // The semaphore is never closed.
         let place = self.places.clone().acquire_owned().await.ok();
-        let this = self.clone();
         self.tasks.spawn(async move {
-            work(this).await;
+            work.await;
             drop(place);
         });
     }
@@ -188,7 +208,10 @@ impl Settler {
                     tracing::debug!(%error, "term not confirmed; the dead letter is recognised when it repeats");
                 }
                 tracing::warn!(subject = %call.subject, kind = %reason.kind, message = %reason.message, "dead letter");
-                self.outbox.audit("dead-letter", dead_letter::audit(agent, call, held, &reason, &letter));
+                self.outbox.audit(
+                    "dead-letter",
+                    dead_letter::audit(agent, call, held, &reason, &letter),
+                );
             }
             Err(error) => {
                 tracing::error!(%error, subject = %call.subject, "dead letter not stored; the message stays in its stream");
@@ -210,18 +233,28 @@ mod tests {
     use crate::runtime::DeathKind;
 
     fn rule() -> RetryRule {
-        RetryRule { max_deliver: 3, backoff: vec![Duration::from_secs(1), Duration::from_secs(5)] }
+        RetryRule {
+            max_deliver: 3,
+            backoff: vec![Duration::from_secs(1), Duration::from_secs(5)],
+        }
     }
 
     fn retry(delay: Option<Duration>) -> Outcome {
-        Outcome::Failed(Failure::Retry { message: "later".into(), delay })
+        Outcome::Failed(Failure::Retry {
+            message: "later".into(),
+            delay,
+        })
     }
 
     #[test]
     fn what_becomes_of_a_message() {
         let trap = || {
             let (kind, message) = (DeathKind::Trap, "unreachable".to_owned());
-            Outcome::Died(Death { kind, message, backtrace: Vec::new() })
+            Outcome::Died(Death {
+                kind,
+                message,
+                backtrace: Vec::new(),
+            })
         };
         let reject = || Outcome::Failed(Failure::Reject("no".into()));
         let hour = Duration::from_secs(3600);

@@ -32,7 +32,9 @@ pub async fn serve(
             let token = message.subject.rsplit('.').next().unwrap_or_default();
             for port in directory.find(&Target::parse(token)) {
                 let (link, message) = (link.clone(), message.clone());
-                let Ok(place) = places.clone().acquire_owned().await else { return };
+                let Ok(place) = places.clone().acquire_owned().await else {
+                    return;
+                };
                 tokio::spawn(async move {
                     answer(&link, &message, &port).await;
                     drop(place);

@@ -33,7 +33,10 @@ impl Keeper {
     pub fn keep(self: &Arc<Self>, fate: &Fate) -> Kept {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(number, (fate.clone(), Instant::now()));
-        Kept { keeper: self.clone(), number }
+        Kept {
+            keeper: self.clone(),
+            number,
+        }
     }
 
     /// How many messages are held.
@@ -81,7 +84,9 @@ async fn tick(keeper: Weak<Keeper>) {
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         clock.tick().await;
-        let Some(keeper) = keeper.upgrade() else { return };
+        let Some(keeper) = keeper.upgrade() else {
+            return;
+        };
         for fate in keeper.due(Instant::now()) {
             if let Err(error) = fate.progress().await {
                 tracing::debug!(%error, "in-progress ack not sent");

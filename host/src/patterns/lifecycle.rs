@@ -132,6 +132,7 @@ pub fn new_request_id() -> String {
 /// The time, as every payload gives it: RFC 3339, UTC.
 pub fn now() -> String {
     // Formatting fails only for years beyond 9999.
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+    OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }
-

@@ -36,8 +36,16 @@ struct Facts {
 }
 
 enum Note {
-    Event { subject: String, agent: Option<AgentId>, body: Value },
-    Audit { kind: String, id: String, body: Value },
+    Event {
+        subject: String,
+        agent: Option<AgentId>,
+        body: Value,
+    },
+    Audit {
+        kind: String,
+        id: String,
+        body: Value,
+    },
     Flush(oneshot::Sender<()>),
 }
 
@@ -55,7 +63,11 @@ impl Outbox {
             audit_number: AtomicU64::new(0),
             started: time::OffsetDateTime::now_utc().unix_timestamp_nanos(),
         };
-        Self { events, audits, facts: Arc::new(facts) }
+        Self {
+            events,
+            audits,
+            facts: Arc::new(facts),
+        }
     }
 
     /// The name of this host, as events carry it.
@@ -65,7 +77,14 @@ impl Outbox {
 
     /// Publishes an event of an agent.
     pub fn event(&self, agent: &AgentId, subject: String, body: Value) {
-        self.put(&self.events, Note::Event { subject, agent: Some(agent.clone()), body });
+        self.put(
+            &self.events,
+            Note::Event {
+                subject,
+                agent: Some(agent.clone()),
+                body,
+            },
+        );
     }
 
     /// Stores `audit.<kind>`; `body` is an object, to which host and time are added.
@@ -77,8 +96,18 @@ impl Outbox {
             object.insert("at".to_owned(), json!(now()));
         }
         let number = self.facts.audit_number.fetch_add(1, Ordering::Relaxed);
-        let id = format!("audit:{}:{}:{number}", self.facts.host_id, self.facts.started);
-        self.put(&self.audits, Note::Audit { kind: kind.to_owned(), id, body });
+        let id = format!(
+            "audit:{}:{}:{number}",
+            self.facts.host_id, self.facts.started
+        );
+        self.put(
+            &self.audits,
+            Note::Audit {
+                kind: kind.to_owned(),
+                id,
+                body,
+            },
+        );
     }
 
     /// Waits until what was put in before is sent, at most `limit`.
@@ -108,14 +137,21 @@ impl Outbox {
 async fn send(link: Link, mut notes: mpsc::Receiver<Note>) {
     while let Some(note) = notes.recv().await {
         match note {
-            Note::Event { subject, agent, body } => {
+            Note::Event {
+                subject,
+                agent,
+                body,
+            } => {
                 let mut headers = Headers::default();
                 headers.set("Content-Type", "application/json");
                 Trace::begin(&new_request_id()).stamp(agent.as_ref(), &mut headers);
                 let payload = body.to_string();
                 loop {
                     link.connected().await;
-                    match link.publish(&subject, None, headers.clone(), payload.clone().into()).await {
+                    match link
+                        .publish(&subject, None, headers.clone(), payload.clone().into())
+                        .await
+                    {
                         Err(TransportError::Unavailable(_)) => {}
                         Err(error) => break tracing::warn!(%error, %subject, "event not sent"),
                         Ok(()) => break,
@@ -138,7 +174,10 @@ async fn audit(link: &Link, kind: &str, id: &str, body: &Value) {
     Trace::begin(&new_request_id()).stamp(None, &mut headers);
     loop {
         link.connected().await;
-        match link.store(&subject, id, headers.clone(), body.to_string().into()).await {
+        match link
+            .store(&subject, id, headers.clone(), body.to_string().into())
+            .await
+        {
             Ok(_) => return,
             Err(TransportError::Unavailable(_) | TransportError::Timeout) => {}
             // The log is the second place where an operator looks.

@@ -22,7 +22,9 @@ impl Overrides {
     /// What was recorded for an agent; the default when nothing was, or when what is there is not
     /// ours (said in the log: an operator may have written it by hand).
     pub async fn load(kv: &Kv, agent: &AgentId) -> Result<Self, TransportError> {
-        let Some(entry) = kv.get(agent.as_str()).await? else { return Ok(Self::default()) };
+        let Some(entry) = kv.get(agent.as_str()).await? else {
+            return Ok(Self::default());
+        };
         Ok(serde_json::from_slice(&entry.value).unwrap_or_else(|error| {
             tracing::warn!(%agent, %error, "the value in AGENT_CONFIG is not readable and is ignored");
             Self::default()

@@ -24,7 +24,11 @@ pub struct Turn {
 impl Turn {
     /// A consumer of this priority, with no claim yet.
     pub fn new(priority: Priority) -> Self {
-        Self { weight: i64::from(priority.weight()), credit: 0, waited: Duration::ZERO }
+        Self {
+            weight: i64::from(priority.weight()),
+            credit: 0,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Tells how long the consumer has had a backlog without being pulled.
@@ -35,7 +39,9 @@ impl Turn {
     fn effective(&self) -> i64 {
         let steps = i64::try_from(self.waited.as_millis() / AGEING.as_millis()).unwrap_or(i64::MAX);
         let top = i64::from(Priority::Critical.weight());
-        self.weight.saturating_mul(steps.saturating_add(1)).min(top.max(self.weight))
+        self.weight
+            .saturating_mul(steps.saturating_add(1))
+            .min(top.max(self.weight))
     }
 }
 
@@ -157,12 +163,23 @@ mod tests {
             (4, 1, 0, 1, None, 0),
             (4, 0, 0, 0, Some(Duration::from_secs(5)), 0),
             (1, 1, 0, 0, Some(limits::PREFETCH_SPAN), 2),
-            (1, 0, limits::PREFETCH_MAX, 0, Some(Duration::from_micros(1)), 0),
+            (
+                1,
+                0,
+                limits::PREFETCH_MAX,
+                0,
+                Some(Duration::from_micros(1)),
+                0,
+            ),
             (1, 0, 0, 0, Some(Duration::ZERO), limits::PREFETCH_MAX),
             (0, 0, 0, 0, Some(Duration::from_micros(1)), 0),
         ];
         for (agents, idle, held, asked, mean, expected) in cases {
-            assert_eq!(room(agents, idle, held, asked, mean), expected, "{agents} {idle} {mean:?}");
+            assert_eq!(
+                room(agents, idle, held, asked, mean),
+                expected,
+                "{agents} {idle} {mean:?}"
+            );
         }
     }
 }

@@ -49,7 +49,10 @@ impl Listener {
         spec: &SubscribeSpec,
         cancel: CancellationToken,
     ) -> Result<tokio::task::JoinHandle<()>, TransportError> {
-        let messages = self.link.subscribe(spec.subject.as_str(), spec.queue.as_deref()).await?;
+        let messages = self
+            .link
+            .subscribe(spec.subject.as_str(), spec.queue.as_deref())
+            .await?;
         let task = Task {
             listener: self.clone(),
             schema: spec.schema.clone(),
@@ -94,7 +97,9 @@ impl Task {
         if !listener.permissions.hears(&message.subject) {
             return;
         }
-        let ports = listener.directory.find(&Target::Named(listener.plugin.as_str().to_owned()));
+        let ports = listener
+            .directory
+            .find(&Target::Named(listener.plugin.as_str().to_owned()));
         if let Err(reason) = self.admit(&message) {
             return self.refuse(&message, ports.first(), &reason).await;
         }
@@ -103,7 +108,8 @@ impl Task {
                 listener.crew.offer(self.delivery(&message, weight));
             } else {
                 self.count_dropped(1);
-                self.refuse(&message, ports.first(), &too_much(listener)).await;
+                self.refuse(&message, ports.first(), &too_much(listener))
+                    .await;
             }
             return;
         }
@@ -111,7 +117,11 @@ impl Task {
             let sent = listener
                 .crew
                 .weigh(message.payload.len())
-                .is_some_and(|weight| port.mailbox.try_send(self.delivery(&message, weight)).is_ok());
+                .is_some_and(|weight| {
+                    port.mailbox
+                        .try_send(self.delivery(&message, weight))
+                        .is_ok()
+                });
             if !sent {
                 self.count_dropped(1);
                 self.refuse(&message, Some(port), &too_much(listener)).await;
@@ -126,7 +136,9 @@ impl Task {
             return Err(Reason::new("too-large", text));
         }
         match &self.schema {
-            Some(schema) => schema.check(&message.payload).map_err(|text| Reason::new("schema", text)),
+            Some(schema) => schema
+                .check(&message.payload)
+                .map_err(|text| Reason::new("schema", text)),
             None => Ok(()),
         }
     }
@@ -134,11 +146,21 @@ impl Task {
     fn delivery(&self, message: &Message, weight: Weight) -> Delivery {
         let trace = Trace::received(&message.headers, &new_request_id());
         let answer = match &message.reply {
-            Some(to) => Answer::Reply { to: to.clone(), link: self.listener.link.clone() },
+            Some(to) => Answer::Reply {
+                to: to.clone(),
+                link: self.listener.link.clone(),
+            },
             None => Answer::Nobody,
         };
-        let kind = Kind::Subscription { id: None, wants_reply: message.reply.is_some() };
-        Delivery { call: call(kind, message.clone(), trace), answer, weight: Some(weight) }
+        let kind = Kind::Subscription {
+            id: None,
+            wants_reply: message.reply.is_some(),
+        };
+        Delivery {
+            call: call(kind, message.clone(), trace),
+            answer,
+            weight: Some(weight),
+        }
     }
 
     async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
@@ -162,5 +184,8 @@ impl Task {
 }
 
 fn too_much(listener: &Listener) -> Reason {
-    Reason::new("busy", format!("plugin `{}` has too many messages waiting", listener.plugin))
+    Reason::new(
+        "busy",
+        format!("plugin `{}` has too many messages waiting", listener.plugin),
+    )
 }

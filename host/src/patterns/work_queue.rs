@@ -110,7 +110,13 @@ impl WorkQueue {
                 not_before: None,
             })
             .collect();
-        Self { feed, lanes, turns, pulls: FuturesUnordered::new(), deserted: None }
+        Self {
+            feed,
+            lanes,
+            turns,
+            pulls: FuturesUnordered::new(),
+            deserted: None,
+        }
     }
 
     /// Pulls until cancelled; then takes its pulls back. What was handed to the crew stays there.
@@ -141,11 +147,21 @@ impl WorkQueue {
     /// Starts the pulls that the agents have room for, or takes back those that they have not.
     fn top_up(&mut self) {
         let crew = &self.feed.crew;
-        let asked = self.lanes.iter().map(|l| if let Pulling::Batch(n) = l.pull { n } else { 0 }).sum();
+        let asked = self
+            .lanes
+            .iter()
+            .map(|l| if let Pulling::Batch(n) = l.pull { n } else { 0 })
+            .sum();
         let room = if crew.taking() == 0 {
             0
         } else {
-            schedule::room(crew.taking(), crew.idle(), crew.waiting(), asked, crew.mean_call())
+            schedule::room(
+                crew.taking(),
+                crew.idle(),
+                crew.waiting(),
+                asked,
+                crew.mean_call(),
+            )
         };
         if room == 0 {
             return self.take_back_standing();
@@ -154,7 +170,11 @@ impl WorkQueue {
         let open: Vec<bool> = self.lanes.iter().map(|lane| lane.is_open(now)).collect();
         let mut backlog = Vec::with_capacity(self.lanes.len());
         for ((lane, turn), open) in self.lanes.iter().zip(&mut self.turns).zip(&open) {
-            turn.waited(if lane.backlog > 0 { now - lane.waiting } else { Duration::ZERO });
+            turn.waited(if lane.backlog > 0 {
+                now - lane.waiting
+            } else {
+                Duration::ZERO
+            });
             backlog.push(if *open { lane.backlog } else { 0 });
         }
         let shares = schedule::allot(&mut self.turns, &backlog, room);
@@ -171,7 +191,9 @@ impl WorkQueue {
     }
 
     fn start(&mut self, index: usize, pulling: Pulling) {
-        let Some(lane) = self.lanes.get_mut(index) else { return };
+        let Some(lane) = self.lanes.get_mut(index) else {
+            return;
+        };
         lane.pull = pulling;
         lane.waiting = Instant::now();
         lane.stop = CancellationToken::new();
@@ -214,7 +236,9 @@ impl WorkQueue {
     }
 
     async fn arrived(&mut self, index: usize, delivered: Delivered) {
-        let Some(state) = self.lanes.get_mut(index) else { return };
+        let Some(state) = self.lanes.get_mut(index) else {
+            return;
+        };
         state.backlog = delivered.meta.pending;
         if let Pulling::Batch(left) = &mut state.pull {
             *left = left.saturating_sub(1);
@@ -232,27 +256,20 @@ impl WorkQueue {
         let trace = Trace::received(&message.headers, &format!("wq-{sequence}"));
         message.headers.set("X-Retry-Count", &retries.to_string());
         message.headers.set("X-Priority", lane.priority.as_str());
-        let kind = Kind::Work { priority: lane.priority, retries };
-        let refused = self.admit(lane, &held, &message.payload);
+        let kind = Kind::Work {
+            priority: lane.priority,
+            retries,
+        };
+        let refused = admit(lane, &held, &message.payload, self.feed.payload);
         let call = call(kind, message, trace.at(lane.priority));
         match refused {
             Some(reason) => self.feed.settler.refuse(call, held, reason).await,
-            None => self.feed.crew.offer(Delivery { call, answer: Answer::Work(held), weight: None }),
+            None => self.feed.crew.offer(Delivery {
+                call,
+                answer: Answer::Work(held),
+                weight: None,
+            }),
         }
-    }
-
-    /// Why an item must not wake the plugin.
-    fn admit(&self, lane: &Lane, held: &Held, payload: &[u8]) -> Option<Reason> {
-        if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
-            return Some(reason);
-        }
-        let (size, most) = (payload.len(), self.feed.payload);
-        if size > most {
-            let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
-            return Some(Reason::new("too-large", text));
-        }
-        let schema = lane.schema.as_ref()?;
-        schema.check(payload).err().map(|text| Reason::new("schema", text))
     }
 
     /// Items that wait for agents that are all paused or failing go to another host.
@@ -289,6 +306,23 @@ impl LaneState {
     }
 }
 
+/// Why an item must not wake the plugin, which takes payloads of at most `most` bytes.
+fn admit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
+    if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
+        return Some(reason);
+    }
+    let size = payload.len();
+    if size > most {
+        let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
+        return Some(Reason::new("too-large", text));
+    }
+    let schema = lane.schema.as_ref()?;
+    schema
+        .check(payload)
+        .err()
+        .map(|text| Reason::new("schema", text))
+}
+
 async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Step {
     let came = tokio::select! {
         biased;
@@ -310,7 +344,9 @@ async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Ste
 /// subscriptions stay: nobody else would get them.
 pub async fn give_back_waiting(crew: &Crew, settler: &Settler) {
     for _ in 0..crew.waiting() {
-        let Some(delivery) = crew.try_take() else { return };
+        let Some(delivery) = crew.try_take() else {
+            return;
+        };
         match delivery.answer {
             Answer::Work(held) => settler.give_back(held).await,
             _ => crew.offer(delivery),

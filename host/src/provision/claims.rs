@@ -37,7 +37,12 @@ impl ConsumerClaims {
     pub async fn new(link: Link, host: HostId) -> Result<Self, TransportError> {
         let claims = link.kv("AGENT_CLAIMS").await?;
         let leases = link.kv("AGENT_LEASES").await?;
-        Ok(Self { link, claims, leases, host })
+        Ok(Self {
+            link,
+            claims,
+            leases,
+            host,
+        })
     }
 
     /// Claims the consumers of a plugin's work, makes those that are missing, and lets go of those
@@ -75,22 +80,33 @@ impl ConsumerClaims {
     /// The hosts whose lease lives; we are one of them.
     async fn living(&self) -> Result<BTreeSet<String>, TransportError> {
         let keys = self.leases.keys("host.*", limits::MAX_HOSTS).await?;
-        let mut living: BTreeSet<String> =
-            keys.iter().filter_map(|key| key.strip_prefix("host.")).map(str::to_owned).collect();
+        let mut living: BTreeSet<String> = keys
+            .iter()
+            .filter_map(|key| key.strip_prefix("host."))
+            .map(str::to_owned)
+            .collect();
         living.insert(self.host.as_str().to_owned());
         Ok(living)
     }
 
     async fn recorded(&self) -> Result<Vec<String>, TransportError> {
         let keys = self.claims.keys("durable.*", limits::MAX_CONSUMERS).await?;
-        Ok(keys.iter().filter_map(|key| key.strip_prefix("durable.")).map(str::to_owned).collect())
+        Ok(keys
+            .iter()
+            .filter_map(|key| key.strip_prefix("durable."))
+            .map(str::to_owned)
+            .collect())
     }
 
     async fn record_of(&self, name: &str) -> Result<Option<(Record, u64)>, TransportError> {
-        let Some(entry) = self.claims.get(&key(name)).await? else { return Ok(None) };
+        let Some(entry) = self.claims.get(&key(name)).await? else {
+            return Ok(None);
+        };
         // A record that cannot be read claims nothing: nobody can renew it.
-        let record = serde_json::from_slice(&entry.value)
-            .unwrap_or(Record { plugin: String::new(), hosts: BTreeSet::new() });
+        let record = serde_json::from_slice(&entry.value).unwrap_or(Record {
+            plugin: String::new(),
+            hosts: BTreeSet::new(),
+        });
         Ok(Some((record, entry.revision)))
     }
 
@@ -140,7 +156,9 @@ impl ConsumerClaims {
             }
             Err(obstacle) => return Err(explain(wanted, obstacle)),
         }
-        consumers::ensure(&self.link, wanted).await.map_err(|obstacle| explain(wanted, obstacle))
+        consumers::ensure(&self.link, wanted)
+            .await
+            .map_err(|obstacle| explain(wanted, obstacle))
     }
 
     async fn move_away(
@@ -154,15 +172,22 @@ impl ConsumerClaims {
             bail!(
                 "consumer `{}` of {} takes `{}`, which overlaps `{}`, and is not ours; delete it, \
                  or take other work",
-                other.name, consumers::WORK_STREAM, other.filter(), wanted.filter
+                other.name,
+                consumers::WORK_STREAM,
+                other.filter(),
+                wanted.filter
             );
         };
-        if record.hosts.iter().any(|host| living.contains(host) && *host != self.host.as_str())
+        if record
+            .hosts
+            .iter()
+            .any(|host| living.contains(host) && *host != self.host.as_str())
             || (record.plugin != plugin.as_str() && record.hosts.contains(self.host.as_str()))
         {
             return Err(taken(plugin, &wanted.filter, &record.plugin));
         }
-        self.retire(&other.name, living, std::slice::from_ref(wanted)).await
+        self.retire(&other.name, living, std::slice::from_ref(wanted))
+            .await
     }
 
     /// Takes us out of the records of a plugin's consumers that are not wanted.
@@ -177,7 +202,9 @@ impl ConsumerClaims {
                 continue;
             }
             loop {
-                let Some((mut record, revision)) = self.record_of(&name).await? else { break };
+                let Some((mut record, revision)) = self.record_of(&name).await? else {
+                    break;
+                };
                 if record.plugin != plugin.as_str() || !record.hosts.remove(self.host.as_str()) {
                     break;
                 }
@@ -203,13 +230,16 @@ impl ConsumerClaims {
         living: &BTreeSet<String>,
         wanted: &[WorkConsumer],
     ) -> anyhow::Result<()> {
-        let Some((record, revision)) = self.record_of(name).await? else { return Ok(()) };
+        let Some((record, revision)) = self.record_of(name).await? else {
+            return Ok(());
+        };
         if record.hosts.iter().any(|host| living.contains(host)) {
             return Ok(());
         }
         if let Some(state) = consumers::state(&self.link, name).await? {
-            let in_the_way =
-                wanted.iter().any(|w| crate::names::subject::overlaps(state.filter(), &w.filter));
+            let in_the_way = wanted
+                .iter()
+                .any(|w| crate::names::subject::overlaps(state.filter(), &w.filter));
             if !state.is_drained() && !in_the_way {
                 return Ok(());
             }
@@ -251,7 +281,10 @@ fn join(
         Some(record) if record.hosts.iter().any(|host| living.contains(host)) => {
             return Err(record.plugin);
         }
-        _ => Record { plugin: plugin.as_str().to_owned(), hosts: BTreeSet::new() },
+        _ => Record {
+            plugin: plugin.as_str().to_owned(),
+            hosts: BTreeSet::new(),
+        },
     };
     record.hosts.retain(|host| living.contains(host));
     record.hosts.insert(us);
@@ -271,11 +304,16 @@ fn explain(wanted: &WorkConsumer, obstacle: Obstacle) -> anyhow::Error {
             .context(format!("consumer `{}` cannot be made", wanted.durable)),
         Obstacle::NameTaken(filter) => anyhow::anyhow!(
             "consumer `{}` exists and takes `{filter}` instead of `{}`; delete it, or rename the domain",
-            wanted.durable, wanted.filter
+            wanted.durable,
+            wanted.filter
         ),
         Obstacle::Overlaps(others) => {
             let names: Vec<String> = others.into_iter().map(|other| other.name).collect();
-            anyhow::anyhow!("consumer `{}` overlaps {}", wanted.durable, names.join(", "))
+            anyhow::anyhow!(
+                "consumer `{}` overlaps {}",
+                wanted.durable,
+                names.join(", ")
+            )
         }
     }
 }
@@ -294,17 +332,30 @@ mod tests {
         let plugin: PluginName = "ours".parse().unwrap();
         let host: HostId = "us".parse().unwrap();
         let living = set(&["us", "them"]);
-        let record = |plugin: &str, hosts: &[&str]| Record { plugin: plugin.into(), hosts: set(hosts) };
+        let record = |plugin: &str, hosts: &[&str]| Record {
+            plugin: plugin.into(),
+            hosts: set(hosts),
+        };
         let cases = [
             (None, Ok(Some(record("ours", &["us"])))),
             (Some(record("ours", &["us"])), Ok(None)),
-            (Some(record("ours", &["them", "dead"])), Ok(Some(record("ours", &["them", "us"])))),
-            (Some(record("other", &["dead"])), Ok(Some(record("ours", &["us"])))),
+            (
+                Some(record("ours", &["them", "dead"])),
+                Ok(Some(record("ours", &["them", "us"]))),
+            ),
+            (
+                Some(record("other", &["dead"])),
+                Ok(Some(record("ours", &["us"]))),
+            ),
             (Some(record("other", &["them"])), Err("other".to_owned())),
             (Some(record("other", &["us"])), Err("other".to_owned())),
         ];
         for (found, expected) in cases {
-            assert_eq!(join(found.clone(), &plugin, &host, &living), expected, "{found:?}");
+            assert_eq!(
+                join(found.clone(), &plugin, &host, &living),
+                expected,
+                "{found:?}"
+            );
         }
     }
 }

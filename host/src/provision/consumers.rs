@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::config::{TaskFilter, WorkSpec};
 use crate::limits;
 use crate::names::{Priority, subject};
-use crate::transport::{CallError, Link, TransportError, code};
+use crate::transport::api::{CallError, code};
+use crate::transport::{Link, TransportError};
 
 /// The stream of the work.
 pub const WORK_STREAM: &str = "WORK_QUEUE";
@@ -34,8 +35,16 @@ pub struct WorkConsumer {
 
 /// The consumers of a `[[work]]`: four priorities, and the short form.
 pub fn of(work: &WorkSpec) -> Vec<WorkConsumer> {
-    let suffix = work.version.as_ref().map(|v| format!("-{v}")).unwrap_or_default();
-    let prefix = work.version.as_ref().map(|v| format!("{v}.")).unwrap_or_default();
+    let suffix = work
+        .version
+        .as_ref()
+        .map(|v| format!("-{v}"))
+        .unwrap_or_default();
+    let prefix = work
+        .version
+        .as_ref()
+        .map(|v| format!("{v}."))
+        .unwrap_or_default();
     let (domain, task) = (&work.domain, &work.task);
     let last = match task {
         TaskFilter::All => "all",
@@ -169,7 +178,10 @@ fn config(wanted: &WorkConsumer) -> Value {
 }
 
 /// What the server says of one consumer; none when it has none of this name.
-pub(super) async fn state(link: &Link, name: &str) -> Result<Option<ConsumerState>, TransportError> {
+pub(super) async fn state(
+    link: &Link,
+    name: &str,
+) -> Result<Option<ConsumerState>, TransportError> {
     let call = format!("CONSUMER.INFO.{WORK_STREAM}.{name}");
     match link.call(&call, &Value::Null).await {
         Ok(state) => Ok(Some(state)),
@@ -200,7 +212,9 @@ pub async fn all(link: &Link) -> Result<Vec<ConsumerState>, TransportError> {
     let mut all = Vec::new();
     loop {
         let body = json!({"offset": all.len()});
-        let page: Page = link.call(&format!("CONSUMER.LIST.{WORK_STREAM}"), &body).await?;
+        let page: Page = link
+            .call(&format!("CONSUMER.LIST.{WORK_STREAM}"), &body)
+            .await?;
         let more = page.consumers.unwrap_or_default();
         let empty = more.is_empty();
         all.extend(more);
@@ -212,7 +226,10 @@ pub async fn all(link: &Link) -> Result<Vec<ConsumerState>, TransportError> {
 
 async fn overlapping(link: &Link, wanted: &WorkConsumer) -> Result<Vec<ConsumerState>, Obstacle> {
     let all = all(link).await.map_err(Obstacle::Failed)?;
-    Ok(all.into_iter().filter(|other| is_in_the_way(other, wanted)).collect())
+    Ok(all
+        .into_iter()
+        .filter(|other| is_in_the_way(other, wanted))
+        .collect())
 }
 
 /// Whether both deliver some of the same subjects; a consumer without a filter delivers all.
@@ -230,7 +247,11 @@ mod tests {
         WorkSpec {
             domain: domain.parse().unwrap(),
             version: version.map(|v| v.parse().unwrap()),
-            task: if task == "*" { TaskFilter::All } else { TaskFilter::One(task.parse().unwrap()) },
+            task: if task == "*" {
+                TaskFilter::All
+            } else {
+                TaskFilter::One(task.parse().unwrap())
+            },
             max_deliver: 5,
             backoff: Vec::new(),
             schema: None,
@@ -242,12 +263,18 @@ mod tests {
         let cases = [
             (
                 work("nlp", None, "sentiment"),
-                ["workers-nlp_critical_sentiment", "work.nlp.critical.sentiment"],
+                [
+                    "workers-nlp_critical_sentiment",
+                    "work.nlp.critical.sentiment",
+                ],
                 ["workers-nlp_short_sentiment", "work.nlp.sentiment"],
             ),
             (
                 work("vision", Some("v2"), "*"),
-                ["workers-vision-v2_critical_all", "work.v2.vision.critical.*"],
+                [
+                    "workers-vision-v2_critical_all",
+                    "work.v2.vision.critical.*",
+                ],
                 ["workers-vision-v2_short_all", "work.v2.vision.*"],
             ),
         ];
@@ -258,7 +285,11 @@ mod tests {
             assert_eq!(consumers.first().map(pair).unwrap(), first);
             assert_eq!(consumers.last().map(pair).unwrap(), last);
             let filters: Vec<String> = consumers.iter().map(|c| c.filter.clone()).collect();
-            assert_eq!(filters, work.patterns(), "the manifest's view of it is the same");
+            assert_eq!(
+                filters,
+                work.patterns(),
+                "the manifest's view of it is the same"
+            );
         }
     }
 

@@ -82,8 +82,10 @@ impl Headers {
     /// that no header may have is a mistake of ours, and nothing is set.
     pub fn set(&mut self, name: &str, value: &str) {
         let set = if value.contains(char::is_control) {
-            let line: String =
-                value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let line: String = value
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
             self.insert(name, &line)
         } else {
             self.insert(name, value)
@@ -123,11 +125,15 @@ impl Headers {
 }
 
 fn header_name(name: &str) -> Result<HeaderName, TransportError> {
-    name.parse::<HeaderName>().map_err(|_| {
+    let refused = || {
         TransportError::Invalid(format!(
-            "header name {name:?} has a character that no header name may have"
+            "header name {name:?} is empty or has a character that no header name may have"
         ))
-    })
+    };
+    if name.is_empty() {
+        return Err(refused());
+    }
+    name.parse::<HeaderName>().map_err(|_| refused())
 }
 
 fn header_value(name: &str, value: &str) -> Result<HeaderValue, TransportError> {

@@ -80,7 +80,9 @@ impl Trace {
                 .filter(|id| is_id(id))
                 .unwrap_or(fallback_request_id)
                 .into(),
-            priority: headers.get(header::PRIORITY).and_then(|text| text.parse().ok()),
+            priority: headers
+                .get(header::PRIORITY)
+                .and_then(|text| text.parse().ok()),
             w3c: W3c {
                 trace_id: w3c_id,
                 flags,
@@ -93,7 +95,10 @@ impl Trace {
 
     /// The same, for work of this priority.
     pub fn at(self, priority: Priority) -> Self {
-        Self { priority: Some(priority), ..self }
+        Self {
+            priority: Some(priority),
+            ..self
+        }
     }
 
     /// The same trace and request in a new span.
