@@ -63,6 +63,10 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
     }
     let snapshot = port.cell.snapshot(&port.id);
     if snapshot.status == AgentStatus::Stopped {
+        // A command shut it down: whoever ends an agent otherwise forgets it as well.
+        if shared.directory.retire(&port) {
+            forget(shared, &port.id).await;
+        }
         return;
     }
     let state = lifecycle::state(&snapshot).to_string();

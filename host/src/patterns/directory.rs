@@ -314,6 +314,19 @@ impl Directory {
             .remove(id);
     }
 
+    /// Makes this very agent unreachable, and says whether it was reachable: by now another one may
+    /// have its id.
+    pub fn retire(&self, port: &AgentPort) -> bool {
+        let mut agents = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let same = agents
+            .get(&port.id)
+            .is_some_and(|other| Arc::ptr_eq(&other.cell, &port.cell));
+        if same {
+            agents.remove(&port.id);
+        }
+        same
+    }
+
     /// Whether this agent is here.
     pub fn contains(&self, id: &AgentId) -> bool {
         self.0
