@@ -18,3 +18,5 @@
 )]
 
 mod harness;
+mod lifecycle;
+mod work;

@@ -1,7 +1,9 @@
 //! The rest of the world: a NATS client that knows the subjects, and nothing of the host.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
 use async_nats::{Client, ConnectOptions, HeaderMap, Message};
 use bytes::Bytes;
@@ -186,7 +188,7 @@ impl Outside {
 
     pub async fn work_with(&self, subject: &str, headers: Headers, payload: impl Into<Bytes>) -> u64 {
         let ack = self.js.publish_with_headers(subject.to_owned(), headers, payload.into()).await;
-        within("a work item is stored", ack.unwrap()).await.unwrap().sequence
+        within("a work item is stored", ack.unwrap().into_future()).await.unwrap().sequence
     }
 
     pub async fn stream(&self, name: &str) -> jetstream::stream::Stream {
@@ -202,7 +204,11 @@ impl Outside {
         let stream = self.stream(stream).await;
         let mut found = Vec::new();
         let mut sequence = 1;
-        while let Ok(next) = stream.get_next_raw_message_by_subject(subject, sequence).await {
+        loop {
+            let next = match stream.get_first_raw_message_by_subject(subject, sequence).await {
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return found,
+                next => next.unwrap(),
+            };
             sequence = next.sequence + 1;
             found.push(Stored {
                 subject: next.subject.to_string(),
@@ -211,7 +217,6 @@ impl Outside {
                 payload: next.payload,
             });
         }
-        found
     }
 
     /// All results of a request.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::Publish;
+use async_nats::jetstream::message::PublishMessage;
 use serde_json::json;
 
 use crate::harness::{Host, Nats, until_in};
@@ -83,7 +83,7 @@ async fn a_result_that_was_stored_before_the_crash_is_recognised() {
     ] {
         let item = nats.stream("WORK_QUEUE").await.get_raw_message(sequence).await.unwrap();
         let id = format!("WORK_QUEUE:{sequence}:{}:{output}", item.time.unix_timestamp_nanos());
-        let publish = Publish::build().payload("first".into()).message_id(id);
+        let publish = PublishMessage::build().payload("first".into()).message_id(id);
         nats.js.send_publish(subject.to_owned(), publish).await.unwrap().await.unwrap();
     }
     nats.request_json("agent.probe-001.cmd.resume", "").await;
