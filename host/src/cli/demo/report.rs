@@ -61,7 +61,7 @@ fn gathered(lines: &[(Duration, String)]) -> Vec<(Duration, String)> {
         if !run.is_empty() && rest == words && rest.contains(' ') && rest.len() < 40 {
             run.push(first);
             if let Some((_, last)) = out.last_mut() {
-                *last = format!("{} {words}", run.join(", "));
+*last = format!("{} {}", run.join(", "), plural(words));
             }
             continue;
         }
@@ -70,6 +70,15 @@ fn gathered(lines: &[(Duration, String)]) -> Vec<(Duration, String)> {
         out.push((*at, line.clone()));
     }
     out
+}
+
+/// What is said of several agents.
+fn plural(words: &str) -> String {
+    match words.split_once(' ') {
+        Some(("is", rest)) => format!("are {rest}"),
+        Some(("has", rest)) => format!("have {rest}"),
+        _ => words.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +98,7 @@ mod tests {
         let texts: Vec<String> = gathered(&lines).into_iter().map(|(_, l)| l).collect();
         assert_eq!(
             texts,
-            ["echo-001, echo-002 is ready", "500 results", "1000 results"]
+            ["echo-001, echo-002 are ready", "500 results", "1000 results"]
         );
     }
 }
