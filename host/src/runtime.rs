@@ -27,7 +27,11 @@ pub use component::{Component, ComponentError};
 pub use death::{Death, DeathKind};
 pub use instance::Instance;
 
-use crate::capabilities::{self, AgentContext};
+pub use crate::capabilities::{
+    AgentContext, Audit, Counters, Counts, Heard, Meters, Refused, SharedConfig,
+};
+
+use crate::capabilities;
 use crate::limits::PluginLimits;
 use engine::Ticker;
 use state::State;

@@ -16,9 +16,16 @@ mod link;
 mod message;
 mod pull;
 mod replies;
+pub mod server;
 mod stored;
+mod stream;
 mod subscription;
 pub mod trace;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +41,7 @@ pub use link::Link;
 pub use message::{Headers, Message};
 pub use pull::{Pull, Puller};
 pub use stored::{MESSAGE_ID, Stored};
+pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamView};
 pub use subscription::Subscription;
 pub use trace::Trace;
 

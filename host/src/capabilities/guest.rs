@@ -20,9 +20,9 @@ pub(crate) struct Scope {
     /// The trace of the message that is handled; none outside `handle`.
     pub(crate) trace: Option<Trace>,
     /// The headers of the message that is handled; of the first one of a batch.
-    pub(crate) headers: Headers,
+    pub(crate) headers: Arc<Headers>,
     /// The headers of the other messages of a batch.
-    pub(crate) more_headers: Vec<Headers>,
+    pub(crate) more_headers: Vec<Arc<Headers>>,
 }
 
 impl Scope {
@@ -31,7 +31,7 @@ impl Scope {
         Self {
             deadline,
             trace: None,
-            headers: Headers::default(),
+            headers: Arc::default(),
             more_headers: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! What is asked of an agent, and what it answers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,8 +24,8 @@ pub struct Call {
     pub subject: String,
     /// Its payload.
     pub payload: Bytes,
-    /// Its headers; the guest gets them when it asks.
-    pub headers: Headers,
+    /// Its headers; the guest gets them when it asks. Shared with whoever settles the message.
+    pub headers: Arc<Headers>,
     /// The trace that it continues.
     pub trace: Trace,
     /// When the call must be over at the latest; the plugin's `timeout` may end it sooner.
@@ -88,7 +89,7 @@ impl From<Notice> for wit::Notice {
 }
 
 /// What an agent answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reply {
     /// The payload, within the plugin's limit.
     pub payload: Bytes,

@@ -107,16 +107,16 @@ impl Instance {
     }
 
     /// Hands over one message.
-    pub async fn handle(&mut self, call: Call) -> Outcome {
+    pub async fn handle(&mut self, call: &Call) -> Outcome {
         self.try_handle(call).await.into()
     }
 
-    async fn try_handle(&mut self, call: Call) -> Result<Result<Option<Reply>, Failure>, Death> {
+    async fn try_handle(&mut self, call: &Call) -> Result<Result<Option<Reply>, Failure>, Death> {
         let budget = self.budget().by(call.deadline);
         let scope = Scope {
             deadline: budget.deadline,
-            trace: Some(call.trace),
-            headers: call.headers,
+            trace: Some(call.trace.clone()),
+            headers: Arc::clone(&call.headers),
             more_headers: Vec::new(),
         };
         let kind = wit::Kind::from(call.kind);

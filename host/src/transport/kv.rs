@@ -48,10 +48,10 @@ pub struct Entry {
 }
 
 /// The newest message of a key: a value or the mark of a deletion.
-struct Newest {
+pub(super) struct Newest {
     revision: u64,
     deleted: bool,
-    write_id: Option<String>,
+    pub(super) write_id: Option<String>,
     value: Bytes,
 }
 
@@ -158,7 +158,7 @@ impl Kv {
     }
 
     /// After a conflict that our own earlier attempt may have caused: the revision if it did.
-    async fn mine(&self, key: &str, id: &str) -> Result<u64, TransportError> {
+    pub(super) async fn mine(&self, key: &str, id: &str) -> Result<u64, TransportError> {
         match self.newest(key).await? {
             Some(newest) if newest.write_id.as_deref() == Some(id) => Ok(newest.revision),
             _ => Err(TransportError::Conflict),
@@ -179,7 +179,7 @@ impl Kv {
         written.map_err(|error| self.named(error))
     }
 
-    async fn newest(&self, key: &str) -> Result<Option<Newest>, TransportError> {
+    pub(super) async fn newest(&self, key: &str) -> Result<Option<Newest>, TransportError> {
         let call = format!("STREAM.MSG.GET.{}", self.stream());
         let body = json!({ "last_by_subj": format!("$KV.{}.{key}", self.bucket) });
         match self.link.call::<Answer>(&call, &body).await {

@@ -4,6 +4,7 @@
 //! message costs one message to the server and one back. An inbox goes with a pull that did not end by
 //! itself: what the server still sends there must not be taken for the answer to a later pull.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,25 @@ pub struct Puller {
 struct Consumer {
     stream: String,
     name: String,
+    /// The server has told that it exists: a pull from one that does not is answered by silence.
+    known: AtomicBool,
+}
+
+impl Consumer {
+    /// Asks the server whether it exists; `NotFound` when it does not.
+    async fn look(&self, link: &Link) -> Result<(), TransportError> {
+        let Self { stream, name, .. } = self;
+        let call = format!("CONSUMER.INFO.{stream}.{name}");
+        let found = link.call::<serde_json::Value>(&call, &json!(null)).await;
+        self.known.store(found.is_ok(), Ordering::Relaxed);
+        match found.map_err(TransportError::from) {
+            Ok(_) => Ok(()),
+            Err(TransportError::NotFound(_)) => Err(TransportError::NotFound(format!(
+                "stream {stream:?} has no consumer {name:?}"
+            ))),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -49,13 +69,14 @@ struct Inbox {
 }
 
 impl Link {
-    /// A puller for a consumer; whether that exists is told by the first pull.
+    /// A puller for a consumer. Whether that exists is told by the first pull.
     pub fn puller(&self, stream: &str, durable: &str) -> Puller {
         Puller {
             link: self.clone(),
             consumer: Arc::new(Consumer {
                 stream: stream.to_owned(),
                 name: durable.to_owned(),
+                known: AtomicBool::new(false),
             }),
             idle: Arc::default(),
         }
@@ -66,10 +87,13 @@ impl Puller {
     /// Asks for up to `max` messages, as they come, until `expires`. With `expires` zero: what is there now.
     ///
     /// A pull takes at most 4,096 messages and 32 MiB (or two of the largest messages); then it ends early.
-    /// Errors: `Unavailable`, `Invalid`; that the consumer does not exist is told by [`Pull::next`].
+    /// Errors: `Unavailable`, `Invalid`, and `NotFound` for a consumer that does not exist.
     pub async fn pull(&self, max: usize, expires: Duration) -> Result<Pull, TransportError> {
         check::name("stream", &self.consumer.stream)?;
         check::name("consumer", &self.consumer.name)?;
+        if !self.consumer.known.load(Ordering::Relaxed) {
+            self.consumer.look(&self.link).await?;
+        }
         let max = max.clamp(1, MAX_PULL);
         let broken = self.link.inner.health.breaks();
         let inbox = self.inbox().await?;
@@ -92,6 +116,7 @@ impl Puller {
             end: now + expires + SLACK,
             heard: now,
             beats,
+            stopping: false,
         })
     }
 
@@ -107,6 +132,11 @@ impl Puller {
             subject,
             subscriber,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_inboxes(&self) -> usize {
+        self.lock().len()
     }
 
     fn keep(&self, inbox: Inbox) {
@@ -156,6 +186,8 @@ pub struct Pull {
     /// When the server last said anything.
     heard: Instant,
     beats: bool,
+    /// Taken back: the inbox ends by itself and is not used again.
+    stopping: bool,
 }
 
 /// What a message on the inbox means for the pull.
@@ -170,8 +202,8 @@ enum Word {
 impl Pull {
     /// The next message. None when all came, time is over, or nothing more is there; ask again then.
     ///
-    /// Errors end the pull: `NotFound` for a consumer that does not exist, `Unavailable` when the
-    /// connection broke or the consumer has no leader.
+    /// Errors end the pull: `NotFound` when the consumer was deleted, `Unavailable` when the connection broke
+    /// or the consumer has no leader.
     pub async fn next(&mut self) -> Option<Result<Delivered, TransportError>> {
         loop {
             let inbox = self.inbox.as_mut()?;
@@ -188,6 +220,7 @@ impl Pull {
                 biased;
                 message = inbox.subscriber.next() => match message {
                     Some(message) => read_word(message, self.came),
+                    None if self.stopping => Word::Over,
                     None => Word::Failed(TransportError::disconnected()),
                 },
                 _ = self.broken.changed() => Word::Failed(TransportError::Unavailable(
@@ -208,16 +241,31 @@ impl Pull {
                     return None;
                 }
                 Word::Failed(error) => {
-                    self.inbox = None;
-                    return Some(Err(self.explain(error).await));
+                    self.give_up();
+                    return Some(Err(error));
                 }
             }
         }
     }
 
+    /// Takes the pull back. What is on its way already is still returned by [`Pull::next`], and then none.
+    pub async fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.end = Instant::now() + SLACK;
+        self.beats = false;
+        if let Some(inbox) = &mut self.inbox
+            && inbox.subscriber.drain().await.is_err()
+        {
+            self.inbox = None;
+        }
+    }
+
     /// Nothing was heard for too long.
     fn silence(&mut self) -> Option<Result<Delivered, TransportError>> {
-        self.inbox = None;
+        self.give_up();
         // The end was agreed; only its confirmation is late. Otherwise the server has forgotten the pull.
         (Instant::now() < self.end).then(|| {
             Err(TransportError::Unavailable(
@@ -226,34 +274,17 @@ impl Pull {
         })
     }
 
-    fn finish(&mut self) {
-        if let Some(inbox) = self.inbox.take() {
-            self.puller.keep(inbox);
-        }
+    /// Its inbox is not used again, and the next pull looks first whether the consumer is still there.
+    fn give_up(&mut self) {
+        self.inbox = None;
+        self.puller.consumer.known.store(false, Ordering::Relaxed);
     }
 
-    /// Nobody answers the pull: is there no such consumer, or has it no leader?
-    async fn explain(&self, error: TransportError) -> TransportError {
-        if error != TransportError::NoResponders {
-            return error;
-        }
-        let Consumer { stream, name } = self.puller.consumer.as_ref();
-        let call = format!("CONSUMER.INFO.{stream}.{name}");
-        match self
-            .puller
-            .link
-            .call::<serde_json::Value>(&call, &json!(null))
-            .await
+    fn finish(&mut self) {
+        if let Some(inbox) = self.inbox.take()
+            && !self.stopping
         {
-            Ok(_) => TransportError::Unavailable(format!(
-                "consumer {name:?} of stream {stream:?} has no leader at the moment"
-            )),
-            Err(error) => match error.into() {
-                TransportError::NotFound(_) => {
-                    TransportError::NotFound(format!("stream {stream:?} has no consumer {name:?}"))
-                }
-                other => other,
-            },
+            self.puller.keep(inbox);
         }
     }
 }
@@ -295,7 +326,9 @@ fn read_word(message: async_nats::Message, came: bool) -> Word {
     match status {
         StatusCode::IDLE_HEARTBEAT => Word::Beat,
         StatusCode::TIMEOUT | StatusCode::NOT_FOUND => Word::Over,
-        StatusCode::NO_RESPONDERS => Word::Failed(TransportError::NoResponders),
+        StatusCode::NO_RESPONDERS => Word::Failed(TransportError::Unavailable(
+            "JetStream does not answer a pull".to_owned(),
+        )),
         _ if came && said.contains("MaxBytes") => Word::Over,
         _ if said.contains("Deleted") => Word::Failed(TransportError::NotFound(format!(
             "the server ended a pull: {said}"

@@ -1,0 +1,203 @@
+//! The host's own nats-server, for when no servers are named.
+//!
+//! It listens on a free loopback port, lets in only who has the credential that was made for this run,
+//! and ends with the host: when it is stopped, when the host panics or is terminated, and when the host is
+//! killed outright. It never ends a process that it has not started from this data folder.
+
+mod files;
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+
+use super::{Auth, ConnectSpec};
+use files::Files;
+
+pub use files::ServerConnection;
+
+/// How long the server may take until it listens; it reads back its streams first.
+const START_WAIT: Duration = Duration::from_secs(60);
+/// How long it may take to end when asked to.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+/// How often its files are looked at while it starts.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why there is no server of our own.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The program is not on this machine.
+    #[error(
+        "there is no nats-server on this machine, and no NATS server is named; \
+         fix: `apt-get install nats-server`, or name one: [nats] servers in mistersmith.toml, or NATS_URL"
+    )]
+    NoBinary,
+    /// A file of the data folder cannot be written or read.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The server ended, or did not begin to listen.
+    #[error("nats-server {what}; the last lines of {log}:\n{lines}")]
+    Failed {
+        /// What it did.
+        what: String,
+        /// Its log file.
+        log: PathBuf,
+        /// The last lines of it.
+        lines: String,
+    },
+}
+
+/// A running nats-server that belongs to this process.
+#[derive(Debug)]
+pub struct OwnServer {
+    connection: ServerConnection,
+    files: Files,
+    /// Closed to ask the keeper to end the server.
+    stop: mpsc::Sender<()>,
+    ended: watch::Receiver<Option<String>>,
+}
+
+impl OwnServer {
+    /// Starts the server with its data in `data`, which exists and belongs to this host alone, and waits
+    /// until it listens. Writes `nats.json` there, for the other commands to find it.
+    pub async fn start(data: &Path) -> Result<Self, ServerError> {
+        let files = Files::new(data)?;
+        process::end_orphan(&files).await?;
+        let password = files::password();
+        files.write_config(&password)?;
+        let mut child = process::spawn(&files)?;
+        let pid = child.id().unwrap_or_default();
+        let guard = match process::guard(pid, &files) {
+            Ok(guard) => guard,
+            Err(error) => {
+                let _ = child.kill().await;
+                return Err(error);
+            }
+        };
+        let url = match wait_until_it_listens(&mut child, pid, &files).await {
+            Ok(url) => url,
+            Err(error) => {
+                drop(guard);
+                let _ = tokio::time::timeout(STOP_WAIT, child.wait()).await;
+                return Err(error);
+            }
+        };
+        let connection = ServerConnection {
+            url,
+            user: files::USER.to_owned(),
+            password,
+            pid,
+        };
+        files.write_connection(&connection)?;
+        let (stop, stopped) = mpsc::channel(1);
+        let (tell, ended) = watch::channel(None);
+        tokio::spawn(keep(child, guard, stopped, tell));
+        Ok(Self {
+            connection,
+            files,
+            stop,
+            ended,
+        })
+    }
+
+    /// Where it listens, and how to get in.
+    pub fn connection(&self) -> &ServerConnection {
+        &self.connection
+    }
+
+    /// Resolves when the server has ended without having been asked to, with a sentence that says so.
+    pub async fn died(&self) -> String {
+        let mut ended = self.ended.clone();
+        let how = match ended.wait_for(Option::is_some).await {
+            Ok(how) => how.clone().unwrap_or_default(),
+            Err(_) => "is no longer watched".to_owned(),
+        };
+        self.files.failed(&how).to_string()
+    }
+
+    /// Ends the server and waits until its data is on disk; kills it after ten seconds.
+    pub async fn stop(self) {
+        let mut ended = self.ended.clone();
+        // Dropping tells the keeper.
+        drop(self);
+        let _ = ended.wait_for(Option::is_some).await;
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        // `stop` is closed with us, and the keeper ends the server; without a runtime the guard does.
+        let _ = self.stop.try_send(());
+        self.files.remove_connection();
+    }
+}
+
+impl ServerConnection {
+    /// What it takes to connect to this server.
+    pub fn connect_spec(&self, host: &str) -> ConnectSpec {
+        ConnectSpec {
+            servers: vec![self.url.clone()],
+            auth: Auth::UserPassword {
+                user: self.user.clone(),
+                password: self.password.clone(),
+            },
+            tls: None,
+            plaintext: false,
+            host: host.to_owned(),
+            patience: None,
+        }
+    }
+}
+
+/// Owns the process: tells when it ends, and ends it when asked to.
+async fn keep(
+    mut child: Child,
+    guard: process::Guard,
+    mut stopped: mpsc::Receiver<()>,
+    tell: watch::Sender<Option<String>>,
+) {
+    let how = tokio::select! {
+        status = child.wait() => match status {
+            Ok(status) => format!("has ended by itself ({status})"),
+            Err(error) => format!("cannot be watched: {error}"),
+        },
+        _ = stopped.recv() => {
+            guard.end();
+            if tokio::time::timeout(STOP_WAIT, child.wait()).await.is_err() {
+                tracing::warn!("nats-server did not end in {} s; killing it", STOP_WAIT.as_secs());
+                let _ = child.kill().await;
+            }
+            "was stopped".to_owned()
+        }
+    };
+    tell.send_replace(Some(how));
+}
+
+async fn wait_until_it_listens(
+    child: &mut Child,
+    pid: u32,
+    files: &Files,
+) -> Result<String, ServerError> {
+    let start = Instant::now();
+    while start.elapsed() < START_WAIT {
+        if let Some(url) = files.listening(pid) {
+            return Ok(url);
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(files.failed(&format!("ended while starting ({status})")));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Err(files.failed(&format!("does not listen after {} s", START_WAIT.as_secs())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! A real nats-server for one test: free port, own temporary folder, ended with the test.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::{Auth, ConnectSpec, Transport};
+
+/// How long anything in a test may take before the test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running server.
+pub(crate) struct TestServer {
+    folder: TempDir,
+    config: String,
+    child: Option<Child>,
+    pub(crate) port: u16,
+}
+
+impl TestServer {
+    /// A server with JetStream, open to everybody on loopback.
+    pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same, with more lines of configuration; `{dir}` stands for its folder.
+    pub(crate) async fn start_with(config: &str) -> Self {
+        let mut server = Self {
+            folder: TempDir::new().unwrap(),
+            config: config.to_owned(),
+            child: None,
+            port: 0,
+        };
+        server.start_again().await;
+        server
+    }
+
+    /// Starts it, after [`TestServer::stop`] on the same port with the same data.
+    pub(crate) async fn start_again(&mut self) {
+        let dir = self.path().display().to_string();
+        let port = if self.port == 0 {
+            "-1".to_owned()
+        } else {
+            self.port.to_string()
+        };
+        let more = self.config.replace("{dir}", &dir);
+        let jetstream = if more.contains("jetstream") {
+            String::new()
+        } else {
+            format!("jetstream {{ store_dir: \"{dir}\" }}\n")
+        };
+        let text =
+            format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: \"{dir}\"\n{jetstream}{more}\n");
+        let file = self.path().join("test.conf");
+        std::fs::write(&file, text).unwrap();
+        let child = Command::new("/usr/sbin/nats-server")
+            .arg("-c")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(self.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let ports = self
+            .path()
+            .join(format!("nats-server_{}.ports", child.id()));
+        self.child = Some(child);
+        let log = self.path().join("log");
+        until("the server is up", || {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert_eq!(ended, None, "{}", std::fs::read_to_string(&log).unwrap());
+            let text = std::fs::read_to_string(&ports).unwrap_or_default();
+            let read: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+            let url = read.and_then(|ports| ports["nats"][0].as_str().map(str::to_owned));
+            if let Some(url) = &url {
+                self.port = url.rsplit(':').next().unwrap().parse().unwrap();
+            }
+            url.is_some()
+        })
+        .await;
+    }
+
+    /// Ends it, hard, as a crash would.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn spec(&self) -> ConnectSpec {
+        ConnectSpec {
+            servers: vec![self.url()],
+            auth: Auth::None,
+            tls: None,
+            plaintext: false,
+            host: "test".to_owned(),
+            patience: Some(Duration::from_secs(5)),
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> Transport {
+        Transport::connect(self.spec()).await.unwrap()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Waits for a condition, and fails the test when it does not come true.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,106 @@
+//! Publishing into streams.
+
+use serde_json::json;
+
+use super::{SECOND, payload, stream};
+use crate::transport::testing::TestServer;
+use crate::transport::{Headers, Role, TransportError};
+
+#[tokio::test]
+async fn a_stored_message_has_a_sequence_and_a_repeated_id_is_a_duplicate() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    let link = transport.link(Role::Work);
+    stream(link, json!({ "name": "S", "subjects": ["s.>"] })).await;
+    let stored = link
+        .publish_stored("s.a", Headers::new(), payload("x"), SECOND)
+        .await
+        .unwrap();
+    assert_eq!(
+        (stored.stream.as_str(), stored.sequence, stored.duplicate),
+        ("S", 1, false)
+    );
+    for duplicate in [false, true] {
+        let stored = link
+            .store("s.a", "S:1:2:result", Headers::new(), payload("y"))
+            .await
+            .unwrap();
+        assert_eq!((stored.sequence, stored.duplicate), (2, duplicate));
+    }
+}
+
+#[tokio::test]
+async fn no_stream_a_full_stream_and_a_large_message_are_told_at_once() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    let link = transport.link(Role::Work);
+    let nothing = link
+        .publish_stored("s.a", Headers::new(), payload("x"), SECOND)
+        .await;
+    assert!(
+        matches!(nothing, Err(TransportError::NotFound(_))),
+        "{nothing:?}"
+    );
+    let nothing = link.store("s.a", "id", Headers::new(), payload("x")).await;
+    assert!(
+        matches!(nothing, Err(TransportError::NotFound(_))),
+        "{nothing:?}"
+    );
+    stream(
+        link,
+        json!({
+            "name": "S", "subjects": ["s.>"], "discard": "new", "max_msgs_per_subject": 1,
+            "discard_new_per_subject": true, "max_msgs": 2, "max_msg_size": 100,
+        }),
+    )
+    .await;
+    let put = |subject: &'static str, size: usize| {
+        let text = "x".repeat(size);
+        async move {
+            link.publish_stored(subject, Headers::new(), payload(&text), SECOND)
+                .await
+        }
+    };
+    put("s.a", 1).await.unwrap();
+    let full = put("s.a", 1).await;
+    assert!(matches!(full, Err(TransportError::Full(_))), "{full:?}");
+    let large = put("s.b", 200).await;
+    assert!(
+        matches!(large, Err(TransportError::TooLarge(_))),
+        "{large:?}"
+    );
+    put("s.b", 1).await.unwrap();
+    let full = put("s.c", 1).await;
+    assert!(matches!(full, Err(TransportError::Full(_))), "{full:?}");
+    let full = link.store("s.c", "id", Headers::new(), payload("x")).await;
+    assert!(matches!(full, Err(TransportError::Full(_))), "{full:?}");
+}
+
+#[tokio::test]
+async fn storing_outlives_a_restart_of_the_server() {
+    let mut server = TestServer::start().await;
+    let transport = server.connect().await;
+    let link = transport.link(Role::Work).clone();
+    stream(&link, json!({ "name": "S", "subjects": ["s"] })).await;
+    server.stop();
+    let storing =
+        tokio::spawn(async move { link.store("s", "id", Headers::new(), payload("x")).await });
+    server.start_again().await;
+    let stored = storing.await.unwrap().unwrap();
+    assert_eq!((stored.sequence, stored.duplicate), (1, false));
+}
+
+#[tokio::test]
+async fn without_jetstream_it_says_so() {
+    let server = TestServer::start_with("# no jetstream").await;
+    let transport = server.connect().await;
+    assert!(!transport.state().jetstream);
+    let refused = transport
+        .link(Role::Work)
+        .publish_stored("s", Headers::new(), payload("x"), SECOND)
+        .await;
+    let Err(TransportError::Unavailable(text)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(text.contains("JetStream"), "{text}");
+}
