@@ -3,6 +3,9 @@
 #[cfg(target_family = "wasm")]
 mod component;
 
+use std::cell::Cell;
+use std::thread::LocalKey;
+
 use crate::agent::{Agent, Event, Leadership};
 use crate::error::{Error, Result};
 use crate::log;
@@ -15,8 +18,16 @@ pub trait Component {
     /// The agent.
     type Agent: Agent;
 
-    /// Lends the place; it is empty until `start` succeeded.
-    fn with<R>(body: impl FnOnce(&mut Option<Self::Agent>) -> R) -> R;
+    /// The place; it is empty until `start` succeeded, and while a call runs.
+    fn slot() -> &'static LocalKey<Cell<Option<Self::Agent>>>;
+
+    /// Lends the agent to `body`.
+    fn with<R>(body: impl FnOnce(&mut Option<Self::Agent>) -> R) -> R {
+        let mut agent = Self::slot().take();
+        let result = body(&mut agent);
+        Self::slot().set(agent);
+        result
+    }
 }
 
 /// One message, and how it came.

@@ -129,17 +129,38 @@ macro_rules! export_agent {
             impl $crate::export::Component for Exported {
                 type Agent = $agent;
 
-                fn with<R>(body: impl FnOnce(&mut Option<$agent>) -> R) -> R {
+                fn slot() -> &'static ::std::thread::LocalKey<::std::cell::Cell<Option<$agent>>> {
                     ::std::thread_local! {
-                        static AGENT: ::std::cell::RefCell<Option<$agent>> =
-                            const { ::std::cell::RefCell::new(None) };
+                        static AGENT: ::std::cell::Cell<Option<$agent>> =
+                            const { ::std::cell::Cell::new(None) };
                     }
-                    AGENT.with_borrow_mut(body)
+                    &AGENT
                 }
             }
 
-            #[cfg(target_family = "wasm")]
-    $crate::bindings::export_component!(Exported with_types_in $crate::bindings);
+            $crate::__export!(Exported, $agent);
         };
+    };
+}
+
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($exported:ident, $agent:ty) => {
+        $crate::bindings::export_component!($exported with_types_in $crate::bindings);
+    };
+}
+
+/// In a test nothing is exported; this keeps the agent from being called dead code.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($exported:ident, $agent:ty) => {
+        #[allow(dead_code)]
+        fn start() -> $crate::Result<$agent> {
+            <$agent as $crate::Agent>::start()
+        }
     };
 }

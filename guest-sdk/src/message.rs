@@ -77,7 +77,7 @@ impl Message {
     }
 
     /// The payload is meant as JSON: its `Content-Type` says so, or there is none and the payload
-    /// begins with `{` or `[`.
+    /// begins with `{`. (Not with `[`: plain text does so often.)
     #[must_use]
     pub fn is_json(&self) -> bool {
         match self.content_type() {
@@ -86,7 +86,7 @@ impl Message {
                 let essence = essence.to_ascii_lowercase();
                 essence == "application/json" || essence.ends_with("+json")
             }
-            None => matches!(self.payload.trim_ascii_start().first(), Some(b'{' | b'[')),
+            None => self.payload.trim_ascii_start().starts_with(b"{"),
         }
     }
 
@@ -184,7 +184,8 @@ mod tests {
     fn without_a_content_type_the_first_character_decides() {
         for (payload, json) in [
             ("{}", true),
-            ("  [1]", true),
+            ("  {", true),
+            ("[1]", false),
             ("plain", false),
             ("", false),
             ("\"text\"", false),

@@ -12,7 +12,7 @@ mod life;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::PluginSpec;
 use crate::limits;
@@ -20,7 +20,7 @@ use crate::names::AgentId;
 use crate::patterns::disposition::{Reason, Settler};
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{AgentPort, Control, Crew};
-use crate::permissions::Permissions;
+use crate::permissions::PluginPermissions;
 use crate::runtime::{Audit, Component, Runtime};
 use crate::transport::Link;
 
@@ -33,19 +33,10 @@ pub struct Version {
     pub component: Component,
     /// The connection of its capabilities: the host's, or its own.
     pub link: Link,
+    /// What its agents may do.
+    pub permissions: PluginPermissions,
     /// Requests of all its agents that may wait for an answer.
     pub requests: Arc<Semaphore>,
-}
-
-impl Version {
-    /// What an agent of this version may do.
-    pub fn permissions(&self, agent: &AgentId) -> Arc<Permissions> {
-        Arc::new(Permissions::compile(
-            &self.spec.permissions,
-            &self.spec.name,
-            agent,
-        ))
-    }
 }
 
 /// What agents need of the host.
@@ -68,7 +59,7 @@ pub struct Surroundings {
 pub struct Agent {
     port: AgentPort,
     swap: mpsc::Sender<Swap>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// An agent is asked to go on as another version.
@@ -88,7 +79,8 @@ impl Agent {
     ) -> Self {
         let (swap, swaps) = mpsc::channel(1);
         let life = life::Life::new(port.clone(), inboxes, swaps, version, crew, around);
-        let task = tokio::spawn(life.run());
+        // An agent that nobody holds any longer must not go on under its id.
+        let task = AbortOnDropHandle::new(tokio::spawn(life.run()));
         Self {
             port,
             swap,
@@ -142,7 +134,7 @@ impl Agent {
             .lock()
             .await
             .as_ref()
-            .is_none_or(JoinHandle::is_finished)
+            .is_none_or(AbortOnDropHandle::is_finished)
     }
 }
 

@@ -12,6 +12,7 @@ mod connect;
 mod data;
 mod drain;
 mod fleet;
+mod job;
 mod lease;
 mod loading;
 mod unit;
@@ -101,7 +102,7 @@ impl Host {
 
     /// What came up.
     pub async fn summary(&self) -> Summary {
-        let (plugins, broken) = self.fleet.count().await;
+        let (plugins, broken) = self.fleet.count();
         Summary {
             name: self.shared.name.clone(),
             host_id: self.shared.id.to_string(),

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::InstanceMode;
 use crate::limits;
 use crate::patterns::crew::Taking;
-use crate::patterns::delivery::call;
+use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
 use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
@@ -95,7 +95,7 @@ impl Life {
                 Next::Look => {}
                 Next::Orphaned => return self.end("abandoned").await,
                 Next::Told(Control::Stop { reason, done }) => {
-                    self.finish_mailbox().await;
+                    self.finish_waiting(reason).await;
                     self.end(reason).await;
                     let _ = done.send(());
                     return;
@@ -171,7 +171,7 @@ impl Life {
             agent: self.port.id.clone(),
             plugin: spec.name.clone(),
             version: spec.version.clone(),
-            permissions: version.permissions(&self.port.id),
+            permissions: Arc::new(version.permissions.agent(&self.port.id)),
             limits: Arc::new(spec.limits.clone()),
             link: Some(version.link.clone()),
             config: self.port.cell.config.clone(),
@@ -269,17 +269,22 @@ impl Life {
     }
 
     async fn handle_heard(&mut self, heard: Heard) {
+        let wanted = |instance: &Instance| instance.subscribed(heard.subscription);
+        if !self.instance.as_ref().is_some_and(wanted) {
+            return;
+        }
         let trace = Trace::received(&heard.message.headers, &new_request_id());
-        let answer = match &heard.message.reply {
+        let reply = plugin_reply_subject(&heard.message);
+        let answer = match reply {
             Some(to) => Answer::Reply {
-                to: to.clone(),
+                to: to.to_owned(),
                 link: self.version.link.clone(),
             },
             None => Answer::Nobody,
         };
         let kind = Kind::Subscription {
             id: Some(heard.subscription),
-            wants_reply: heard.message.reply.is_some(),
+            wants_reply: reply.is_some(),
         };
         let call = call(kind, heard.message, trace);
         self.handle(Delivery {
@@ -353,21 +358,48 @@ impl Life {
         }
     }
 
-    /// Handles what is in the mailbox already; nothing new is put there once the host stops.
-    async fn finish_mailbox(&mut self) {
-        while self.instance.is_some() {
-            let Ok(delivery) = self.inboxes.mailbox.try_recv() else {
-                break;
+    /// Handles what waits for this agent already, and where the whole plugin ends, what waits for
+    /// any of its agents. A paused agent, or one whose instance died, says that it will not.
+    async fn finish_waiting(&mut self, reason: &str) {
+        let whole = matches!(reason, "drain" | "removed");
+        loop {
+            let takes = self.instance.is_some() && !self.port.cell.is_paused();
+            let delivery = match self.inboxes.mailbox.try_recv() {
+                Ok(delivery) => delivery,
+                Err(_) if whole && takes => match self.crew.try_take() {
+                    Some(delivery) => delivery,
+                    None => return,
+                },
+                Err(_) => return,
             };
-            self.handle(delivery).await;
+            if takes && reason != "lease-lost" {
+                self.handle(delivery).await;
+            } else {
+                self.turn_away(delivery).await;
+            }
         }
-        while self.instance.is_some() && self.crew.taking() <= 1 {
-            // The last one to leave takes the rest with it.
-            let Some(delivery) = self.crew.try_take() else {
-                break;
-            };
-            self.handle(delivery).await;
-        }
+    }
+
+    async fn turn_away(&mut self, delivery: Delivery) {
+        let Delivery {
+            call,
+            answer: waiting,
+            ..
+        } = delivery;
+        let message = format!("agent `{}` has stopped", self.port.id);
+        let outcome = Outcome::Failed(Failure::Retry {
+            message,
+            delay: None,
+        });
+        answer(
+            &self.port,
+            &self.around.settler,
+            &self.around.work,
+            call,
+            waiting,
+            outcome,
+        )
+        .await;
     }
 
     async fn end(&mut self, reason: &'static str) {

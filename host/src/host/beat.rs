@@ -63,7 +63,9 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
     }
     let snapshot = port.cell.snapshot(&port.id);
     if snapshot.status == AgentStatus::Stopped {
-        return;
+        // A command ended it: nobody reaches it any longer.
+        shared.directory.remove_same(&port);
+        return forget(shared, &port.id).await;
     }
     let state = lifecycle::state(&snapshot).to_string();
     if beat {

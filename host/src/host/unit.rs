@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,17 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{self, Agent, Version};
 use crate::config::SubscribeSpec;
-use crate::names::{AgentId, PluginName};
+use crate::names::{AgentId, PluginName, SubjectPattern};
 use crate::patterns::Crew;
 use crate::patterns::delivery::RetryRule;
 use crate::patterns::directory::AgentCell;
 use crate::patterns::disposition::Reason;
 use crate::patterns::overrides::Overrides;
-use crate::patterns::subscribe::Listener;
+use crate::patterns::subscribe::{Listener, Rules, SharedRules};
 use crate::patterns::work_queue::{Feed, Lane, WorkQueue, give_back_waiting};
-use crate::permissions::Permissions;
 use crate::provision::consumers;
-use crate::transport::Role;
+use crate::transport::{Link, Role};
 
 use super::claims::Claims;
 use super::{Shared, beat};
@@ -33,40 +31,70 @@ pub(super) struct Unit {
     version: Version,
     crew: Arc<Crew>,
     agents: BTreeMap<AgentId, Agent>,
-    listeners: Vec<Running>,
+    listeners: Vec<Listening>,
     work: Option<Running>,
+}
+
+/// A `[[subscribe]]` that is being heard.
+struct Listening {
+    subject: SubjectPattern,
+    queue: Option<String>,
+    link: Link,
+    rules: SharedRules,
+    running: Running,
 }
 
 /// A task that feeds the agents.
 struct Running {
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Running {
     /// Stops taking; returns when what was taken already has been handed over.
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.cancel.cancel();
-        let _ = self.task.await;
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Drop for Unit {
+    /// What was left to itself in the middle of being started or ended: its agents end with it.
+    fn drop(&mut self) {
+        for id in self.agents.keys() {
+            self.shared.directory.remove(id);
+        }
     }
 }
 
 impl Unit {
-    /// Claims ids, starts the agents, and feeds them.
-    pub(super) async fn start(shared: Arc<Shared>, version: Version) -> anyhow::Result<Self> {
-        let mut unit = Self {
+    /// A plugin of which nothing runs yet.
+    pub(super) fn new(shared: Arc<Shared>, version: Version) -> Self {
+        Self {
             shared,
             version,
             crew: Arc::new(Crew::default()),
             agents: BTreeMap::new(),
             listeners: Vec::new(),
             work: None,
-        };
-        let lanes = unit.lanes(&unit.version).await?;
-        unit.fit_agents().await?;
-        unit.listeners = unit.listen(&unit.version.spec.subscribe).await?;
-        unit.work = unit.pull(lanes);
-        Ok(unit)
+        }
+    }
+
+    /// Claims ids, starts the agents, and feeds them.
+    pub(super) async fn start(&mut self) -> anyhow::Result<()> {
+        let lanes = self.lanes(&self.version).await?;
+        self.fit_agents().await?;
+        self.listen().await?;
+        self.work = self.pull(lanes);
+        Ok(())
     }
 
     /// The version that runs.
@@ -115,25 +143,13 @@ impl Unit {
             work.stop().await;
         }
         self.work = self.pull(lanes);
-        // A queue group may have two members for a moment, and no request meets none; a plain
-        // subscription may not, since each message would be heard twice.
-        let (queues, plain): (Vec<_>, Vec<_>) = self
-            .version
-            .spec
-            .subscribe
-            .iter()
-            .cloned()
-            .partition(|s| s.queue.is_some());
-        let mut listeners = self.listen(&queues).await?;
-        join_all(self.listeners.drain(..).map(Running::stop)).await;
-        listeners.extend(self.listen(&plain).await?);
-        self.listeners = listeners;
-        Ok(())
+        self.listen().await
     }
 
     /// Stops taking, lets the agents finish, at most for `limit`; then ends them.
     pub(super) async fn stop(mut self, reason: &'static str, limit: Duration) -> Vec<AgentId> {
-        let feeding: Vec<Running> = self.listeners.drain(..).chain(self.work.take()).collect();
+        let listeners = self.listeners.drain(..).map(|listening| listening.running);
+        let feeding: Vec<Running> = listeners.chain(self.work.take()).collect();
         join_all(feeding.into_iter().map(Running::stop)).await;
         let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
         let all = self.end(ids.clone(), reason);
@@ -261,41 +277,76 @@ impl Unit {
         let cancel = shared.draining.child_token();
         let queue = WorkQueue::new(feed, consumers::WORK_STREAM, lanes);
         Some(Running {
-            task: tokio::spawn(queue.run(cancel.clone())),
+            task: Some(tokio::spawn(queue.run(cancel.clone()))),
             cancel,
         })
     }
 
-    async fn listen(&self, specs: &[SubscribeSpec]) -> anyhow::Result<Vec<Running>> {
-        let spec = &self.version.spec;
+    /// Makes the subscriptions those of the version that runs. One that stays is not touched, so
+    /// that nothing is missed or heard twice.
+    async fn listen(&mut self) -> anyhow::Result<()> {
+        let spec = self.version.spec.clone();
+        let mut before = std::mem::take(&mut self.listeners);
+        for subscribe in &spec.subscribe {
+            let rules = self.rules(subscribe);
+            let same = |l: &Listening| {
+                l.subject == subscribe.subject
+                    && l.queue == subscribe.queue
+                    && l.link.is_same(&self.version.link)
+            };
+            if let Some(at) = before.iter().position(same) {
+                let listening = before.swap_remove(at);
+                listening.rules.replace(rules);
+                self.listeners.push(listening);
+            } else {
+                let listening = self.subscribe(subscribe, rules).await?;
+                self.listeners.push(listening);
+            }
+        }
+        join_all(before.into_iter().map(|listening| listening.running.stop())).await;
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        subscribe: &SubscribeSpec,
+        rules: Rules,
+    ) -> anyhow::Result<Listening> {
+        let name = &self.version.spec.name;
+        let rules = SharedRules::new(rules);
         let listener = Listener {
-            plugin: spec.name.clone(),
+            plugin: name.clone(),
             link: self.version.link.clone(),
             directory: self.shared.directory.clone(),
             crew: self.crew.clone(),
-            permissions: Arc::new(Permissions::compile(
-                &spec.permissions,
-                &spec.name,
-                &AgentId::new(&spec.name, 1),
-            )),
-            payload: spec.limits.payload,
-            dropped: Arc::new(AtomicU64::new(0)),
+            rules: rules.clone(),
         };
-        let mut running = Vec::new();
-        for subscribe in specs {
-            let cancel = self.shared.draining.child_token();
-            let task = listener
-                .listen(subscribe, cancel.clone())
-                .await
-                .with_context(|| {
-                    format!(
-                        "plugin `{}` cannot subscribe to `{}`",
-                        spec.name, subscribe.subject
-                    )
-                })?;
-            running.push(Running { cancel, task });
+        let cancel = self.shared.draining.child_token();
+        let (subject, queue) = (subscribe.subject.clone(), subscribe.queue.clone());
+        let task = listener
+            .listen(subject.as_str(), queue.as_deref(), cancel.clone())
+            .await
+            .with_context(|| format!("plugin `{name}` cannot subscribe to `{subject}`"))?;
+        Ok(Listening {
+            subject,
+            queue,
+            link: self.version.link.clone(),
+            rules,
+            running: Running {
+                cancel,
+                task: Some(task),
+            },
+        })
+    }
+
+    fn rules(&self, subscribe: &SubscribeSpec) -> Rules {
+        let spec = &self.version.spec;
+        let any = AgentId::new(&spec.name, 1);
+        Rules {
+            permissions: self.version.permissions.agent(&any),
+            payload: spec.limits.payload,
+            schema: subscribe.schema.clone(),
         }
-        Ok(running)
     }
 
     fn claims(&self) -> Claims {

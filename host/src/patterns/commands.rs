@@ -14,7 +14,7 @@ use crate::limits;
 use crate::runtime::Kind;
 use crate::transport::{Headers, Kv, Link, Message, Trace, TransportError};
 
-use super::delivery::{Answer, Delivery, call};
+use super::delivery::{Answer, Delivery, call, reply_subject};
 use super::directory::{AgentPort, Control, Directory, Target};
 use super::disposition::Reason;
 use super::lifecycle::{self, new_request_id};
@@ -140,7 +140,7 @@ impl Commands {
                 json!({"ok": false, "agent_id": port.id.as_str(), "error": reason.message})
             }
         };
-        if let Some(reply) = &message.reply {
+        if let Some(reply) = reply_subject(message) {
             let mut headers = json_headers(&trace, port);
             if let Err(reason) = &done {
                 service_error(&mut headers, reason);
@@ -228,9 +228,9 @@ impl Commands {
                 .map_err(|error| Reason::new("schema", error))?;
         }
         let trace = Trace::received(&message.headers, &new_request_id());
-        let answer = match &message.reply {
+        let answer = match reply_subject(message) {
             Some(to) => Answer::Reply {
-                to: to.clone(),
+                to: to.to_owned(),
                 link: self.bulk.clone(),
             },
             None => Answer::Stored,
@@ -253,7 +253,7 @@ impl Commands {
     }
 
     async fn refuse(&self, message: &Message, port: &AgentPort, reason: &Reason) {
-        let Some(reply) = &message.reply else {
+        let Some(reply) = reply_subject(message) else {
             tracing::warn!(agent = %port.id, kind = %reason.kind, message = %reason.message, "execute refused");
             return;
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::limits;
+use crate::permissions::reserved::{may_answer, may_reply_to};
 use crate::runtime::{Call, Kind};
 use crate::transport::{Fate, Link, Message, Meta, Trace};
 
@@ -31,6 +32,18 @@ pub fn call(kind: Kind, message: Message, trace: Trace) -> Call {
         trace,
         deadline: Instant::now() + limits::TIMEOUT.max,
     }
+}
+
+/// Where an answer to a message may go: its reply subject, unless the host must not be made to
+/// publish there. The sender may lack the right to; the host has it nearly everywhere.
+pub fn reply_subject(message: &Message) -> Option<&str> {
+    message.reply.as_deref().filter(|reply| may_reply_to(reply))
+}
+
+/// [`reply_subject`], for what a plugin answers to a message that it subscribed to: never in the
+/// host's place, and never where a stream answers too.
+pub fn plugin_reply_subject(message: &Message) -> Option<&str> {
+    reply_subject(message).filter(|_| may_answer(&message.subject))
 }
 
 /// Where the outcome of a call goes.

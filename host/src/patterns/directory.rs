@@ -314,6 +314,17 @@ impl Directory {
             .remove(id);
     }
 
+    /// Makes an agent unreachable, unless another has taken its id since.
+    pub fn remove_same(&self, port: &AgentPort) {
+        let mut agents = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if agents
+            .get(&port.id)
+            .is_some_and(|found| Arc::ptr_eq(&found.cell, &port.cell))
+        {
+            agents.remove(&port.id);
+        }
+    }
+
     /// Whether this agent is here.
     pub fn contains(&self, id: &AgentId) -> bool {
         self.0

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::limits;
 use crate::transport::{Headers, Link, Message, Trace, TransportError};
 
+use super::delivery::reply_subject;
 use super::directory::{AgentPort, Control, Directory, Target};
 use super::lifecycle::{self, new_request_id};
 
@@ -46,7 +47,9 @@ pub async fn serve(
 }
 
 async fn answer(link: &Link, message: &Message, port: &AgentPort) {
-    let Some(reply) = &message.reply else { return };
+    let Some(reply) = reply_subject(message) else {
+        return;
+    };
     ask(port).await;
     let body = lifecycle::health(&port.cell.snapshot(&port.id)).to_string();
     let mut headers = Headers::default();

@@ -100,6 +100,11 @@ impl Link {
             .map(Subscription::start)
     }
 
+    /// Whether both are the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Whether there is a connection to a server at this moment.
     pub fn is_connected(&self) -> bool {
         self.inner.client.connection_state() == State::Connected && !self.inner.health.is_closed()
