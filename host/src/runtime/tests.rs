@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::capabilities::fixture::{Built, Fixture};
-use crate::transport::{Headers, Trace};
+use crate::transport::Trace;
 use module::Module;
 
 /// One runtime for the tests that look at nothing but their own instance: making one costs more than the tests.
@@ -41,7 +41,7 @@ fn call(payload: impl Into<Bytes>) -> Call {
         kind: Kind::Execute,
         subject: "agent.probe-001.cmd.execute".to_owned(),
         payload: payload.into(),
-        headers: Headers::new(),
+        headers: Arc::default(),
         trace: Trace::begin("test"),
         deadline: Instant::now() + Duration::from_secs(60),
     }

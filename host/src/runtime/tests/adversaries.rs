@@ -16,21 +16,21 @@ fn limits(change: impl FnOnce(&mut PluginLimits)) -> Built {
 async fn death_of(module: &Module, built: &Built) -> Death {
     let mut agent = instance(module, built).await;
     assert_eq!(
-        reply(agent.handle(call("")).await).payload,
+        reply(agent.handle(&call("")).await).payload,
         "",
         "it works until it is asked"
     );
-    let death = died(agent.handle(call("x")).await);
+    let death = died(agent.handle(&call("x")).await);
     assert!(!agent.is_alive());
     assert_eq!(agent.memory(), 0);
     assert_eq!(
-        died(agent.handle(call("")).await).kind,
+        died(agent.handle(&call("")).await).kind,
         DeathKind::Gone,
         "it stays dead"
     );
     let mut next = instance(module, built).await;
     assert_eq!(
-        reply(next.handle(call("")).await).payload,
+        reply(next.handle(&call("")).await).payload,
         "",
         "another one works"
     );
@@ -125,7 +125,7 @@ async fn many_short_waits_use_no_cpu_time() {
     );
     let mut agent = instance(&module, &built).await;
     let begun = Instant::now();
-    assert_eq!(reply(agent.handle(call("x")).await).payload, "x");
+    assert_eq!(reply(agent.handle(&call("x")).await).payload, "x");
     assert!(begun.elapsed() > Duration::from_millis(200));
 }
 
@@ -137,7 +137,7 @@ async fn the_caller_may_end_a_call_sooner() {
     assert_eq!(
         died(
             agent
-                .handle(Call {
+                .handle(&Call {
                     deadline,
                     ..call("x")
                 })
@@ -155,12 +155,14 @@ async fn other_agents_run_beside_spinning_ones() {
     let mut spinners = Vec::new();
     for _ in 0..4 {
         let mut spinner = instance(&Module::when_asked("(loop (br 0))"), &built).await;
-        spinners.push(tokio::spawn(async move { spinner.handle(call("x")).await }));
+        spinners.push(tokio::spawn(
+            async move { spinner.handle(&call("x")).await },
+        ));
     }
     // One thread runs them all: each must give way.
     for _ in 0..20 {
         assert_eq!(
-            reply(echo.handle(call("still here")).await).payload,
+            reply(echo.handle(&call("still here")).await).payload,
             "still here"
         );
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -198,12 +200,12 @@ async fn a_refused_growth_is_no_death() {
         &built,
     )
     .await;
-    assert_eq!(reply(agent.handle(call("x")).await).payload, "x");
+    assert_eq!(reply(agent.handle(&call("x")).await).payload, "x");
     let trap =
         Module::handle("(if (i32.eq (local.get $payload_len) (i32.const 2)) (then unreachable))");
     let mut agent = instance(&trap, &built).await;
-    assert_eq!(reply(agent.handle(call("x")).await).payload, "x");
-    assert_eq!(died(agent.handle(call("xx")).await).kind, DeathKind::Trap);
+    assert_eq!(reply(agent.handle(&call("x")).await).payload, "x");
+    assert_eq!(died(agent.handle(&call("xx")).await).kind, DeathKind::Trap);
 }
 
 #[tokio::test]
@@ -259,7 +261,7 @@ async fn an_allocator_that_lies_harms_only_itself() {
     ] {
         let built = limits(|limits| limits.cpu = Duration::from_millis(50));
         let mut agent = instance(&Module::echo().realloc(lie), &built).await;
-        let death = died(agent.handle(call(vec![1; 100])).await);
+        let death = died(agent.handle(&call(vec![1; 100])).await);
         assert!(
             matches!(death.kind, DeathKind::Trap | DeathKind::Cpu),
             "{lie}: {death:?}"
@@ -410,7 +412,7 @@ async fn a_flood_of_lines_is_cut_to_its_rate() {
     let built = limits(|limits| limits.log_rate = 10);
     let mut agent = instance(&printing(1000), &built).await;
     assert_eq!(
-        reply(agent.handle(call("x")).await).payload,
+        reply(agent.handle(&call("x")).await).payload,
         "x",
         "printing too much is no failure"
     );
@@ -431,7 +433,7 @@ async fn a_flood_of_lines_is_cut_to_its_rate() {
     )
     .item("(data (i32.const 4200) \"line\\0a\")");
     let mut agent = instance(&log, &built).await;
-    assert_eq!(reply(agent.handle(call("x")).await).payload, "x");
+    assert_eq!(reply(agent.handle(&call("x")).await).payload, "x");
     let counts = built.counts();
     assert_eq!(counts.logged + counts.unlogged, 2000);
 }

@@ -68,7 +68,7 @@ async fn dropped_calls_leave_nothing_behind() {
             .instantiate(&component, Arc::clone(&built.context))
             .await
             .unwrap();
-        if poll_times(agent.handle(call("x")), times) {
+        if poll_times(agent.handle(&call("x")), times) {
             finished += 1;
             assert!(agent.is_alive());
         } else {
@@ -79,7 +79,7 @@ async fn dropped_calls_leave_nothing_behind() {
                 "a call that began and was dropped ends the instance"
             );
             if times > 0 {
-                assert_eq!(died(agent.handle(call("")).await).kind, DeathKind::Gone);
+                assert_eq!(died(agent.handle(&call("")).await).kind, DeathKind::Gone);
             }
         }
         drop(agent);
