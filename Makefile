@@ -20,37 +20,32 @@ export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export MISTERSMITH_TEST_PLUGINS := $(CARGO_TARGET_DIR)/test-plugins
 
 mistersmith := $(CARGO_TARGET_DIR)/debug/mistersmith
-# The cargo workspaces of the plugins: the examples, and those that only tests use.
-plugin_workspaces := $(patsubst %/Cargo.toml,%,$(wildcard plugins/Cargo.toml tests/plugins/Cargo.toml))
+examples := $(patsubst plugins/%/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml))
+# The examples, and what only tests use, are one cargo workspace.
+plugins_toml := plugins/Cargo.toml
+wasm := --release --target wasm32-wasip2
 
-.PHONY: help prepare host plugins test-plugins demo test check clean
+.PHONY: help prepare programs plugins test-plugins demo test check clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 22
 
-demo: host plugins ## Build everything and show it at work on real documents
-	$(mistersmith) --plugins plugins demo
+demo: plugins ## Build everything and show it at work on real documents
+	$(mistersmith) demo
 
 test: test-plugins ## Build everything and run every test
 	cargo test --workspace $(CARGO_FLAGS)
-	for workspace in $(plugin_workspaces); do \
-	    cargo test --workspace --manifest-path $$workspace/Cargo.toml $(CARGO_FLAGS); \
-	done
+	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
 
 check: prepare ## Formatting and lints, warnings as errors
 	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path $(plugins_toml)
 	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
-	for workspace in $(plugin_workspaces); do \
-	    cargo fmt --all --check --manifest-path $$workspace/Cargo.toml; \
-	    cargo clippy --workspace --all-targets --manifest-path $$workspace/Cargo.toml $(CARGO_FLAGS) -- -D warnings; \
-	    cargo clippy --workspace --target wasm32-wasip2 --manifest-path $$workspace/Cargo.toml $(CARGO_FLAGS) -- -D warnings; \
-	done
-	cargo clippy --package mistersmith-sdk --target wasm32-wasip2 $(CARGO_FLAGS) -- -D warnings
+	cargo clippy --workspace --all-targets --manifest-path $(plugins_toml) $(CARGO_FLAGS) -- -D warnings
+	cargo clippy --workspace $(wasm) --manifest-path $(plugins_toml) $(CARGO_FLAGS) -- -D warnings
 
-plugins: host ## Compile the plugins, each component beside its manifest
-	for workspace in $(plugin_workspaces); do \
-	    $(mistersmith) build --plugins $$workspace; \
-	done
+plugins: programs ## Compile the example plugins, each component beside its manifest
+	$(mistersmith) build --plugins plugins
 
 clean: ## Remove what was built
 	cargo clean
@@ -60,11 +55,19 @@ clean: ## Remove what was built
 prepare:
 	@scripts/prepare
 
-host: prepare
-	cargo build --package mistersmith-host $(CARGO_FLAGS)
+# The host, and beside it the example plugins: the host's last crates are compiled one after the
+# other, and would leave processors idle. What is wrong with a plugin is told by the next step.
+programs: prepare
+	@echo "compiling the host and the example plugins; minutes the first time, seconds later"
+	@trap 'kill $$(jobs -p) 2>/dev/null || :' EXIT; \
+	cargo build --quiet $(wasm) --manifest-path $(plugins_toml) \
+	    $(addprefix --package ,$(examples)) $(CARGO_FLAGS) 2>/dev/null & \
+	cargo build --package mistersmith-host $(CARGO_FLAGS); \
+	wait
 
 # One folder of all plugins, ready to be copied by a test: manifest, component, schemas.
 test-plugins: plugins
+	$(if $(wildcard tests/plugins),$(mistersmith) build --plugins tests/plugins)
 	@rm -rf $(MISTERSMITH_TEST_PLUGINS)
 	@for manifest in $(wildcard plugins/*/plugin.toml tests/plugins/*/plugin.toml); do \
 	    from=$$(dirname $$manifest); to=$(MISTERSMITH_TEST_PLUGINS)/$$(basename $$from); \

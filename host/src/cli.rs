@@ -15,6 +15,7 @@ mod exit;
 mod global;
 mod logging;
 mod message;
+mod new;
 mod output;
 mod publish;
 mod request;
@@ -44,6 +45,8 @@ enum Command {
     Run,
     /// Start a host and show it at work on real documents
     Demo(demo::Args),
+    /// Write a new plugin that compiles, passes its own test, and runs
+    New(new::Args),
     /// Compile plugins to components and put each beside its manifest
     Build(build::Args),
     /// Show what the plugins import, take part in, may do and may use, and every mistake
@@ -82,6 +85,11 @@ impl Cli {
         matches!(self.command, None | Some(Command::Run | Command::Demo(_)))
     }
 
+    /// The log is what the person watches; the demonstration tells its own story.
+    fn logs(&self) -> bool {
+        matches!(self.command, None | Some(Command::Run))
+    }
+
     /// Runs the command and prints its error, if any. Where [`Cli::drains`], it returns soon
     /// after `shutdown` is cancelled; the others may be dropped at any time.
     pub async fn run(self, shutdown: CancellationToken) -> Exit {
@@ -92,9 +100,10 @@ impl Cli {
     }
 
     async fn execute(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        self.global.start_log(self.drains())?;
+        self.global.start_log(self.logs())?;
         let global = &self.global;
         match self.command {
+            Some(Command::New(args)) => new::run(global, &args),
             Some(Command::Build(args)) => build::run(global, args).await,
             Some(Command::Check(args)) => check::run(global, &args).await,
             Some(Command::Agents(args)) => agents::run(global, &args).await,

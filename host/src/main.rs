@@ -4,15 +4,20 @@
 //! of: the tokio runtime, the signals, and the place where the process ends.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mistersmith::cli::{Cli, Exit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 /// How long the end of the process waits for work on blocking threads, such as a read of standard
 /// input that nobody will ever satisfy.
 const BLOCKING_GRACE: Duration = Duration::from_millis(500);
+
+/// A signal that comes this soon after the first is the same wish: `timeout` and others signal both
+/// the process and its group.
+const ECHO: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let cli = match Cli::from_arguments(std::env::args_os()) {
@@ -47,10 +52,10 @@ async fn run(cli: Cli) -> Exit {
     };
     let drains = cli.drains();
     let shutdown = CancellationToken::new();
-    let command = cli.run(shutdown.clone());
-    tokio::pin!(command);
+    // A task of its own: a command that blocks its thread must not make the process deaf.
+    let mut command = tokio::spawn(cli.run(shutdown.clone()));
     tokio::select! {
-        exit = &mut command => return exit,
+        ended = &mut command => return exit_of(ended),
         signal = signals.next() => {
             if !drains {
                 return Exit::signalled(signal);
@@ -58,11 +63,23 @@ async fn run(cli: Cli) -> Exit {
             shutdown.cancel();
         }
     }
-    tokio::select! {
-        exit = command => exit,
-        // Not a return: the runtime would wait for the very task that hangs.
-        signal = signals.next() => std::process::exit(Exit::signalled(signal).code().into()),
+    let first = Instant::now();
+    loop {
+        tokio::select! {
+            ended = &mut command => return exit_of(ended),
+            signal = signals.next() => {
+                if first.elapsed() > ECHO {
+                    // Not a return: the runtime would wait for the very task that hangs.
+                    std::process::exit(Exit::signalled(signal).code().into());
+                }
+            }
+        }
     }
+}
+
+/// The exit of a command that ended; one that panicked has said so already.
+fn exit_of(ended: Result<Exit, JoinError>) -> Exit {
+    ended.unwrap_or(Exit::FAILED)
 }
 
 /// The signals that ask the process to end.

@@ -20,6 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "host",
+            "patterns",
             "provision",
             "transport",
             "runtime",

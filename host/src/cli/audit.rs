@@ -1,15 +1,13 @@
 //! What commands that change something leave in the audit trail.
 
-use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use anyhow::Context;
+use serde_json::{Map, Value, json};
 
+use crate::patterns::lifecycle::now;
 use crate::transport::{Headers, Link};
 
 /// A person did something by a command.
-pub(crate) const COMMAND: &str = "command";
+pub(crate) use crate::patterns::audit::COMMAND;
 /// A person had something done that destroys.
 pub(crate) const FORCED: &str = "forced";
 
@@ -51,11 +49,4 @@ fn user() -> String {
         .into_iter()
         .find_map(|name| std::env::var(name).ok());
     name.unwrap_or_else(|| "unknown".to_owned())
-}
-
-fn now() -> String {
-    // Formatting fails only for years beyond 9999.
-    OffsetDateTime::now_utc()
-        .format(&Rfc3339)
-        .unwrap_or_default()
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::cli::global::Global;
 use crate::config::HostSpec;
+use crate::transport::Transport;
 use crate::transport::server::ServerConnection;
-use crate::transport::{ConnectSpec, Transport};
 
 /// How the connections call themselves: `mistersmith-cli-control` and so on.
 const NAME: &str = "cli";
@@ -23,21 +23,21 @@ pub(crate) async fn connect(global: &Global) -> anyhow::Result<Transport> {
 
 /// As [`connect`], for a configuration that is read already.
 pub(crate) async fn to(spec: &HostSpec) -> anyhow::Result<Transport> {
-    let connect = if spec.nats.servers.is_empty() {
-        let Some(server) = ServerConnection::read(&spec.data)? else {
-            bail!(
-                "no NATS server is named, and no host runs on {}; start `mistersmith run`, or \
-                 name a server with --nats, NATS_URL, or [nats] servers in mistersmith.toml",
-                spec.data.display()
-            );
-        };
-        server.connect_spec(NAME)
-    } else {
-        spec.nats.connect_spec(NAME)
+    if !spec.nats.servers.is_empty() {
+        let mut connect = spec.nats.connect_spec(NAME);
+        connect.patience = Some(PATIENCE);
+        return Ok(Transport::connect(connect).await?);
+    }
+    let data = spec.data.display();
+    let Some(server) = ServerConnection::read(&spec.data)? else {
+        bail!(
+            "no NATS server is named, and no host runs on {data}; start `mistersmith run`, or name \
+             a server with --nats, NATS_URL, or [nats] servers in mistersmith.toml"
+        );
     };
-    Ok(Transport::connect(ConnectSpec {
-        patience: Some(PATIENCE),
-        ..connect
+    let mut connect = server.connect_spec(NAME);
+    connect.patience = Some(PATIENCE);
+    Transport::connect(connect).await.with_context(|| {
+        format!("the host of {data} does not run any more, it seems; start `mistersmith run`")
     })
-    .await?)
 }

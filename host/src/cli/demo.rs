@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::global::Global;
 use super::{connect, output};
 use crate::host::{Ended, Host};
-use crate::transport::{Message, Role, Transport};
+use crate::transport::{Link, Message, Role, Transport};
 use documents::Paragraph;
+use feed::Ids;
 use tally::Tally;
 
 /// How long the demonstration goes on when no result comes any more.
@@ -118,7 +121,7 @@ struct Seen {
 }
 
 impl Seen {
-    async fn listen(outside: Transport, begun: Instant) -> anyhow::Result<Self> {
+    async fn listen(outside: Transport, tally: Tally) -> anyhow::Result<Self> {
         let link = outside.link(Role::Bulk);
         let (tell, heard) = mpsc::unbounded_channel();
         for pattern in [
@@ -140,7 +143,7 @@ impl Seen {
         // The subscriptions must stand before the work is published.
         link.round_trip(Duration::from_secs(5)).await?;
         Ok(Self {
-            tally: Tally::new(begun),
+            tally,
             heard,
             _outside: outside,
         })
@@ -163,8 +166,10 @@ async fn work(
 ) -> anyhow::Result<Seen> {
     let outside = connect::to(spec).await?;
     let link = outside.link(Role::Work).clone();
-    let mut seen = Seen::listen(outside, begun).await?;
-    let items = feed::items(paragraphs);
+    let ids = Ids::new();
+    let mut seen = Seen::listen(outside, Tally::new(begun, ids.clone())).await?;
+    note_ready(&link, &mut seen.tally, begun).await?;
+    let items = feed::items(paragraphs, &ids);
     let wanted = items.len() - 1;
     let documents: std::collections::BTreeSet<&str> = paragraphs
         .iter()
@@ -202,6 +207,24 @@ async fn work(
     seen.tally
         .note("every item has its result, and the one that is no text its dead letter");
     Ok(seen)
+}
+
+/// The agents were ready before anybody outside could listen; the stream has kept it.
+async fn note_ready(link: &Link, tally: &mut Tally, begun: Instant) -> anyhow::Result<()> {
+    let start = OffsetDateTime::now_utc() - begun.elapsed();
+    let stream = link.stream("AGENT_LIFECYCLE")?;
+    let mut from = 1;
+    while let Some(event) = stream.next(from, "agent.*.ready").await? {
+        from = event.sequence + 1;
+        let body: serde_json::Value = serde_json::from_slice(&event.payload).unwrap_or_default();
+        let text = |key: &str| body.get(key).and_then(|v| v.as_str()).unwrap_or_default();
+        let at = OffsetDateTime::parse(text("at"), &Rfc3339);
+        // Those of earlier runs are in the stream too.
+        if let Some(at) = at.ok().and_then(|at| Duration::try_from(at - start).ok()) {
+            tally.note_earlier(at, format!("{} is ready", text("agent_id")));
+        }
+    }
+    Ok(())
 }
 
 /// One bar for what is published, one for what is done; drawn only where a person watches.
@@ -251,8 +274,8 @@ fn conclude(tally: &Tally, begun: Instant) -> anyhow::Result<()> {
 }
 
 /// The next steps, as commands to type.
-const HOW_TO_GO_ON: &str = "\
-  mistersmith run                                  start the agents, and leave them running
+const HOW_TO_GO_ON: &str =
+    "  mistersmith run                                  start the agents, and leave them running
   mistersmith request tools.echo hello             ask one of them (in another terminal)
   mistersmith publish work.nlp.high.sentiment 'What a fine day'
   mistersmith agents                               see them

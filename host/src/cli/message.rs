@@ -1,6 +1,6 @@
 //! What a person gives to be sent: a payload, headers, a time to wait.
 
-use std::io::Read;
+use std::io::{Read, StdinLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,18 +22,18 @@ pub(crate) struct Content {
 
 impl Content {
     /// Reads the payload, at most `most` bytes of it.
-    pub(crate) fn payload(&self, most: usize) -> anyhow::Result<Bytes> {
+    pub(crate) async fn payload(&self, most: usize) -> anyhow::Result<Bytes> {
         let payload: Bytes = match self.payload.as_deref() {
             None => Bytes::new(),
             Some("-") => {
-                let mut data = Vec::new();
                 // One byte more than allowed tells that there is too much.
                 let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-                std::io::stdin()
-                    .take(limit)
-                    .read_to_end(&mut data)
-                    .context("cannot read the payload from standard input")?;
-                data.into()
+                input(move |stdin| {
+                    let mut data = Vec::new();
+                    stdin.take(limit).read_to_end(&mut data).map(|_| data)
+                })
+                .await?
+                .into()
             }
             Some(text) => text.to_owned().into(),
         };
@@ -58,6 +58,15 @@ impl Content {
         }
         Ok(headers)
     }
+}
+
+/// Reads standard input on a thread of its own: a signal must end the command while it waits there.
+pub(crate) async fn input<T: Send + 'static>(
+    read: impl FnOnce(StdinLock<'static>) -> std::io::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(|| read(std::io::stdin().lock()))
+        .await?
+        .context("cannot read from standard input")
 }
 
 /// Reads a duration as the configuration files write it: `500ms`, `5s`, `2h`.
@@ -98,10 +107,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_payload_has_a_limit() {
-        assert_eq!(content(None, &[]).payload(0).unwrap(), Bytes::new());
-        assert_eq!(content(Some("four"), &[]).payload(4).unwrap(), "four");
-        assert!(content(Some("fives"), &[]).payload(4).is_err());
+    #[tokio::test]
+    async fn a_payload_has_a_limit() {
+        assert_eq!(content(None, &[]).payload(0).await.unwrap(), Bytes::new());
+        let four = content(Some("four"), &[]);
+        assert_eq!(four.payload(4).await.unwrap(), "four");
+        assert!(four.payload(3).await.is_err());
     }
 }

@@ -12,9 +12,8 @@ use crate::cli::global::Global;
 use crate::cli::output;
 use crate::names::PluginName;
 
-/// The files of a new plugin. In them stand `{{name}}` and `{{crate}}` for its name as cargo and
-/// as Rust write it, `{{sdk}}` for the dependency on the SDK, `{{workspace}}` for what makes it a
-/// workspace of its own.
+/// The files of a new plugin. In them stand `{{name}}` for its name, `{{sdk}}` for the dependency
+/// on the SDK, `{{workspace}}` for what makes it a workspace of its own.
 const TEMPLATE: [(&str, &str); 3] = [
     ("Cargo.toml", include_str!("new/template/Cargo.toml.in")),
     ("plugin.toml", include_str!("new/template/plugin.toml.in")),
@@ -38,14 +37,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
             folder.display()
         )));
     }
-    std::fs::create_dir_all(plugins)
+    std::fs::create_dir_all(&plugins)
         .with_context(|| format!("cannot make the plugins folder {}", plugins.display()))?;
     let place = plugins
         .canonicalize()
         .with_context(|| format!("cannot read the plugins folder {}", plugins.display()))?;
     let fillings = [
         ("{{name}}", name.to_string()),
-        ("{{crate}}", name.as_str().replace('-', "_")),
         ("{{sdk}}", sdk::dependency(&place)?),
         ("{{workspace}}", workspace::section(&place, &name)),
     ];
@@ -89,6 +87,6 @@ fn how_to_go_on(name: &PluginName, folder: &Path) -> String {
          test it:    cargo test --manifest-path {folder}/Cargo.toml\n\
          compile it: mistersmith build {name}\n\
          run it:     mistersmith run\n\
-         ask it:     mistersmith request agent.{name}-001.cmd.execute '\"hello\"'"
+         ask it:     mistersmith request tools.{name} 'how many words are these'"
     )
 }

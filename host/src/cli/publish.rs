@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let headers = args.content.headers()?;
     let transport = connect::connect(global).await?;
     let link = transport.link(Role::Bulk);
-    let payload = args.content.payload(link.max_payload())?;
+    let payload = args.content.payload(link.max_payload()).await?;
     let subject = &args.subject;
     let failed = || format!("cannot publish on {subject:?}");
     // Only the acknowledgement tells that a work item was refused by a full queue.

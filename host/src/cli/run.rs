@@ -31,12 +31,13 @@ pub(super) async fn run(global: &Global, shutdown: CancellationToken) -> anyhow:
 async fn introduce(host: &Host) {
     let summary = host.summary().await;
     let state = host.transport().state();
+    let round_trip_us = round_trip(host.transport()).await;
     tracing::info!(
         server = %state.server,
         version = %state.version,
         jetstream = state.jetstream,
         url = %state.url,
-        round_trip_us = round_trip(host.transport()).await,
+        round_trip_us,
         reconnects = state.reconnects,
         "connected"
     );

@@ -15,8 +15,33 @@ const AT_ONCE: usize = 64;
 /// How long one publish may wait for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The request id of the item that no agent can handle.
-pub(super) const POISON: &str = "demo-poison";
+/// The request ids of one demonstration, told apart from those of an earlier one: the stream
+/// remembers message ids for two minutes.
+#[derive(Debug, Clone)]
+pub(super) struct Ids(String);
+
+impl Ids {
+    /// Ids that nobody had before.
+    pub(super) fn new() -> Self {
+        Self(format!("demo-{}", nuid::next()))
+    }
+
+    fn item(&self, number: usize) -> String {
+        format!("{}-{number}", self.0)
+    }
+
+    /// The id of the item that no agent can handle.
+    pub(super) fn poison(&self) -> String {
+        format!("{}-poison", self.0)
+    }
+
+    /// Whether a request is of this demonstration.
+    pub(super) fn has(&self, request: &str) -> bool {
+        request
+            .strip_prefix(&self.0)
+            .is_some_and(|rest| rest.starts_with('-'))
+    }
+}
 
 /// One work item.
 #[derive(Debug)]
@@ -31,7 +56,7 @@ pub(super) struct Item {
 
 /// The work that some paragraphs make: each is scored and counted. Priorities alternate, and one
 /// item in the middle is no text at all.
-pub(super) fn items(paragraphs: &[Paragraph]) -> Vec<Item> {
+pub(super) fn items(paragraphs: &[Paragraph], ids: &Ids) -> Vec<Item> {
     let mut items = Vec::new();
     for (number, paragraph) in paragraphs.iter().enumerate() {
         let priority = Priority::ALL
@@ -42,7 +67,7 @@ pub(super) fn items(paragraphs: &[Paragraph]) -> Vec<Item> {
             format!("work.nlp.{priority}.sentiment"),
             format!("work.data.{priority}.wordcount"),
         ] {
-            let id = format!("demo-{}", items.len());
+            let id = ids.item(items.len());
             items.push(Item {
                 subject,
                 id,
@@ -52,7 +77,7 @@ pub(super) fn items(paragraphs: &[Paragraph]) -> Vec<Item> {
     }
     let poison = Item {
         subject: "work.nlp.normal.sentiment".to_owned(),
-        id: POISON.to_owned(),
+        id: ids.poison(),
         payload: Bytes::from_static(b"\xff\xfe this is no text \xff"),
     };
     items.insert(items.len() / 2, poison);
@@ -106,16 +131,18 @@ mod tests {
             document: "d".into(),
             text: "t".into(),
         };
-        let items = items(&vec![paragraph; 8]);
+        let ids = Ids::new();
+        let items = items(&vec![paragraph; 8], &ids);
+        assert!(items.iter().all(|item| ids.has(&item.id)));
         assert_eq!(items.len(), 17);
         for priority in Priority::ALL {
             let subject = format!("work.nlp.{priority}.sentiment");
             let count = items
                 .iter()
-                .filter(|i| i.subject == subject && i.id != POISON)
+                .filter(|i| i.subject == subject && i.id != ids.poison())
                 .count();
             assert_eq!(count, 2, "{priority}");
         }
-        assert_eq!(items.iter().filter(|i| i.id == POISON).count(), 1);
+        assert_eq!(items.iter().filter(|i| i.id == ids.poison()).count(), 1);
     }
 }

@@ -58,10 +58,10 @@ fn gathered(lines: &[(Duration, String)]) -> Vec<(Duration, String)> {
     let mut words = "";
     for (at, line) in lines {
         let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
-        if !run.is_empty() && rest == words && rest.len() < 40 {
+        if !run.is_empty() && rest == words && rest.contains(' ') && rest.len() < 40 {
             run.push(first);
             if let Some((_, last)) = out.last_mut() {
-                *last = format!("{} {words}", run.join(", "));
+                *last = format!("{} {}", run.join(", "), plural(words));
             }
             continue;
         }
@@ -72,6 +72,15 @@ fn gathered(lines: &[(Duration, String)]) -> Vec<(Duration, String)> {
     out
 }
 
+/// What is said of several agents.
+fn plural(words: &str) -> String {
+    match words.split_once(' ') {
+        Some(("is", rest)) => format!("are {rest}"),
+        Some(("has", rest)) => format!("have {rest}"),
+        _ => words.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,9 +88,21 @@ mod tests {
     #[test]
     fn agents_that_did_the_same_share_a_line() {
         let at = Duration::from_secs(1);
-        let lines =
-            ["echo-001 is ready", "echo-002 is ready", "500 results"].map(|l| (at, l.to_owned()));
+        let lines = [
+            "echo-001 is ready",
+            "echo-002 is ready",
+            "500 results",
+            "1000 results",
+        ]
+        .map(|l| (at, l.to_owned()));
         let texts: Vec<String> = gathered(&lines).into_iter().map(|(_, l)| l).collect();
-        assert_eq!(texts, ["echo-001, echo-002 is ready", "500 results"]);
+        assert_eq!(
+            texts,
+            [
+                "echo-001, echo-002 are ready",
+                "500 results",
+                "1000 results"
+            ]
+        );
     }
 }

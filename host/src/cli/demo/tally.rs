@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::feed::POISON;
+use super::feed::Ids;
 use crate::transport::Message;
 
 /// Everything that was seen, in the order in which it was.
 #[derive(Debug)]
 pub(super) struct Tally {
     begun: Instant,
+    ids: Ids,
     /// Request ids whose result came.
     done: BTreeSet<String>,
     /// Results per agent.
@@ -38,9 +39,10 @@ pub(super) struct Rank {
 }
 
 impl Tally {
-    pub(super) fn new(begun: Instant) -> Self {
+    pub(super) fn new(begun: Instant, ids: Ids) -> Self {
         Self {
             begun,
+            ids,
             done: BTreeSet::new(),
             load: BTreeMap::new(),
             priorities: BTreeMap::new(),
@@ -61,6 +63,11 @@ impl Tally {
         self.timeline.push((self.begun.elapsed(), text.into()));
     }
 
+    /// Adds what happened before anybody listened.
+    pub(super) fn note_earlier(&mut self, at: Duration, text: String) {
+        self.timeline.push((at, text));
+    }
+
     /// A message that the demonstration subscribed to.
     pub(super) fn hear(&mut self, message: &Message) {
         let tokens: Vec<&str> = message.subject.split('.').collect();
@@ -74,7 +81,7 @@ impl Tally {
 
     fn result(&mut self, agent: &str, request: &str, message: &Message) {
         // At least once: the same result may come twice.
-        if !request.starts_with("demo-") || !self.done.insert(request.to_owned()) {
+        if !self.ids.has(request) || !self.done.insert(request.to_owned()) {
             return;
         }
         let place = self.done.len() as u64;
@@ -108,9 +115,10 @@ impl Tally {
 
     fn dead_letter(&mut self, message: &Message) {
         let header = |name: &str| message.headers.get(name).unwrap_or_default().to_owned();
-        if header("X-Request-ID") == POISON {
-            self.buried = true;
+        if header("X-Request-ID") != self.ids.poison() {
+            return;
         }
+        self.buried = true;
         self.note(format!(
             "{} gives an item up ({}: {}); it is stored as {}",
             header("X-DLQ-Agent-ID"),

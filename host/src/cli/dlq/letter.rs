@@ -6,15 +6,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::cli::dlq::{PREFIX, STREAM};
+use crate::patterns::dead_letter as form;
 use crate::transport::{Headers, StoredMessage};
-
-mod form {
-    pub(super) const SUBJECT: &str = "X-DLQ-Subject";
-    pub(super) const KIND: &str = "X-DLQ-Error-Kind";
-    pub(super) const ERROR: &str = "X-DLQ-Error";
-    pub(super) const DELIVERIES: &str = "X-DLQ-Deliveries";
-    pub(super) const AGENT: &str = "X-DLQ-Agent-ID";
-}
 
 /// A dead letter as the stream holds it.
 ///

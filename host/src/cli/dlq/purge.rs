@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::dlq::{Filter, Letters};
 use crate::cli::exit::usage;
-use crate::cli::message::told;
+use crate::cli::message::{input, told};
 use crate::cli::{audit, output};
 
 /// Arguments of `dlq purge`.
@@ -28,7 +28,7 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
     } else {
         format!("{} dead letters", args.numbers.len())
     };
-    if !args.yes && !confirmed(&what)? {
+    if !args.yes && !confirmed(&what).await? {
         output::remark("nothing is removed");
         return Ok(());
     }
@@ -54,15 +54,17 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
 }
 
 /// Asks the person at the terminal.
-fn confirmed(what: &str) -> anyhow::Result<bool> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+async fn confirmed(what: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
         return Err(usage(format!(
             "{what} would be removed for good; say --yes to do it"
         )));
     }
     output::remark(&format!("remove {what} for good? write yes to do it"));
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
+    let answer = input(|mut stdin| {
+        let mut answer = String::new();
+        stdin.read_line(&mut answer).map(|_| answer)
+    })
+    .await?;
     Ok(answer.trim() == "yes")
 }
