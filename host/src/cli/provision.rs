@@ -32,7 +32,6 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let facts = ServerFacts::read(&transport)
         .await
         .context("cannot learn what the server can hold")?;
-    let plugins: Vec<&PluginSpec> = plugins.iter().collect();
     let assets = provision::desired(&spec.jetstream, &plugins, &facts);
     let current = provision::read(link, &assets)
         .await
