@@ -40,6 +40,7 @@ async fn messages_are_read_one_by_one_and_removed() {
 
     assert_eq!(view.delete(3).await, Ok(true));
     assert_eq!(view.delete(3).await, Ok(false));
+    assert_eq!(view.delete(99).await, Ok(false));
     assert_eq!(view.message(3).await, Ok(None));
     assert_eq!(next(2, "s.odd").await, Some(5));
 }
@@ -52,6 +53,7 @@ async fn a_purge_keeps_to_its_filter_and_its_bound() {
     five(link).await;
     let view = link.stream("S").unwrap();
     assert_eq!(view.purge("s.>", 0).await, Ok(0));
+    assert_eq!(view.purge("s.>", 1).await, Ok(0));
     assert_eq!(view.purge("s.odd", 4).await, Ok(2));
     assert_eq!(view.purge("s.none", 6).await, Ok(0));
     let facts = view.facts().await.unwrap();
