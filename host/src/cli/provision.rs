@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::global::Global;
 use crate::cli::{audit, connect, output};
 use crate::config::{self, CandidateKind, HostSpec, PluginSpec};
-use crate::provision::{self, Action, Plan, ServerFacts};
+use crate::provision::{self, Action, Plan};
 use crate::transport::{Link, Role};
 
 /// Arguments of `provision`.
@@ -28,19 +28,14 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let spec = global.host_spec()?;
     let plugins = plugins(&spec);
     let transport = connect::to(&spec).await?;
-    let link = transport.link(Role::Control);
-    let facts = ServerFacts::read(&transport)
+    let plugins: Vec<&PluginSpec> = plugins.iter().collect();
+    let plan = provision::look(&transport, &spec.jetstream, &plugins)
         .await
-        .context("cannot learn what the server can hold")?;
-    let assets = provision::desired(&spec.jetstream, &plugins, &facts);
-    let current = provision::read(link, &assets)
-        .await
-        .context("cannot read what JetStream holds")?;
-    let plan = provision::plan(assets, &current, &facts);
+        .context("cannot compare what is needed with what JetStream holds")?;
     if args.plan {
         return show(&plan, args.json);
     }
-    let applied = apply(link, &plan, args.force).await?;
+    let applied = apply(transport.link(Role::Control), &plan, args.force).await?;
     if args.json {
         return output::json(&json!({ "done": applied.done, "warnings": applied.warnings }));
     }

@@ -71,7 +71,9 @@ impl File {
     pub(crate) fn imports(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         for start in 0..self.tokens.len() {
-            let ours = self.word(start, "crate") || self.word(start, "mistersmith");
+            let name = self.word(start, "crate") || self.word(start, "mistersmith");
+            // `exports::mistersmith::agent` is a package of the bindings.
+            let ours = name && !(start > 0 && self.word(start - 1, "::"));
             if !(ours && self.word(start + 1, "::")) {
                 continue;
             }
