@@ -8,6 +8,8 @@ mod audit;
 mod context;
 mod counters;
 mod deadline;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod guest;
 mod kv;
 mod log;
@@ -128,3 +130,6 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
 }
 
 impl agent::types::Host for Guest {}
+
+#[cfg(test)]
+mod tests;

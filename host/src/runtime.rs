@@ -5,6 +5,7 @@
 
 mod call;
 mod component;
+mod cpu;
 mod death;
 mod engine;
 mod instance;

@@ -254,7 +254,7 @@ impl Commands {
 
     async fn refuse(&self, message: &Message, port: &AgentPort, reason: &Reason) {
         let Some(reply) = reply_subject(message) else {
-            tracing::warn!(agent = %port.id, kind = %reason.kind, message = %reason.message, "execute refused");
+            tracing::warn!(agent = %port.id, kind = %reason.kind, error = %reason.message, "execute refused");
             return;
         };
         let trace = Trace::received(&message.headers, &new_request_id());

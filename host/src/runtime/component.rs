@@ -28,6 +28,9 @@ const INTERFACES: [&str; 5] = [
     "mistersmith:agent/types",
 ];
 
+/// The unit of linear memories, in bytes.
+const WASM_PAGE: u64 = 64 << 10;
+
 const HANDLER: &str = "mistersmith:agent/handler";
 
 /// A compiled and type-checked component. Cheap to clone.
@@ -162,8 +165,8 @@ pub(super) fn build(
         Compiled::from_binary(engine, bytes).map_err(|error| ComponentError::Damaged {
             detail: one_line(&error),
         })?;
-    let imports = check_imports(engine, &compiled)?;
     check_exports(engine, &compiled)?;
+    let imports = check_imports(engine, &compiled)?;
     check_memory(&compiled, limits)?;
     let mismatch = |error: wasmtime::Error| ComponentError::Mismatch {
         detail: one_line(&error),
@@ -241,7 +244,8 @@ fn check_memory(component: &Compiled, limits: &PluginLimits) -> Result<(), Compo
     let Some(needs) = component.resources_required() else {
         return Ok(());
     };
-    let needed = needs.max_initial_memory_size.unwrap_or(0);
+    let pages = needs.max_initial_memory_size.unwrap_or(0);
+    let needed = pages.saturating_mul(WASM_PAGE);
     if needed > limits.memory {
         return Err(ComponentError::TooMuchMemory {
             needed,

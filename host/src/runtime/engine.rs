@@ -77,7 +77,7 @@ fn pool(agents: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(CORE_INSTANCES))
-        .total_memories(slots.saturating_mul(2))
+        .total_memories(slots.saturating_add(slots / 8))
         .total_tables(slots.saturating_mul(TABLES))
         .total_stacks(slots)
         .max_memories_per_module(2)
@@ -149,6 +149,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn options(max_agents: u32) -> RuntimeOptions {
+        RuntimeOptions {
+            cache_dir: None,
+            max_agents,
+        }
+    }
+
     #[test]
     fn the_pool_has_room_for_replacements() {
         assert_eq!(slots(1), 33);
@@ -158,12 +165,12 @@ mod tests {
 
     #[test]
     fn ten_thousand_agents_fit_into_the_address_space() {
-        build(crate::limits::MAX_INSTANCES, None).unwrap();
+        build(&options(crate::limits::MAX_INSTANCES)).unwrap();
     }
 
     #[test]
     fn the_ticker_ends_with_the_engine() {
-        let engine = build(1, None).unwrap();
+        let engine = build(&options(1)).unwrap();
         let mut ticker = Ticker::start(&engine).unwrap();
         let weak = engine.weak();
         drop(engine);

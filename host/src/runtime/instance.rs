@@ -13,6 +13,7 @@ use wasmtime::{Engine, Result as WasmResult, Store};
 
 use super::call::{Call, Failure, Health, Notice, Outcome, Reply, answer};
 use super::component::Component;
+use super::cpu::{Stopwatch, measured};
 use super::death::{Death, DeathKind};
 use super::state::{State, hostcall_fuel};
 use crate::bindings::Agent;
@@ -29,6 +30,7 @@ pub struct Instance {
 struct Live {
     store: Store<State>,
     agent: Agent,
+    stopwatch: Arc<Stopwatch>,
 }
 
 /// What one call may use.
@@ -36,16 +38,18 @@ struct Live {
 struct Budget {
     wall: Duration,
     cpu: Duration,
+    begun: Instant,
     deadline: Instant,
 }
 
 impl Budget {
     fn new(wall: Duration, cpu: Duration) -> Self {
-        let deadline = Instant::now() + wall;
+        let begun = Instant::now();
         Self {
             wall,
             cpu,
-            deadline,
+            begun,
+            deadline: begun + wall,
         }
     }
 
@@ -67,9 +71,19 @@ impl Instance {
         let budget = Budget::new(wall, wall);
         let mut store = State::store(engine, Arc::clone(&context));
         enter(&mut store, Scope::outside(budget.deadline), budget);
-        let made = run(budget, component.pre.instantiate_async(&mut store)).await;
+        let stopwatch = Arc::clone(&store.data().cpu.stopwatch);
+        let made = run(
+            budget,
+            &stopwatch,
+            component.pre.instantiate_async(&mut store),
+        )
+        .await;
         let agent = made.map_err(|stopped| stopped.death(&mut store))?;
-        let live = Some(Live { store, agent });
+        let live = Some(Live {
+            store,
+            agent,
+            stopwatch,
+        });
         Ok(Self { live, context })
     }
 
@@ -87,7 +101,7 @@ impl Instance {
             .agent
             .mistersmith_agent_handler()
             .call_start(&mut live.store);
-        let returned = run(budget, called).await;
+        let returned = run(budget, &live.stopwatch, called).await;
         let started = self.end(live, returned)?;
         Ok(started.map_err(Failure::from))
     }
@@ -109,7 +123,7 @@ impl Instance {
         let mut live = self.begin(budget, scope)?;
         let handler = live.agent.mistersmith_agent_handler();
         let called = handler.call_handle(&mut live.store, &kind, &call.subject, &call.payload);
-        let returned = run(budget, called).await;
+        let returned = run(budget, &live.stopwatch, called).await;
         let answered = self.end(live, returned)?;
         Ok(answer(&self.context, answered))
     }
@@ -141,7 +155,7 @@ impl Instance {
             .agent
             .mistersmith_agent_handler()
             .call_handle_batch(&mut live.store, &items);
-        let returned = run(budget, called).await;
+        let returned = run(budget, &live.stopwatch, called).await;
         let answers = self.end(live, returned)?;
         if answers.len() != items.len() {
             let problem = format!(
@@ -170,7 +184,7 @@ impl Instance {
             .agent
             .mistersmith_agent_handler()
             .call_notify(&mut live.store, &notice);
-        let returned = run(budget, called).await;
+        let returned = run(budget, &live.stopwatch, called).await;
         self.end(live, returned)
     }
 
@@ -189,7 +203,7 @@ impl Instance {
             .agent
             .mistersmith_agent_handler()
             .call_health(&mut live.store);
-        let returned = run(budget, called).await;
+        let returned = run(budget, &live.stopwatch, called).await;
         self.end(live, returned)
     }
 
@@ -206,7 +220,7 @@ impl Instance {
             .agent
             .mistersmith_agent_handler()
             .call_stop(&mut live.store, reason);
-        let returned = run(budget, called).await;
+        let returned = run(budget, &live.stopwatch, called).await;
         self.end(live, returned)
     }
 
@@ -274,7 +288,8 @@ impl<T> From<Result<Result<T, Failure>, Death>> for Outcome<T> {
 fn enter(store: &mut Store<State>, scope: Scope, budget: Budget) {
     let state = store.data_mut();
     state.guest.enter(scope);
-    state.cpu.allow(budget.cpu);
+    state.cpu.budget = budget.cpu;
+    state.cpu.stopwatch.restart(budget.begun);
     state.memory.take_refused();
     let fuel = hostcall_fuel(state.guest.context.limits.payload);
     store.set_hostcall_fuel(fuel);
@@ -321,8 +336,13 @@ impl Stopped {
 
 /// Runs a call until it comes back or its time is over. A panic in a host function ends this
 /// instance instead of the agent's task.
-async fn run<T>(budget: Budget, call: impl Future<Output = WasmResult<T>>) -> Result<T, Stopped> {
-    match within(budget.deadline, AssertUnwindSafe(call).catch_unwind()).await {
+async fn run<T>(
+    budget: Budget,
+    stopwatch: &Stopwatch,
+    call: impl Future<Output = WasmResult<T>>,
+) -> Result<T, Stopped> {
+    let call = AssertUnwindSafe(measured(stopwatch, call)).catch_unwind();
+    match within(budget.deadline, call).await {
         Some(Ok(Ok(value))) => Ok(value),
         Some(Ok(Err(error))) => Err(Stopped::Engine(error)),
         Some(Err(_panic)) => Err(Stopped::Panicked),

@@ -1,15 +1,16 @@
 //! What belongs to one store, and the limits that the engine asks while guest code runs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::cpu::Stopwatch;
 use super::death::OutOfCpu;
 use crate::capabilities::{AgentContext, Guest, wasi_context};
-use crate::limits::{EPOCH_TICK, HOSTCALL_FUEL_EXTRA};
+use crate::limits::HOSTCALL_FUEL_EXTRA;
 
 /// What one element of a table counts, in bytes.
 const TABLE_ELEMENT: usize = size_of::<usize>();
@@ -18,7 +19,7 @@ const TABLE_ELEMENT: usize = size_of::<usize>();
 const MAX_CORE_INSTANCES: usize = 48;
 
 /// Most linear memories in one store.
-const MAX_MEMORIES: usize = 2;
+const MAX_MEMORIES: usize = 4;
 
 /// The data of a store.
 pub(super) struct State {
@@ -40,7 +41,10 @@ impl State {
             wasi: wasi_context(&context),
             guest: Guest::new(context),
             memory: Memory::new(usize::try_from(limits.memory).unwrap_or(usize::MAX)),
-            cpu: Cpu::default(),
+            cpu: Cpu {
+                stopwatch: Arc::new(Stopwatch::new()),
+                budget: Duration::ZERO,
+            },
             table,
         };
         let mut store = Store::new(engine, state);
@@ -72,29 +76,17 @@ impl Drop for State {
     }
 }
 
-/// The CPU budget of a call, counted in ticks of the epoch: time in which the guest, or the host for
-/// it, computes; time in which it waits costs one tick at most.
-#[derive(Debug, Default)]
+/// The CPU budget of a call. Looked at with every tick of the epoch, so a call may exceed it by one tick.
+#[derive(Debug)]
 pub(super) struct Cpu {
-    left: u64,
-    budget: Duration,
+    pub(super) stopwatch: Arc<Stopwatch>,
+    pub(super) budget: Duration,
 }
 
-impl Cpu {
-    /// A call may use this much.
-    pub(super) fn allow(&mut self, budget: Duration) {
-        let ticks = budget.as_nanos().div_ceil(EPOCH_TICK.as_nanos());
-        self.budget = budget;
-        // The first tick comes up to one tick early.
-        self.left = u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1);
-    }
-}
-
-/// Every tick costs one from the budget and lets other agents run.
-fn tick(mut store: StoreContextMut<'_, State>) -> Result<UpdateDeadline> {
-    let cpu = &mut store.data_mut().cpu;
-    cpu.left = cpu.left.saturating_sub(1);
-    if cpu.left == 0 {
+/// Every tick ends a call whose budget is used up, and lets other agents run before this one goes on.
+fn tick(store: StoreContextMut<'_, State>) -> Result<UpdateDeadline> {
+    let cpu = &store.data().cpu;
+    if cpu.stopwatch.used(Instant::now()) >= cpu.budget {
         return Err(OutOfCpu(cpu.budget).into());
     }
     // The runtime's own yield lets timers and sockets be looked at; a mere wake-up would not.
