@@ -9,6 +9,7 @@
 mod adversaries;
 mod calls;
 mod files;
+mod lines;
 mod module;
 mod sweep;
 

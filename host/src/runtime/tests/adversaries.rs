@@ -384,60 +384,6 @@ async fn stop_has_its_own_time() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
-/// The components behind `wasi:cli/stdout` write "line\n" this many times.
-fn printing(times: u32) -> Module {
-    Module::when_asked(&format!(
-        "(local.set $c (call $get-stdout)) (local.set $kind (i32.const {times}))
-         (loop
-            (call $write (local.get $c) (i32.const 4200) (i32.const 5) (i32.const 4096))
-            (br_if 0 (local.tee $kind (i32.sub (local.get $kind) (i32.const 1)))))"
-    ))
-    .import("wasi:cli/stdout@0.2.6", "get-stdout", "(result i32)")
-    .import(
-        "wasi:io/streams@0.2.6",
-        "[method]output-stream.write",
-        "(param i32 i32 i32 i32)",
-    )
-    .item("(data (i32.const 4200) \"line\\0a\")")
-}
-
-#[tokio::test]
-async fn a_flood_of_lines_is_cut_to_its_rate() {
-    // Lines are counted only where somebody reads them.
-    let _reader = tracing::subscriber::set_default(
-        tracing_subscriber::fmt()
-            .with_writer(std::io::sink)
-            .finish(),
-    );
-    let built = limits(|limits| limits.log_rate = 10);
-    let mut agent = instance(&printing(1000), &built).await;
-    assert_eq!(
-        reply(agent.handle(&call("x")).await).payload,
-        "x",
-        "printing too much is no failure"
-    );
-    let counts = built.counts();
-    assert_eq!(counts.logged + counts.unlogged, 1000);
-    assert!((10..200).contains(&counts.logged), "{counts:?}");
-
-    let log = Module::when_asked(
-        "(local.set $kind (i32.const 1000))
-         (loop
-            (call $log (i32.const 3) (i32.const 4200) (i32.const 5) (i32.const 0) (i32.const 0))
-            (br_if 0 (local.tee $kind (i32.sub (local.get $kind) (i32.const 1)))))",
-    )
-    .import(
-        "mistersmith:agent/log@0.1.0",
-        "log",
-        "(param i32 i32 i32 i32 i32)",
-    )
-    .item("(data (i32.const 4200) \"line\\0a\")");
-    let mut agent = instance(&log, &built).await;
-    assert_eq!(reply(agent.handle(&call("x")).await).payload, "x");
-    let counts = built.counts();
-    assert_eq!(counts.logged + counts.unlogged, 2000);
-}
-
 #[tokio::test]
 async fn a_flood_of_refused_publishes_is_bounded_by_cpu_time() {
     let built = limits(|limits| limits.cpu = Duration::from_millis(100));
