@@ -41,7 +41,7 @@ pub use link::Link;
 pub use message::{Headers, Message};
 pub use pull::{Pull, Puller};
 pub use stored::{MESSAGE_ID, Stored};
-pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamView};
+pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
 pub use subscription::Subscription;
 pub use trace::Trace;
 

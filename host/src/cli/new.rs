@@ -14,7 +14,8 @@ use crate::names::PluginName;
 
 /// The files of a new plugin. In them stand `{{name}}` for its name, `{{sdk}}` for the dependency
 /// on the SDK, `{{workspace}}` for what makes it a workspace of its own.
-const TEMPLATE: [(&str, &str); 3] = [
+const TEMPLATE: [(&str, &str); 4] = [
+    (".gitignore", include_str!("new/template/gitignore.in")),
     ("Cargo.toml", include_str!("new/template/Cargo.toml.in")),
     ("plugin.toml", include_str!("new/template/plugin.toml.in")),
     ("src/lib.rs", include_str!("new/template/src/lib.rs.in")),
