@@ -101,7 +101,9 @@ impl Fixture {
             config: Arc::new(SharedConfig::new(self.config)),
             inbox: sender,
             counters: Arc::default(),
-            audit: self.audit.unwrap_or_else(|| Arc::new(Recorder(Arc::clone(&refused)))),
+            audit: self
+                .audit
+                .unwrap_or_else(|| Arc::new(Recorder(Arc::clone(&refused)))),
             version: "1.2.3".to_owned(),
             agent,
             plugin,

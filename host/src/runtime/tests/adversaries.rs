@@ -133,12 +133,27 @@ async fn a_mistake_of_the_host_ends_the_instance_and_not_the_agent() {
     )
     .import("mistersmith:agent/messaging@0.1.0", "subscribe", "(param i32 i32 i32 i32 i32 i32)")
     .item("(data (i32.const 4200) \"in\")");
-    let built = Fixture::new().with(|fixture| fixture.audit = Some(Arc::new(Panics))).build();
+    let built = Fixture::new()
+        .with(|fixture| fixture.audit = Some(Arc::new(Panics)))
+        .build();
     let mut agent = try_instance(&runtime, &module, &built).await.unwrap();
     let death = died(agent.handle(&call("x")).await);
-    assert_eq!((death.kind, death.message.as_str()), (DeathKind::Host, "the host made a mistake in a call of the agent"));
+    assert_eq!(
+        (death.kind, death.message.as_str()),
+        (
+            DeathKind::Host,
+            "the host made a mistake in a call of the agent"
+        )
+    );
     let metrics = runtime.linker.engine().pooling_allocator_metrics().unwrap();
-    assert_eq!((metrics.core_instances(), metrics.memories(), metrics.stacks()), (0, 0, 0));
+    assert_eq!(
+        (
+            metrics.core_instances(),
+            metrics.memories(),
+            metrics.stacks()
+        ),
+        (0, 0, 0)
+    );
     let mut next = try_instance(&runtime, &module, &built).await.unwrap();
     assert_eq!(reply(next.handle(&call("")).await).payload, "");
 }
