@@ -63,7 +63,7 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     let Connected { transport, server } = connect(&spec, &name, &data).await?;
     let control = transport.link(Role::Control).clone();
     let work = transport.link(Role::Work).clone();
-    provision::ensure(&control, &spec.jetstream, &[])
+    provision::ensure(&transport, &spec.jetstream)
         .await
         .context("JetStream is not set up")?;
     let kv = Buckets {
