@@ -7,3 +7,4 @@ pub mod limits;
 pub mod names;
 pub mod permissions;
 pub mod transport;
+pub mod provision;
