@@ -1,12 +1,47 @@
 //! Configuration: files in, a specification that cannot be wrong out, or every mistake at once.
+//!
+//! Reads `plugin.toml`, `mistersmith.toml` and what they name. Never writes a file, never looks at
+//! the environment (the caller passes what counts in [`HostEnv`]), never opens a component.
 
+mod cross;
+mod describe;
+mod document;
+mod files;
+mod finding;
+mod grants;
+mod head;
+mod host;
+mod item;
+mod jetstream;
+mod limits;
+mod nats;
+mod patterns;
+mod plugin;
+mod scan;
 mod schema;
+mod section;
+mod server;
 pub mod spec;
+mod suggest;
+mod units;
 
+pub use cross::cross_check;
+pub use describe::{Description, Setting, describe};
+pub use finding::{Finding, Findings};
+pub use host::{HostEnv, load_host};
+pub use jetstream::STREAMS;
+pub use plugin::load_plugin;
+pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
     Auth, BucketOverride, Discard, HostSpec, InstanceMode, JetstreamSpec, NatsSpec, PluginSpec,
     StreamOverride, SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };
+pub use suggest::suggest_manifest;
+pub(crate) use units::duration;
+pub use units::{show_duration, show_rate, show_size};
 
 pub use crate::permissions::{Access, KvAccess, KvGrant, PermissionSpec};
+
+#[cfg(test)]
+mod tests;

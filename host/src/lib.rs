@@ -1,10 +1,21 @@
-//! MisterSmith's host.
+//! MisterSmith's host: agents as sandboxed WebAssembly components on NATS.
+//!
+//! A message comes in by [`transport`]. A pattern ([`patterns`]) decides which agent gets it. The
+//! [`runtime`] calls the component. The component calls [`capabilities`]; each asks [`permissions`].
+//! Effects leave by [`transport`]. [`agent`] is one agent's life, [`host`] the life of the process;
+//! [`config`] reads the files, [`provision`] sets JetStream up, [`cli`] is what a person types.
 
+pub mod agent;
+mod bindings;
+pub mod capabilities;
+pub mod cli;
 pub mod config;
-#[cfg(test)]
-mod golden;
+pub mod host;
 pub mod limits;
 pub mod names;
+pub mod patterns;
 pub mod permissions;
-pub mod transport;
 pub mod provision;
+pub mod runtime;
+pub mod status;
+pub mod transport;

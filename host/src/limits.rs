@@ -1,8 +1,12 @@
 //! Every bound of the system, with its unit and its reason. Nothing here enforces anything.
 
+mod running;
+
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use running::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -32,6 +36,15 @@ pub const MAX_COMPONENT: u64 = 64 * MIB as u64;
 
 /// Largest manifest or host configuration, in bytes: room for thousands of grants.
 pub const MAX_MANIFEST: u64 = 256 * KIB as u64;
+
+/// Most mistakes of one file that are reported at once: nobody reads on, and finding the line of each costs time.
+pub const MAX_FINDINGS: usize = 100;
+
+/// Longest `version` or capability of a plugin, in bytes: it stands in every heartbeat.
+pub const MAX_LABEL: usize = 63;
+
+/// Longest `description` of a plugin, in bytes: it stands in listings.
+pub const MAX_DESCRIPTION: usize = 500;
 
 /// Largest JSON schema, in bytes: it is compiled, and walked for every payload.
 pub const MAX_SCHEMA: u64 = 256 * KIB as u64;
@@ -139,7 +152,7 @@ pub const STOP_TIMEOUT: Bounded<Duration> = bounded(
 );
 
 /// `limits.keys`: keys that one `kv.keys` call returns.
-pub const KEYS: Bounded<usize> = bounded(10_000, 1, 10_000);
+pub const KEYS: Bounded<u32> = bounded(10_000, 1, 10_000);
 
 /// `plugin.instances`: agents of the plugin on this host.
 pub const INSTANCES: Bounded<u32> = bounded(1, 1, MAX_INSTANCES);
@@ -219,7 +232,7 @@ impl Default for PluginLimits {
             handles: HANDLES.default,
             start_timeout: START_TIMEOUT.default,
             stop_timeout: STOP_TIMEOUT.default,
-            keys: KEYS.default,
+            keys: KEYS.default as usize,
         }
     }
 }

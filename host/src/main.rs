@@ -1,1 +1,106 @@
-fn main(){}
+//! The `mistersmith` program: arguments, logging, one command, its exit code.
+//!
+//! Everything a command does is in [`mistersmith::cli`]; here are only the things a process has one
+//! of: the tokio runtime, the signals, and the place where the process ends.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use mistersmith::cli::{Cli, Exit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+
+/// How long the end of the process waits for work on blocking threads, such as a read of standard
+/// input that nobody will ever satisfy.
+const BLOCKING_GRACE: Duration = Duration::from_millis(500);
+
+/// A signal that comes this soon after the first is the same wish: `timeout` and others signal both
+/// the process and its group.
+const ECHO: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let cli = match Cli::from_arguments(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Exit::failed(&anyhow::Error::new(error).context("cannot start the threads"))
+                .into();
+        }
+    };
+    let exit = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(BLOCKING_GRACE);
+    exit.into()
+}
+
+/// Runs the command until it ends by itself or a signal ends it.
+///
+/// The commands that hold agents drain at the first signal and are told by the token; the others
+/// have nothing to bring home, and end at once. A second signal ends the process whatever it does.
+async fn run(cli: Cli) -> Exit {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            return Exit::failed(&anyhow::Error::new(error).context("cannot listen for signals"));
+        }
+    };
+    let drains = cli.drains();
+    let shutdown = CancellationToken::new();
+    // A task of its own: a command that blocks its thread must not make the process deaf.
+    let mut command = tokio::spawn(cli.run(shutdown.clone()));
+    tokio::select! {
+        ended = &mut command => return exit_of(ended),
+        signal = signals.next() => {
+            if !drains {
+                return Exit::signalled(signal);
+            }
+            shutdown.cancel();
+        }
+    }
+    let first = Instant::now();
+    loop {
+        tokio::select! {
+            ended = &mut command => return exit_of(ended),
+            signal = signals.next() => {
+                if first.elapsed() > ECHO {
+                    // Not a return: the runtime would wait for the very task that hangs.
+                    std::process::exit(Exit::signalled(signal).code().into());
+                }
+            }
+        }
+    }
+}
+
+/// The exit of a command that ended; one that panicked has said so already.
+fn exit_of(ended: Result<Exit, JoinError>) -> Exit {
+    ended.unwrap_or(Exit::FAILED)
+}
+
+/// The signals that ask the process to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The number of the next signal.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}

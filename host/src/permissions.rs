@@ -226,4 +226,4 @@ fn kv_line(bucket: &str, key: &str, access: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

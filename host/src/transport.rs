@@ -18,6 +18,7 @@ mod pull;
 mod replies;
 pub mod server;
 mod stored;
+mod stream;
 mod subscription;
 pub mod trace;
 
@@ -41,6 +42,7 @@ pub use message::{Headers, Message};
 pub use pull::{Pull, Puller};
 pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
+pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
 pub use subscription::Subscription;
 pub use trace::Trace;
 

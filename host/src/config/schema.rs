@@ -36,20 +36,28 @@ impl Schema {
         })
     }
 
-    /// Is this payload JSON that the schema allows? The sentence says what is wrong first.
+    /// Is this payload JSON that the schema allows? The sentence says what is wrong first, in at
+    /// most 300 characters and without values: a payload may be large, and may be a secret.
     pub fn check(&self, payload: &[u8]) -> Result<(), String> {
         let json: Value =
             serde_json::from_slice(payload).map_err(|e| format!("the payload is not JSON: {e}"))?;
         self.validator.validate(&json).map_err(|e| {
             let at = e.instance_path().to_string();
-            let place = if at.is_empty() {
-                "the payload".to_owned()
-            } else {
-                at
-            };
-            format!("{place}: {e}")
+            let place = if at.is_empty() { "the payload" } else { &at };
+            short(&format!("{place}: {}", e.masked_with("the value")))
         })
     }
+}
+
+/// Names of properties come from the payload too: cut, and rid of what could disturb a log.
+fn short(sentence: &str) -> String {
+    const SHOWN: usize = 300;
+    let mut visible = sentence.chars().filter(|c| !c.is_control());
+    let mut short: String = visible.by_ref().take(SHOWN - 1).collect();
+    if visible.next().is_some() {
+        short.push('…');
+    }
+    short
 }
 
 impl fmt::Debug for Schema {

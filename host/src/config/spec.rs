@@ -82,15 +82,22 @@ pub struct WorkSpec {
 impl WorkSpec {
     /// The subjects it takes: one pattern for each priority, then the form without a priority.
     pub fn patterns(&self) -> Vec<String> {
+        let long = Priority::ALL.map(|p| format!("{}.{p}.{}", self.prefix(), self.task));
+        long.into_iter().chain([self.pattern()]).collect()
+    }
+
+    /// The form without a priority, `work.<domain>.<task>`: what people call it by.
+    pub fn pattern(&self) -> String {
+        format!("{}.{}", self.prefix(), self.task)
+    }
+
+    fn prefix(&self) -> String {
         let version = self
             .version
             .as_ref()
             .map(|v| format!("{v}."))
             .unwrap_or_default();
-        let (domain, task) = (&self.domain, &self.task);
-        let long = Priority::ALL.map(|p| format!("work.{version}{domain}.{p}.{task}"));
-        let short = format!("work.{version}{domain}.{task}");
-        long.into_iter().chain([short]).collect()
+        format!("work.{version}{}", self.domain)
     }
 
     /// Do both take some work item?

@@ -1,3 +1,5 @@
+//! What is a name and what is none.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -46,7 +46,7 @@ const HEALTH: &str = "the host alone speaks about health";
 const CIRCUIT: &str = "the host alone reports circuits";
 const METRICS: &str = "an agent may publish only metrics.agent.{agent}.<a name of its own>";
 const EMERGENCY: &str = "an emergency is not called by agents";
-const STORED: &str = "a stream stores what is published there, and its acknowledgement would be taken for the answer; publish it instead";
+const STORED: &str = "a stream stores what is published there, and its acknowledgement would be taken for the answer";
 const WORK: &str = "work and pipeline stages are delivered by patterns such as [[work]], never to a subscription: each message would stay stored for ever";
 const WIDE: &str =
     "its first token must be a name: with a wildcard there it would hear work, inboxes and `$…`";

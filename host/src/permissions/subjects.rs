@@ -56,8 +56,9 @@ impl Node {
         if self.rest {
             return true;
         }
-        let (token, rest) = match rest.split_once('.') {
-            Some((token, rest)) => (token, Some(rest)),
+        let dot = rest.bytes().position(|b| b == b'.');
+        let (token, rest) = match dot.and_then(|at| rest.split_at_checked(at)) {
+            Some((token, rest)) => (token, rest.get(1..)),
             None => (rest, None),
         };
         self.literal
@@ -67,22 +68,30 @@ impl Node {
     }
 }
 
-/// FNV-1a. Only the author of a manifest chooses what is stored, so nobody can make collisions
-/// that slow down the lookups of others, and short tokens hash twice as fast as with the default.
+/// A short multiplicative hash. Only the author of a manifest chooses what is stored, so nobody
+/// can make collisions that slow down the lookups of others, and it takes a fraction of the default's time.
+#[derive(Default)]
 struct TokenHasher(u64);
 
-impl Default for TokenHasher {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
+impl TokenHasher {
+    fn add(&mut self, word: u64) {
+        let mixed = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
     }
 }
 
 impl Hasher for TokenHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.add(u64::from_le_bytes(*word));
         }
+        let last = rest.iter().fold(0, |word, b| word << 8 | u64::from(*b));
+        self.add(last);
     }
+
+    /// Called by `str` to end a text; the map compares whole tokens anyway.
+    fn write_u8(&mut self, _end: u8) {}
 
     fn finish(&self) -> u64 {
         self.0

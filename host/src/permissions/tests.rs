@@ -1,3 +1,5 @@
+//! Who may do what, and how a refusal is said.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -329,5 +331,22 @@ fn the_sentences_name_the_line_that_would_allow_it() {
         .into_iter()
         .map(|r| r.unwrap_err().to_string() + "\n")
         .collect();
-    crate::golden::assert("permissions/golden/refusals.txt", &said.concat());
+    golden("permissions/golden/refusals.txt", &said.concat());
+}
+
+/// Compares a text with a golden file within `src`; with UPDATE_GOLDEN=1 it is written there instead.
+/// The tests of the configuration use it too.
+pub(crate) fn golden(path: &str, text: &str) {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src")
+        .join(path);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(
+        text, golden,
+        "{path} differs; look, then run again with UPDATE_GOLDEN=1"
+    );
 }

@@ -32,6 +32,9 @@ pub enum ProvisionError {
         /// What the server said.
         source: TransportError,
     },
+    /// The server could not be asked what it holds.
+    #[error("cannot ask JetStream what it holds: {0}")]
+    Unread(#[from] TransportError),
 }
 
 /// What was done.

@@ -65,7 +65,7 @@ pub struct Asset {
 }
 
 /// Everything the host needs, with what `[jetstream]` says, and the buckets that plugins are granted.
-pub fn desired(spec: &JetstreamSpec, plugins: &[PluginSpec], facts: &ServerFacts) -> Vec<Asset> {
+pub fn desired(spec: &JetstreamSpec, plugins: &[&PluginSpec], facts: &ServerFacts) -> Vec<Asset> {
     let granted = plugins
         .iter()
         .flat_map(|plugin| {
@@ -251,6 +251,11 @@ impl Asset {
 
     pub(super) fn set(&mut self, field: &str, value: impl Into<Value>) {
         self.config.insert(field.to_owned(), value.into());
+    }
+
+    /// A bucket that the host itself has no use for: it is here because plugins are granted it.
+    pub(super) fn is_granted(&self) -> bool {
+        self.compare_only.is_some()
     }
 
     /// The byte limit; none for no limit.

@@ -98,6 +98,11 @@ impl Health {
         self.overflowed.load(Ordering::Relaxed)
     }
 
+    /// Changes with the state of the connection.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// Changes each time the connection breaks.
     pub(super) fn breaks(&self) -> watch::Receiver<u64> {
         self.breaks.subscribe()

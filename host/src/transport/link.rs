@@ -19,6 +19,9 @@ use super::{Headers, Message, Subscription, TransportError, check};
 /// How long a publish waits for room in the client's queue before it counts as no connection.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
 
+/// How often a missing connection is looked for again, when no change was told.
+const RECHECK: Duration = Duration::from_millis(500);
+
 /// How long draining waits for the server to confirm what was published.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
@@ -97,9 +100,23 @@ impl Link {
             .map(Subscription::start)
     }
 
+    /// Whether both are the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Whether there is a connection to a server at this moment.
     pub fn is_connected(&self) -> bool {
         self.inner.client.connection_state() == State::Connected && !self.inner.health.is_closed()
+    }
+
+    /// Resolves when there is a connection.
+    pub async fn connected(&self) {
+        let mut changes = self.inner.health.changes();
+        while !self.is_connected() {
+            // The library tells of a connection a little before it counts as one.
+            let _ = tokio::time::timeout(RECHECK, changes.changed()).await;
+        }
     }
 
     /// Waits until everything published so far was written to the socket. That is no proof that the

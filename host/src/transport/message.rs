@@ -78,6 +78,21 @@ impl Headers {
         Ok(())
     }
 
+    /// Sets a header that the host makes, whatever its value: control characters become spaces. A name
+    /// that no header may have is a mistake of ours, and nothing is set.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let set = if value.contains(char::is_control) {
+            let line: String = value
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            self.insert(name, &line)
+        } else {
+            self.insert(name, value)
+        };
+        debug_assert!(set.is_ok(), "{name}");
+    }
+
     /// Adds a further value under a name; refuses what [`Headers::insert`] refuses.
     pub fn append(&mut self, name: &str, value: &str) -> Result<(), TransportError> {
         let (name, value) = (header_name(name)?, header_value(name, value)?);

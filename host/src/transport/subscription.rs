@@ -10,6 +10,7 @@ use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::Message;
 
@@ -23,6 +24,7 @@ const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 pub struct Subscription {
     receiver: mpsc::UnboundedReceiver<Message>,
     load: Arc<Load>,
+    ending: CancellationToken,
     task: AbortHandle,
 }
 
@@ -38,10 +40,13 @@ impl Subscription {
     pub(super) fn start(subscriber: Subscriber) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let load = Arc::new(Load::default());
-        let task = tokio::spawn(forward(subscriber, sender, Arc::clone(&load))).abort_handle();
+        let ending = CancellationToken::new();
+        let task = forward(subscriber, sender, Arc::clone(&load), ending.clone());
+        let task = tokio::spawn(task).abort_handle();
         Self {
             receiver,
             load,
+            ending,
             task,
         }
     }
@@ -54,6 +59,11 @@ impl Subscription {
             .bytes
             .fetch_sub(weight(&message), Ordering::Relaxed);
         Some(message)
+    }
+
+    /// Unsubscribes. What has arrived by then is still returned by [`Subscription::next`], and then none.
+    pub fn stop(&self) {
+        self.ending.cancel();
     }
 
     /// How many messages were dropped because the reader was too slow.
@@ -73,8 +83,23 @@ async fn forward(
     mut subscriber: Subscriber,
     sender: mpsc::UnboundedSender<Message>,
     load: Arc<Load>,
+    ending: CancellationToken,
 ) {
-    while let Some(message) = subscriber.next().await {
+    let mut stopping = false;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = ending.cancelled(), if !stopping => {
+                stopping = true;
+                // Without a connection there is nothing left to come.
+                if subscriber.drain().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            next = subscriber.next() => next,
+        };
+        let Some(message) = next else { return };
         let message = Message::received(message);
         let bytes = weight(&message);
         let full = load.messages.load(Ordering::Relaxed) >= MAX_WAITING

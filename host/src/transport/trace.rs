@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::Rng as _;
 
 use super::{Headers, TransportError};
-use crate::names::AgentId;
+use crate::names::{AgentId, Priority};
 
 /// Longest request or trace id that is taken over from others, in bytes: it becomes part of a subject.
 const MAX_ID: usize = 96;
@@ -25,6 +25,8 @@ pub mod header {
     pub const TRACE_ID: &str = "X-Trace-ID";
     /// The span that sent it.
     pub const SPAN_ID: &str = "X-Span-ID";
+    /// How urgent the work is that a message belongs to.
+    pub const PRIORITY: &str = "X-Priority";
     /// W3C's form of trace and span.
     pub const TRACEPARENT: &str = "traceparent";
     /// What other tracing systems add to it.
@@ -40,6 +42,8 @@ pub struct Trace {
     pub span_id: Arc<str>,
     /// The request; a valid token of a subject.
     pub request_id: Arc<str>,
+    /// How urgent the work is that this belongs to; none outside of work.
+    pub priority: Option<Priority>,
     w3c: W3c,
 }
 
@@ -76,6 +80,9 @@ impl Trace {
                 .filter(|id| is_id(id))
                 .unwrap_or(fallback_request_id)
                 .into(),
+            priority: headers
+                .get(header::PRIORITY)
+                .and_then(|text| text.parse().ok()),
             w3c: W3c {
                 trace_id: w3c_id,
                 flags,
@@ -83,6 +90,14 @@ impl Trace {
                     .filter(|state| parent.is_some() && state.len() <= MAX_STATE)
                     .map(Arc::from),
             },
+        }
+    }
+
+    /// The same, for work of this priority.
+    pub fn at(self, priority: Priority) -> Self {
+        Self {
+            priority: Some(priority),
+            ..self
         }
     }
 
@@ -109,6 +124,9 @@ impl Trace {
         let _ = set(header::TRACEPARENT, &parent);
         if let Some(state) = &self.w3c.state {
             let _ = set(header::TRACESTATE, state);
+        }
+        if let Some(priority) = self.priority {
+            let _ = set(header::PRIORITY, priority.as_str());
         }
         if let Some(agent) = agent {
             let _ = set(header::AGENT_ID, agent.as_str());

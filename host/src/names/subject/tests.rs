@@ -1,3 +1,5 @@
+//! What is a subject, and the laws of matching, covering and overlapping.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,3 +1,5 @@
+//! The forms of a work subject, and what is none.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,3 +1,5 @@
+//! Headers that an agent may set, and those that would act or lie.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,3 +1,5 @@
+//! The contract's list of what no plugin can be granted.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,0 +1,77 @@
+# How this project is built, shown and tested. `make` alone lists the targets.
+#
+# Everything is compiled with one profile (the dev profile of Cargo.toml) into one folder, so that
+# the engine is compiled once, whichever target is made first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# Flags for every cargo call: `make test CARGO_FLAGS=--locked`.
+CARGO_FLAGS ?=
+
+# rustup puts cargo here, also for a shell that was started before; Debian puts nats-server there.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin
+# Absolute, because plugins are compiled from their own folders.
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Where tests find the components: <plugin>/plugin.toml with what it names beside it.
+export MISTERSMITH_TEST_PLUGINS := $(CARGO_TARGET_DIR)/test-plugins
+
+mistersmith := $(CARGO_TARGET_DIR)/debug/mistersmith
+examples := $(patsubst plugins/%/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml))
+# The examples, and what only tests use, are one cargo workspace.
+plugins_toml := plugins/Cargo.toml
+wasm := --release --target wasm32-wasip2
+
+.PHONY: help prepare programs plugins test-plugins demo test check clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 22
+
+demo: plugins ## Build everything and show it at work on real documents
+	$(mistersmith) demo
+
+test: test-plugins ## Build everything and run every test
+	cargo test --workspace $(CARGO_FLAGS)
+	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
+
+check: prepare ## Formatting and lints, warnings as errors
+	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path $(plugins_toml)
+	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	cargo clippy --workspace --all-targets --manifest-path $(plugins_toml) $(CARGO_FLAGS) -- -D warnings
+	cargo clippy --workspace $(wasm) --manifest-path $(plugins_toml) $(CARGO_FLAGS) -- -D warnings
+
+plugins: programs ## Compile the example plugins, each component beside its manifest
+	$(mistersmith) build --plugins plugins
+
+clean: ## Remove what was built
+	cargo clean
+	rm -f plugins/*/*.wasm tests/plugins/*/*.wasm
+
+# What the machine lacks: the wasm target, nats-server.
+prepare:
+	@scripts/prepare
+
+# The host, and beside it the example plugins: the host's last crates are compiled one after the
+# other, and would leave processors idle. What is wrong with a plugin is told by the next step.
+programs: prepare
+	@echo "compiling the host and the example plugins; minutes the first time, seconds later"
+	@trap 'kill $$(jobs -p) 2>/dev/null || :' EXIT; \
+	cargo build --quiet $(wasm) --manifest-path $(plugins_toml) \
+	    $(addprefix --package ,$(examples)) $(CARGO_FLAGS) 2>/dev/null & \
+	cargo build --package mistersmith-host $(CARGO_FLAGS); \
+	wait
+
+# One folder of all plugins, ready to be copied by a test: manifest, component, schemas.
+test-plugins: plugins
+	$(if $(wildcard tests/plugins),$(mistersmith) build --plugins tests/plugins)
+	@rm -rf $(MISTERSMITH_TEST_PLUGINS)
+	@for manifest in $(wildcard plugins/*/plugin.toml tests/plugins/*/plugin.toml); do \
+	    from=$$(dirname $$manifest); to=$(MISTERSMITH_TEST_PLUGINS)/$$(basename $$from); \
+	    mkdir -p $$to; \
+	    find $$from -maxdepth 1 -type f \( -name '*.toml' -o -name '*.wasm' -o -name '*.json' \) \
+	        ! -name Cargo.toml -exec cp -t $$to {} +; \
+	done

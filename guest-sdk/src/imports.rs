@@ -1,0 +1,9 @@
+//! The functions of the host: in a component those that the WIT imports, elsewhere those of the mock.
+
+#[cfg(target_family = "wasm")]
+mod component;
+#[cfg(target_family = "wasm")]
+pub(crate) use component::*;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::mock::imports::*;

@@ -1,0 +1,73 @@
+//! One message through an agent: call, then hand the outcome to whoever waits for it.
+
+use bytes::Bytes;
+
+use crate::names::AgentId;
+use crate::patterns::commands::{error_body, send_error, service_error};
+use crate::patterns::disposition::{Reason, Settler};
+use crate::patterns::lifecycle::{reply_headers, result_subject};
+use crate::patterns::{AgentPort, Answer};
+use crate::runtime::{Call, Outcome, Reply};
+use crate::transport::{Headers, Link};
+
+/// Sends the outcome of a call where it belongs.
+pub(super) async fn answer(
+    port: &AgentPort,
+    settler: &Settler,
+    work: &Link,
+    call: Call,
+    answer: Answer,
+    outcome: Outcome,
+) {
+    match answer {
+        Answer::Nobody => {}
+        Answer::Work(held) => settler.settle(&port.id, call, held, outcome).await,
+        Answer::Reply { to, link } => reply(port, &link, &to, &call, outcome).await,
+        Answer::Stored => store(&port.id, work, &call, outcome).await,
+    }
+}
+
+async fn reply(port: &AgentPort, link: &Link, to: &str, call: &Call, outcome: Outcome) {
+    if let Some(reason) = Reason::of(&outcome) {
+        return send_error(link, to, port, &call.trace, &reason).await;
+    }
+    let Outcome::Done(reply) = outcome else {
+        return;
+    };
+    let reply = reply.unwrap_or_default();
+    let headers = reply_headers(&port.id, call, &reply);
+    if let Err(error) = link.publish(to, None, headers, reply.payload).await {
+        tracing::warn!(agent = %port.id, %error, "reply not sent");
+        // A reply that is too large for the server can at least be said to be so.
+        let reason = Reason::new("too-large", format!("the reply was not sent: {error}"));
+        send_error(link, to, port, &call.trace, &reason).await;
+    }
+}
+
+/// A command without a reply subject: what the handler returned, or why not, goes into RESULTS.
+async fn store(agent: &AgentId, work: &Link, call: &Call, outcome: Outcome) {
+    let subject = result_subject(agent, &call.trace.request_id);
+    let (headers, payload) = match Reason::of(&outcome) {
+        None => {
+            let Outcome::Done(reply) = outcome else {
+                return;
+            };
+            let reply: Reply = reply.unwrap_or_default();
+            (reply_headers(agent, call, &reply), reply.payload)
+        }
+        Some(reason) => {
+            let mut headers = Headers::default();
+            headers.set("Content-Type", "application/json");
+            call.trace.stamp(Some(agent), &mut headers);
+            service_error(&mut headers, &reason);
+            (
+                headers,
+                Bytes::from(error_body(agent.as_str(), &reason).to_string()),
+            )
+        }
+    };
+    // The command came by core NATS, which promises nothing; its result is stored if it can be.
+    if let Err(error) = work.publish(&subject, None, headers, payload).await {
+        tracing::warn!(%agent, %error, %subject, "result of a command not sent");
+    }
+}

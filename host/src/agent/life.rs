@@ -1,0 +1,431 @@
+//! The loop of an agent: which of the things that can happen next is done next.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::InstanceMode;
+use crate::limits;
+use crate::patterns::crew::Taking;
+use crate::patterns::delivery::{call, plugin_reply_subject};
+use crate::patterns::disposition::Reason;
+use crate::patterns::lifecycle::{Step, new_request_id};
+use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
+use crate::runtime::{
+    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Notice, Outcome,
+};
+use crate::status::AgentStatus;
+use crate::transport::Trace;
+
+use super::answer::answer;
+use super::backoff::Backoff;
+use super::{Inboxes, Surroundings, Swap, Version};
+
+pub(super) struct Life {
+    port: AgentPort,
+    inboxes: Inboxes,
+    swaps: mpsc::Receiver<Swap>,
+    /// Messages of the instance's run-time subscriptions. Each instance has a channel of its own:
+    /// what its predecessor subscribed to means nothing to it.
+    heard: mpsc::Receiver<Heard>,
+    version: Version,
+    crew: Arc<Crew>,
+    around: Surroundings,
+    instance: Option<Instance>,
+    backoff: Backoff,
+    /// Not before, after a death.
+    not_before: Option<Instant>,
+    /// Held while messages are taken: not while paused or waiting to be started again.
+    taking: Option<Taking>,
+    /// What the agent did, in all its instances.
+    counters: Arc<Counters>,
+    /// The first instance was announced; with `instance = "message"` the others are not.
+    announced: bool,
+}
+
+/// What happens next.
+enum Next {
+    Told(Control),
+    Replaced(Swap),
+    Handle(Delivery),
+    Heard(Heard),
+    /// Something changed: look again.
+    Look,
+    /// Nobody can tell this agent anything any more.
+    Orphaned,
+}
+
+impl Life {
+    pub(super) fn new(
+        port: AgentPort,
+        inboxes: Inboxes,
+        swaps: mpsc::Receiver<Swap>,
+        version: Version,
+        crew: Arc<Crew>,
+        around: Surroundings,
+    ) -> Self {
+        Self {
+            port,
+            inboxes,
+            swaps,
+            heard: mpsc::channel(1).1,
+            version,
+            crew,
+            around,
+            instance: None,
+            backoff: Backoff::default(),
+            not_before: None,
+            taking: None,
+            counters: Arc::default(),
+            announced: false,
+        }
+    }
+
+    /// Lives until told to stop.
+    pub(super) async fn run(mut self) {
+        self.adopt();
+        self.announce(&Step::Created);
+        loop {
+            self.revive().await;
+            match self.next().await {
+                Next::Handle(delivery) => self.handle(delivery).await,
+                Next::Heard(heard) => self.handle_heard(heard).await,
+                Next::Replaced(swap) => self.replaced(swap).await,
+                Next::Look => {}
+                Next::Orphaned => return self.end("abandoned").await,
+                Next::Told(Control::Stop { reason, done }) => {
+                    self.finish_waiting(reason).await;
+                    self.end(reason).await;
+                    let _ = done.send(());
+                    return;
+                }
+                Next::Told(control) => self.told(control).await,
+            }
+        }
+    }
+
+    /// Sees to it that there is an instance if one is due, and that the crew knows whether this
+    /// agent takes messages.
+    async fn revive(&mut self) {
+        let due = self.not_before.is_none_or(|at| at <= Instant::now());
+        if self.instance.is_none() && due {
+            match self.raise(&self.version.clone()).await {
+                Ok(raised) => self.ready(raised),
+                Err(reason) => self.fell(reason),
+            }
+        }
+        let takes = self.instance.is_some() && !self.port.cell.is_paused();
+        match (takes, self.taking.is_some()) {
+            (true, false) => self.taking = Some(self.crew.join()),
+            (false, true) => self.taking = None,
+            _ => {}
+        }
+    }
+
+    fn ready(&mut self, (instance, heard): (Instance, mpsc::Receiver<Heard>)) {
+        self.instance = Some(instance);
+        self.heard = heard;
+        self.not_before = None;
+        self.port.cell.set_status(AgentStatus::Ready);
+        if self.is_worth_telling() {
+            self.announce(&Step::Ready);
+        }
+        self.announced = true;
+    }
+
+    /// An instance for every message is not an event for every message.
+    fn is_worth_telling(&self) -> bool {
+        !self.announced || self.version.spec.instance == InstanceMode::Agent
+    }
+
+    /// Instantiates and starts a version.
+    async fn raise(
+        &mut self,
+        version: &Version,
+    ) -> Result<(Instance, mpsc::Receiver<Heard>), Reason> {
+        let (hear, heard) = mpsc::channel(limits::MAILBOX);
+        let context = self.context(version, hear);
+        let instantiated = self
+            .around
+            .runtime
+            .instantiate(&version.component, context)
+            .await;
+        let mut instance = instantiated.map_err(|death| Reason::died(&death))?;
+        if self.is_worth_telling() {
+            self.announce(&Step::Started);
+        }
+        let outcome = instance.start().await;
+        match Reason::of(&outcome) {
+            None => Ok((instance, heard)),
+            Some(reason) => Err(Reason::new(
+                "start",
+                format!("start failed: {} ({})", reason.message, reason.kind),
+            )),
+        }
+    }
+
+    fn context(&self, version: &Version, inbox: mpsc::Sender<Heard>) -> Arc<AgentContext> {
+        let spec = &version.spec;
+        Arc::new(AgentContext {
+            agent: self.port.id.clone(),
+            plugin: spec.name.clone(),
+            version: spec.version.clone(),
+            permissions: Arc::new(version.permissions.agent(&self.port.id)),
+            limits: Arc::new(spec.limits.clone()),
+            link: Some(version.link.clone()),
+            config: self.port.cell.config.clone(),
+            inbox,
+            requests: version.requests.clone(),
+            counters: self.counters.clone(),
+            audit: self.around.audit.clone(),
+            meters: Meters::new(&spec.limits),
+        })
+    }
+
+    async fn next(&mut self) -> Next {
+        let cell = self.port.cell.clone();
+        let turned = cell.turned.notified();
+        let takes = self.taking.is_some();
+        let idle = takes.then(|| self.crew.wait());
+        let wake = async {
+            match self.not_before {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let control = async {
+            tokio::select! {
+                biased;
+                told = self.inboxes.control.recv() => told.map_or(Next::Orphaned, Next::Told),
+                Some(swap) = self.swaps.recv() => Next::Replaced(swap),
+                () = turned => Next::Look,
+                () = wake => Next::Look,
+            }
+        };
+        let next = tokio::select! {
+            next = control => next,
+            Some(delivery) = self.inboxes.mailbox.recv(), if takes => Next::Handle(delivery),
+            Some(heard) = self.heard.recv(), if takes => Next::Heard(heard),
+            Some(delivery) = self.crew.take(), if takes => Next::Handle(delivery),
+        };
+        drop(idle);
+        next
+    }
+
+    async fn handle(&mut self, delivery: Delivery) {
+        let Delivery {
+            call,
+            answer: waiting,
+            weight,
+        } = delivery;
+        drop(weight);
+        let begun = Instant::now();
+        self.port.cell.begin();
+        let outcome = self.called(&call).await;
+        let took = begun.elapsed();
+        self.crew.called(took);
+        let reason = Reason::of(&outcome);
+        self.port
+            .cell
+            .end(took, reason.as_ref().map(|r| r.message.clone()));
+        if let Outcome::Died(_) = &outcome {
+            if let Some(reason) = reason {
+                self.fell(reason);
+            }
+        } else {
+            self.backoff.lived();
+        }
+        answer(
+            &self.port,
+            &self.around.settler,
+            &self.around.work,
+            call,
+            waiting,
+            outcome,
+        )
+        .await;
+    }
+
+    /// Calls the handler, in this agent's instance or, where the manifest wants it, in one of its own.
+    async fn called(&mut self, call: &Call) -> Outcome {
+        let Some(instance) = &mut self.instance else {
+            // The loop takes messages only while there is an instance.
+            return Outcome::Failed(Failure::Retry {
+                message: "the agent has no instance".to_owned(),
+                delay: None,
+            });
+        };
+        let outcome = instance.handle(call).await;
+        let ended = matches!(outcome, Outcome::Died(_));
+        if ended || self.version.spec.instance == InstanceMode::Message {
+            if let Some(used) = self.instance.take()
+                && !ended
+            {
+                used.stop("message").await;
+            }
+        }
+        outcome
+    }
+
+    async fn handle_heard(&mut self, heard: Heard) {
+        let wanted = |instance: &Instance| instance.subscribed(heard.subscription);
+        if !self.instance.as_ref().is_some_and(wanted) {
+            return;
+        }
+        let trace = Trace::received(&heard.message.headers, &new_request_id());
+        let reply = plugin_reply_subject(&heard.message);
+        let answer = match reply {
+            Some(to) => Answer::Reply {
+                to: to.to_owned(),
+                link: self.version.link.clone(),
+            },
+            None => Answer::Nobody,
+        };
+        let kind = Kind::Subscription {
+            id: Some(heard.subscription),
+            wants_reply: reply.is_some(),
+        };
+        let call = call(kind, heard.message, trace);
+        self.handle(Delivery {
+            call,
+            answer,
+            weight: None,
+        })
+        .await;
+    }
+
+    /// The instance is dead, or was never alive.
+    fn fell(&mut self, reason: Reason) {
+        let wait = self.backoff.died();
+        tracing::warn!(agent = %self.port.id, plugin = %self.port.plugin, kind = %reason.kind,
+            restart_ms = wait.as_millis() as u64, "{}", reason.message);
+        self.instance = None;
+        self.taking = None;
+        self.announced = false;
+        self.not_before = Some(Instant::now() + wait);
+        self.port.cell.failed(reason.message.clone());
+        self.port.cell.set_status(AgentStatus::Error);
+        self.announce(&Step::Error(reason));
+    }
+
+    async fn told(&mut self, control: Control) {
+        match control {
+            Control::Configured => {
+                if let Some(instance) = &mut self.instance
+                    && let Outcome::Died(death) = instance.notify(Notice::Configuration).await
+                {
+                    self.fell(Reason::died(&death));
+                }
+            }
+            Control::Health(answer) => self.health(answer).await,
+            // The loop sees to it.
+            Control::Stop { .. } => {}
+        }
+    }
+
+    async fn health(&mut self, answer: oneshot::Sender<crate::runtime::Health>) {
+        let Some(instance) = &mut self.instance else {
+            return;
+        };
+        match instance.health().await {
+            Outcome::Done(health) => {
+                let _ = answer.send(health);
+            }
+            Outcome::Died(death) => self.fell(Reason::died(&death)),
+            // A plugin cannot fail to say how it is.
+            Outcome::Failed(_) => {}
+        }
+    }
+
+    /// The new version is started beside the old one, which goes on if the new one fails.
+    async fn replaced(&mut self, Swap { version, done }: Swap) {
+        match self.raise(&version).await {
+            Ok(raised) => {
+                self.version = version;
+                self.adopt();
+                if let Some(old) = self.instance.take() {
+                    old.stop("reload").await;
+                }
+                self.backoff = Backoff::default();
+                self.announced = false;
+                self.ready(raised);
+                let _ = done.send(Ok(()));
+            }
+            Err(reason) => {
+                let _ = done.send(Err(reason));
+            }
+        }
+    }
+
+    /// Handles what waits for this agent already, and where the whole plugin ends, what waits for
+    /// any of its agents. A paused agent, or one whose instance died, says that it will not.
+    async fn finish_waiting(&mut self, reason: &str) {
+        let whole = matches!(reason, "drain" | "removed");
+        loop {
+            let takes = self.instance.is_some() && !self.port.cell.is_paused();
+            let delivery = match self.inboxes.mailbox.try_recv() {
+                Ok(delivery) => delivery,
+                Err(_) if whole && takes => match self.crew.try_take() {
+                    Some(delivery) => delivery,
+                    None => return,
+                },
+                Err(_) => return,
+            };
+            if takes && reason != "lease-lost" {
+                self.handle(delivery).await;
+            } else {
+                self.turn_away(delivery).await;
+            }
+        }
+    }
+
+    async fn turn_away(&mut self, delivery: Delivery) {
+        let Delivery {
+            call,
+            answer: waiting,
+            ..
+        } = delivery;
+        let message = format!("agent `{}` has stopped", self.port.id);
+        let outcome = Outcome::Failed(Failure::Retry {
+            message,
+            delay: None,
+        });
+        answer(
+            &self.port,
+            &self.around.settler,
+            &self.around.work,
+            call,
+            waiting,
+            outcome,
+        )
+        .await;
+    }
+
+    async fn end(&mut self, reason: &'static str) {
+        self.taking = None;
+        if let Some(instance) = self.instance.take() {
+            instance.stop(reason).await;
+        }
+        self.port.cell.set_status(AgentStatus::Stopped);
+        self.announce(&Step::Stopped {
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn adopt(&self) {
+        self.port.cell.runs(&self.version.spec);
+    }
+
+    fn announce(&self, step: &Step) {
+        let spec = &self.version.spec;
+        let outbox = &self.around.outbox;
+        let body = step.body(
+            &self.port.id,
+            spec.name.as_str(),
+            &spec.version,
+            outbox.host(),
+        );
+        outbox.event(&self.port.id, step.subject(&self.port.id), body);
+    }
+}

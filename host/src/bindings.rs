@@ -1,0 +1,29 @@
+//! The contract of `wit/` as Rust: the only `bindgen!`.
+//!
+//! Types, a trait for each imported interface, and calls for each export. It decides nothing; the
+//! traits are implemented in `capabilities`, the calls are made in `runtime`.
+//!
+//! Only functions that wait for NATS are `async`: the others then run without a future of their own.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_variables,
+    reason = "generated code"
+)]
+#![allow(
+    unsafe_code,
+    reason = "generated code: `TypedFunc::new_unchecked` on functions whose types were checked when they were loaded"
+)]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "agent",
+    imports: {
+        "mistersmith:agent/messaging.publish": async,
+        "mistersmith:agent/messaging.publish-stored": async,
+        "mistersmith:agent/messaging.request": async,
+        "mistersmith:agent/messaging.subscribe": async,
+        "mistersmith:agent/kv": async,
+    },
+    exports: { default: async },
+});

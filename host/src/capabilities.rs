@@ -1,0 +1,135 @@
+//! What an agent can ask of the host: one file per interface of `wit/`, all of the same shape.
+//!
+//! Every function takes its arguments for hostile: it asks `permissions`, then the limits, and only
+//! then touches the world. A mistake of the guest is a WIT error, never a trap and never a panic.
+//! Nothing here knows how a component is run.
+
+mod audit;
+mod context;
+mod counters;
+mod deadline;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod guest;
+mod kv;
+mod log;
+mod messaging;
+mod rate;
+mod refuse;
+mod wasi;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Semaphore, mpsc};
+use wasmtime::Result;
+use wasmtime::component::{HasSelf, Linker};
+
+pub use audit::{Audit, Refused};
+pub use context::SharedConfig;
+pub use counters::{Counter, Counters, Counts};
+pub(crate) use deadline::within;
+pub(crate) use guest::{Guest, Scope};
+pub(crate) use log::clean;
+pub(crate) use wasi::{WASI_INTERFACES, WASI_VERSION, wasi_context};
+
+use crate::bindings::mistersmith::agent;
+use crate::limits::PluginLimits;
+use crate::names::{AgentId, PluginName};
+use crate::permissions::Permissions;
+use crate::transport::{Link, Message};
+use audit::Reports;
+use rate::Rate;
+
+/// Everything that the capabilities of one agent need. Lives as long as the agent, across its instances.
+pub struct AgentContext {
+    /// The agent.
+    pub agent: AgentId,
+    /// The plugin it is an agent of.
+    pub plugin: PluginName,
+    /// The version in the plugin's manifest.
+    pub version: String,
+    /// What the agent may do.
+    pub permissions: Arc<Permissions>,
+    /// How much of it.
+    pub limits: Arc<PluginLimits>,
+    /// The connection for what the agent sends and subscribes. Without one everything that needs
+    /// NATS is `unavailable`: so a component can be run with no server at all.
+    pub link: Option<Link>,
+    /// Its configuration, replaceable while it runs.
+    pub config: Arc<SharedConfig>,
+    /// Where the messages of its run-time subscriptions go. Bounded: when it is full they wait in
+    /// their subscription, and are lost and counted when that is full too.
+    pub inbox: mpsc::Sender<Heard>,
+    /// Requests that may wait for an answer, shared by all agents of the plugin on this host; an
+    /// agent alone never has more than one, since it handles one message at a time.
+    pub requests: Arc<Semaphore>,
+    /// What it did.
+    pub counters: Arc<Counters>,
+    /// Hears what it was refused.
+    pub audit: Arc<dyn Audit>,
+    /// What it may still do this second.
+    pub meters: Meters,
+}
+
+/// A message of a run-time subscription.
+#[derive(Debug)]
+pub struct Heard {
+    /// The number that `subscribe` returned; never used twice for one agent.
+    pub subscription: u64,
+    /// The message; its subject passed the agent's permissions.
+    pub message: Message,
+}
+
+/// The rates of one agent. Kept with the agent, so that a new instance does not begin with full buckets.
+#[derive(Debug)]
+pub struct Meters {
+    publish: Rate,
+    log: Rate,
+    unlogged: AtomicU64,
+    reports: Reports,
+    subscriptions: AtomicU64,
+}
+
+impl Meters {
+    /// Full buckets for these limits.
+    pub fn new(limits: &PluginLimits) -> Self {
+        Self {
+            publish: Rate::new(limits.publish_rate),
+            log: Rate::new(limits.log_rate),
+            unlogged: AtomicU64::new(0),
+            reports: Reports::new(),
+            subscriptions: AtomicU64::new(0),
+        }
+    }
+
+    /// A number for a subscription.
+    fn next_subscription(&self) -> u64 {
+        self.subscriptions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl std::fmt::Debug for AgentContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentContext")
+            .field("agent", &self.agent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Offers every capability to components. `guest` finds what belongs to the caller in a store.
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    guest: fn(&mut T) -> &mut Guest,
+) -> Result<()> {
+    agent::types::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
+    agent::messaging::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
+    agent::kv::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
+    agent::context::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
+    agent::log::add_to_linker::<T, HasSelf<Guest>>(linker, guest)
+}
+
+impl agent::types::Host for Guest {}
+
+#[cfg(test)]
+mod tests;

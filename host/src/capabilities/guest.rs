@@ -1,0 +1,101 @@
+//! What the host keeps for one instance of an agent while it calls and is called.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::AgentContext;
+use crate::transport::{Headers, Trace};
+
+/// Kept back from what a host function may wait, so that the guest can still do something with
+/// the error: without it a slow answer would always end the instance instead.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// The call that is running.
+pub(crate) struct Scope {
+    /// When it must be over.
+    pub(crate) deadline: Instant,
+    /// The trace of the message that is handled; none outside `handle`.
+    pub(crate) trace: Option<Trace>,
+    /// The headers of the message that is handled; of the first one of a batch.
+    pub(crate) headers: Arc<Headers>,
+    /// The headers of the other messages of a batch.
+    pub(crate) more_headers: Vec<Arc<Headers>>,
+}
+
+impl Scope {
+    /// A call that handles no message: start, stop, health, news.
+    pub(crate) fn outside(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            trace: None,
+            headers: Arc::default(),
+            more_headers: Vec::new(),
+        }
+    }
+}
+
+/// The state behind the capabilities of one instance; it ends with the instance, and its
+/// subscriptions with it.
+pub(crate) struct Guest {
+    pub(crate) context: Arc<AgentContext>,
+    scope: Scope,
+    /// Stands in for the trace of a message in calls that handle none.
+    own_trace: Option<Trace>,
+    pub(super) subscriptions: HashMap<u64, AbortOnDropHandle<()>>,
+}
+
+impl Guest {
+    pub(crate) fn new(context: Arc<AgentContext>) -> Self {
+        Self {
+            context,
+            scope: Scope::outside(Instant::now()),
+            own_trace: None,
+            subscriptions: HashMap::new(),
+        }
+    }
+
+    /// A call begins.
+    pub(crate) fn enter(&mut self, scope: Scope) {
+        self.scope = scope;
+        self.own_trace = None;
+    }
+
+    /// Whether this instance has the run-time subscription of this number.
+    pub(crate) fn subscribed(&self, subscription: u64) -> bool {
+        self.subscriptions.contains_key(&subscription)
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The trace that continues in what is sent now.
+    pub(super) fn trace(&mut self) -> &Trace {
+        match &self.scope.trace {
+            Some(trace) => trace,
+            None => self
+                .own_trace
+                .get_or_insert_with(|| Trace::begin(&nuid::next())),
+        }
+    }
+
+    /// How much is left of the call.
+    pub(super) fn remaining(&self) -> Duration {
+        self.scope
+            .deadline
+            .saturating_duration_since(Instant::now())
+    }
+
+    /// Until when a host function may wait at most.
+    pub(super) fn patience(&self) -> Instant {
+        let remaining = self.remaining();
+        let margin = MARGIN.min(remaining / 10);
+        self.scope
+            .deadline
+            .checked_sub(margin)
+            .unwrap_or(self.scope.deadline)
+    }
+}

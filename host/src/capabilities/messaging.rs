@@ -1,0 +1,205 @@
+//! `messaging`: publish, publish that is stored, request, subscribe.
+//!
+//! What is sent carries the agent's id and continues the trace of the message being handled. The
+//! guest never chooses a reply subject, and hears nothing that its permissions do not let it hear.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::context::owned;
+use super::{AgentContext, Guest, Heard, within};
+use crate::bindings::mistersmith::agent::messaging::{self, Error, Header, Message, Stored};
+use crate::permissions::headers::guest_headers;
+use crate::permissions::{Permissions, Refusal};
+use crate::transport::{Headers, Subscription};
+
+impl messaging::Host for Guest {
+    async fn publish(
+        &mut self,
+        subject: String,
+        payload: Vec<u8>,
+        headers: Vec<Header>,
+    ) -> Result<(), Error> {
+        let headers = self.admit(
+            "publish",
+            &subject,
+            &payload,
+            &headers,
+            Permissions::publish,
+        )?;
+        let sent = self
+            .link()?
+            .publish(&subject, None, headers, Bytes::from(payload));
+        match within(self.patience(), sent).await {
+            Some(sent) => sent?,
+            None => return Err(busy()),
+        }
+        self.context.counters.sent.add_one();
+        Ok(())
+    }
+
+    async fn publish_stored(
+        &mut self,
+        subject: String,
+        payload: Vec<u8>,
+        headers: Vec<Header>,
+    ) -> Result<Stored, Error> {
+        let headers = self.admit(
+            "publish-stored",
+            &subject,
+            &payload,
+            &headers,
+            Permissions::publish,
+        )?;
+        let wait = left(self.patience());
+        let link = self.link()?;
+        self.context.counters.sent.add_one();
+        let stored = link.publish_stored(&subject, headers, Bytes::from(payload), wait);
+        // Beyond its own wait it may ask whether there is such a stream at all.
+        let stored = within(self.patience(), stored)
+            .await
+            .ok_or(Error::Timeout)??;
+        Ok(Stored {
+            stream: stored.stream,
+            sequence: stored.sequence,
+            duplicate: stored.duplicate,
+        })
+    }
+
+    async fn request(
+        &mut self,
+        subject: String,
+        payload: Vec<u8>,
+        headers: Vec<Header>,
+        timeout_ms: Option<u32>,
+    ) -> Result<Message, Error> {
+        let headers = self.admit(
+            "request",
+            &subject,
+            &payload,
+            &headers,
+            Permissions::request,
+        )?;
+        let Ok(_waiting) = Arc::clone(&self.context.requests).try_acquire_owned() else {
+            let most = self.context.limits.requests;
+            return Err(self.context.limit(Error::Exhausted(format!(
+                "{most} requests of this plugin wait for an answer, and [limits] requests allows no more"
+            ))));
+        };
+        let mut wait = left(self.patience());
+        if let Some(wish) = timeout_ms {
+            wait = wait.min(Duration::from_millis(wish.into()));
+        }
+        let link = self.link()?;
+        self.context.counters.sent.add_one();
+        let answer = link
+            .request(&subject, headers, Bytes::from(payload), wait)
+            .await?;
+        self.context.check_size("answer", answer.payload.len())?;
+        Ok(Message {
+            subject: answer.subject,
+            headers: owned(&answer.headers),
+            payload: answer.payload.into(),
+        })
+    }
+
+    async fn subscribe(&mut self, subject: String, queue: Option<String>) -> Result<u64, Error> {
+        let context = &self.context;
+        let allowed = context.permissions.subscribe(&subject, queue.as_deref());
+        allowed.map_err(|refusal| context.refuse("subscribe", refusal))?;
+        let most = context.limits.subscriptions;
+        if self.subscriptions.len() >= most as usize {
+            return Err(context.limit(Error::Exhausted(format!(
+                "the agent has {most} subscriptions, and [limits] subscriptions allows no more"
+            ))));
+        }
+        let link = self.link()?;
+        context.take_publish()?;
+        let subscribed = within(self.patience(), link.subscribe(&subject, queue.as_deref())).await;
+        let subscription = subscribed.ok_or_else(busy)??;
+        let id = context.meters.next_subscription();
+        let task = tokio::spawn(forward(id, subscription, Arc::clone(context)));
+        self.subscriptions.insert(id, AbortOnDropHandle::new(task));
+        Ok(id)
+    }
+
+    fn unsubscribe(&mut self, subscription: u64) -> Result<(), Error> {
+        match self.subscriptions.remove(&subscription) {
+            Some(_ended_when_dropped) => Ok(()),
+            None => Err(Error::NotFound(format!(
+                "the agent has no subscription {subscription}"
+            ))),
+        }
+    }
+}
+
+impl Guest {
+    /// Everything that can refuse a message before it leaves, and the headers it leaves with.
+    fn admit(
+        &mut self,
+        action: &'static str,
+        subject: &str,
+        payload: &[u8],
+        headers: &[Header],
+        permitted: fn(&Permissions, &str) -> Result<(), Refusal>,
+    ) -> Result<Headers, Error> {
+        let context = &self.context;
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        permitted(&context.permissions, subject)
+            .and_then(|()| guest_headers(pairs))
+            .map_err(|refusal| context.refuse(action, refusal))?;
+        context.check_size("payload", payload.len())?;
+        self.link()?;
+        context.take_publish()?;
+        self.stamp(headers)
+    }
+
+    /// The guest's headers, and over them those of the host.
+    fn stamp(&mut self, headers: &[Header]) -> Result<Headers, Error> {
+        let mut stamped = Headers::new();
+        for (name, value) in headers {
+            stamped.append(name, value)?;
+        }
+        let context = Arc::clone(&self.context);
+        self.trace().stamp(Some(&context.agent), &mut stamped);
+        Ok(stamped)
+    }
+}
+
+/// Moves the messages of a subscription into the agent's inbox until either ends.
+async fn forward(id: u64, mut subscription: Subscription, context: Arc<AgentContext>) {
+    let mut dropped = 0;
+    while let Some(message) = subscription.next().await {
+        let lost = subscription.dropped();
+        context.counters.lost.add(lost.saturating_sub(dropped));
+        dropped = lost;
+        if !context.permissions.hears(&message.subject) {
+            continue;
+        }
+        if message.payload.len() > context.limits.payload {
+            context.counters.lost.add_one();
+            continue;
+        }
+        context.counters.heard.add_one();
+        let heard = Heard {
+            subscription: id,
+            message,
+        };
+        if context.inbox.send(heard).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+fn busy() -> Error {
+    Error::Unavailable("the connection to NATS takes no more messages at the moment".to_owned())
+}

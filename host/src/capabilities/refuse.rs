@@ -1,0 +1,85 @@
+//! Saying no: counts it, reports it, and gives the guest the error it can act on.
+
+use super::{AgentContext, Guest, Refused};
+use crate::bindings::mistersmith::agent::types::Error;
+use crate::permissions::Refusal;
+use crate::transport::{Link, TransportError};
+
+impl AgentContext {
+    /// A permission or a rule of arguments says no.
+    pub(crate) fn refuse(&self, action: &'static str, refusal: Refusal) -> Error {
+        let (reason, error): (_, fn(String) -> Error) = match refusal {
+            Refusal::TooLarge(reason) => return self.limit(Error::TooLarge(reason)),
+            Refusal::Denied(reason) => (reason, Error::Denied),
+            Refusal::Invalid(reason) => (reason, Error::Invalid),
+        };
+        self.counters.refused.add_one();
+        if let Some(unreported) = self.meters.reports.admit() {
+            self.audit.refused(Refused {
+                agent: self.agent.clone(),
+                plugin: self.plugin.clone(),
+                action,
+                reason: reason.clone(),
+                unreported,
+            });
+        }
+        error(reason)
+    }
+
+    /// A limit says no.
+    pub(crate) fn limit(&self, error: Error) -> Error {
+        self.counters.limited.add_one();
+        error
+    }
+
+    /// Is this payload, value or reply within the limit?
+    pub(crate) fn check_size(&self, what: &str, size: usize) -> Result<(), Error> {
+        let most = self.limits.payload;
+        if size <= most {
+            return Ok(());
+        }
+        Err(self.limit(Error::TooLarge(format!(
+            "the {what} has {size} bytes, and [limits] payload allows {most}"
+        ))))
+    }
+
+    /// Takes one from the publish rate.
+    pub(super) fn take_publish(&self) -> Result<(), Error> {
+        if self.meters.publish.take() {
+            Ok(())
+        } else {
+            Err(self.limit(Error::RateLimited))
+        }
+    }
+}
+
+impl Guest {
+    /// The connection, if it is up.
+    pub(super) fn link(&self) -> Result<&Link, Error> {
+        let link = self
+            .context
+            .link
+            .as_ref()
+            .filter(|link| link.is_connected());
+        link.ok_or_else(|| {
+            Error::Unavailable("the host has no connection to NATS at the moment".to_owned())
+        })
+    }
+}
+
+impl From<TransportError> for Error {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::NoResponders => Self::NoResponders,
+            TransportError::Timeout => Self::Timeout,
+            TransportError::Conflict => Self::Conflict,
+            TransportError::Unavailable(text) => Self::Unavailable(text),
+            TransportError::TooLarge(text) => Self::TooLarge(text),
+            TransportError::NotFound(text) => Self::NotFound(text),
+            TransportError::Full(text) => Self::Full(text),
+            TransportError::Denied(text) => Self::Denied(text),
+            TransportError::Invalid(text) => Self::Invalid(text),
+            TransportError::Other(text) => Self::Other(text),
+        }
+    }
+}

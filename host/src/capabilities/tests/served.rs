@@ -1,0 +1,394 @@
+//! What an honest guest gets, on a real server.
+
+use super::super::fixture::{Server, eventually};
+use super::*;
+use crate::bindings::mistersmith::agent::{kv, messaging};
+use crate::transport::{Headers, Link, Message, Trace};
+use bytes::Bytes;
+use kv::Host as _;
+use messaging::Host as _;
+
+fn s(text: &str) -> String {
+    text.to_owned()
+}
+
+/// A guest that handles a message with a trace of its own.
+fn handling(built: &Built) -> (Guest, Trace) {
+    let mut headers = Headers::new();
+    headers.insert("X-Request-ID", "req-7").unwrap();
+    headers.insert("X-Trace-ID", "trace-9").unwrap();
+    headers.insert("X-Free", "yes").unwrap();
+    let trace = Trace::received(&headers, "fallback");
+    let mut guest = Guest::new(Arc::clone(&built.context));
+    guest.enter(Scope {
+        deadline: Instant::now() + Duration::from_secs(5),
+        trace: Some(trace.clone()),
+        headers: Arc::new(headers),
+        more_headers: Vec::new(),
+    });
+    (guest, trace)
+}
+
+async fn next(subscription: &mut crate::transport::Subscription) -> Message {
+    tokio::time::timeout(Duration::from_secs(5), subscription.next())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+async fn settled(link: &Link) {
+    link.round_trip(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_published_message_carries_the_agent_and_the_trace() {
+    let server = Server::start();
+    let (link, ear) = (server.link().await, server.link().await);
+    let mut heard = ear.subscribe("out.>", None).await.unwrap();
+    settled(&ear).await;
+    let built = Fixture::granted().on(&link).build();
+    let (mut guest, trace) = handling(&built);
+    let headers = vec![
+        (s("Content-Type"), s("text/plain")),
+        (s("X-Free"), s("1")),
+        (s("X-Free"), s("2")),
+    ];
+    guest
+        .publish(s("out.a"), b"hello".to_vec(), headers)
+        .await
+        .unwrap();
+
+    let message = next(&mut heard).await;
+    assert_eq!(
+        (message.subject.as_str(), &message.payload[..]),
+        ("out.a", &b"hello"[..])
+    );
+    assert_eq!(message.reply, None);
+    let header = |name: &str| message.headers.get(name).map(str::to_owned);
+    assert_eq!(header("X-Agent-ID"), Some(s("probe-001")));
+    assert_eq!(header("X-Request-ID"), Some(s("req-7")));
+    assert_eq!(header("X-Trace-ID"), Some(s("trace-9")));
+    assert_eq!(header("X-Span-ID"), Some(trace.span_id.to_string()));
+    assert!(header("traceparent").unwrap().contains(&*trace.span_id));
+    assert_eq!(header("Content-Type"), Some(s("text/plain")));
+    let free = message
+        .headers
+        .iter()
+        .filter(|(name, _)| *name == "X-Free")
+        .count();
+    assert_eq!(free, 2);
+    assert_eq!(built.counts().sent, 1);
+}
+
+#[tokio::test]
+async fn what_is_sent_outside_of_messages_has_a_trace_too() {
+    let server = Server::start();
+    let (link, ear) = (server.link().await, server.link().await);
+    let mut heard = ear.subscribe("out.>", None).await.unwrap();
+    settled(&ear).await;
+    let built = Fixture::granted().on(&link).build();
+    let mut guest = calling(&built);
+    guest
+        .publish(s("out.a"), Vec::new(), Vec::new())
+        .await
+        .unwrap();
+    guest
+        .publish(s("out.b"), Vec::new(), Vec::new())
+        .await
+        .unwrap();
+    let (first, second) = (next(&mut heard).await, next(&mut heard).await);
+    let request = first.headers.get("X-Request-ID").unwrap();
+    assert!(!request.is_empty());
+    assert_eq!(second.headers.get("X-Request-ID"), Some(request));
+}
+
+#[tokio::test]
+async fn the_publish_rate_is_a_limit_of_the_agent_not_of_the_instance() {
+    let server = Server::start();
+    let link = server.link().await;
+    let slow = |fixture: &mut Fixture| fixture.limits.publish_rate = 10;
+    let built = Fixture::granted().with(slow).on(&link).build();
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        let mut guest = calling(&built);
+        for _ in 0..10 {
+            outcomes.push(outcome(
+                &guest.publish(s("out.a"), Vec::new(), Vec::new()).await,
+            ));
+        }
+    }
+    let sent = outcomes.iter().filter(|o| **o == "ok").count();
+    // One more for each tenth of a second that this takes.
+    assert!((10..20).contains(&sent), "{outcomes:?}");
+    assert!(outcomes.contains(&"rate-limited"));
+    assert_eq!(built.counts().limited as usize, outcomes.len() - sent);
+}
+
+#[tokio::test]
+async fn a_request_has_an_answer_or_a_reason() {
+    let server = Server::start();
+    let (link, other) = (server.link().await, server.link().await);
+    let mut asked = other.subscribe("tools.>", None).await.unwrap();
+    settled(&other).await;
+    let answers = tokio::spawn(async move {
+        while let Some(message) = asked.next().await {
+            let payload = match message.subject.as_str() {
+                "tools.large" => Bytes::from(vec![0; 2000]),
+                "tools.silent" => continue,
+                _ => message.payload,
+            };
+            let reply = message.reply.unwrap();
+            assert!(reply.starts_with("_INBOX"), "{reply}");
+            other
+                .publish(&reply, None, Headers::new(), payload)
+                .await
+                .unwrap();
+        }
+    });
+    let small = |fixture: &mut Fixture| fixture.limits.payload = 1000;
+    let built = Fixture::granted().with(small).on(&link).build();
+    let mut guest = calling(&built);
+    let answer = guest
+        .request(s("tools.echo"), b"x".to_vec(), Vec::new(), None)
+        .await
+        .unwrap();
+    assert_eq!(answer.payload, b"x");
+    assert_eq!(
+        outcome(
+            &guest
+                .request(s("tools.large"), Vec::new(), Vec::new(), None)
+                .await
+        ),
+        "too-large"
+    );
+    let silent = guest
+        .request(s("tools.silent"), Vec::new(), Vec::new(), Some(50))
+        .await;
+    assert_eq!(outcome(&silent), "timeout");
+    answers.abort();
+    let _ = answers.await;
+    settled(&link).await;
+    let nobody = wait_for_no_responders(&mut guest).await;
+    assert_eq!(nobody, "no-responders");
+}
+
+/// The subscription of a task that was aborted takes a moment to end on the server.
+async fn wait_for_no_responders(guest: &mut Guest) -> &'static str {
+    for _ in 0..50 {
+        let result = guest
+            .request(s("tools.echo"), Vec::new(), Vec::new(), Some(50))
+            .await;
+        if outcome(&result) != "timeout" {
+            return outcome(&result);
+        }
+    }
+    "timeout"
+}
+
+#[tokio::test]
+async fn a_request_ends_before_its_call_does() {
+    let server = Server::start();
+    let (link, other) = (server.link().await, server.link().await);
+    let _silent = other.subscribe("tools.silent", None).await.unwrap();
+    settled(&other).await;
+    let built = Fixture::granted().on(&link).build();
+    let mut guest = guest(&built, Duration::from_millis(300));
+    let result = guest
+        .request(s("tools.silent"), Vec::new(), Vec::new(), Some(60_000))
+        .await;
+    assert_eq!(outcome(&result), "timeout");
+    assert!(
+        guest.remaining() > Duration::ZERO,
+        "nothing is left to handle the error"
+    );
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_bounded_for_the_plugin() {
+    let server = Server::start();
+    let link = server.link().await;
+    let built = Fixture::granted().on(&link).build();
+    let all = built.context.limits.requests;
+    let _others = Arc::clone(&built.context.requests)
+        .try_acquire_many_owned(all)
+        .unwrap();
+    let mut guest = calling(&built);
+    let result = guest
+        .request(s("tools.echo"), Vec::new(), Vec::new(), None)
+        .await;
+    assert_eq!(outcome(&result), "exhausted");
+}
+
+#[tokio::test]
+async fn subscriptions_hear_what_they_may_until_they_end() {
+    let server = Server::start();
+    let (link, other) = (server.link().await, server.link().await);
+    let mut built = Fixture::granted().on(&link).build();
+    let mut guest = calling(&built);
+    let id = guest.subscribe(s("in.>"), None).await.unwrap();
+    assert!(guest.subscribed(id) && !guest.subscribed(id + 1));
+    settled(&link).await;
+    let send = async |subject: &str| {
+        other
+            .publish(subject, None, Headers::new(), Bytes::from_static(b"x"))
+            .await
+            .unwrap();
+        settled(&other).await;
+    };
+    send("in.a.secret").await;
+    send("in.a.public").await;
+    let heard = tokio::time::timeout(Duration::from_secs(5), built.inbox.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (heard.subscription, heard.message.subject.as_str()),
+        (id, "in.a.public")
+    );
+
+    messaging::Host::unsubscribe(&mut guest, id).unwrap();
+    assert_eq!(
+        outcome(&messaging::Host::unsubscribe(&mut guest, id)),
+        "not-found"
+    );
+    let again = guest.subscribe(s("in.b"), Some(s("group"))).await.unwrap();
+    assert_ne!(again, id);
+    settled(&link).await;
+    send("in.a.public").await;
+    send("in.b").await;
+    let heard = tokio::time::timeout(Duration::from_secs(5), built.inbox.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (heard.subscription, heard.message.subject.as_str()),
+        (again, "in.b")
+    );
+    assert_eq!(built.counts().heard, 2);
+}
+
+#[tokio::test]
+async fn subscriptions_are_bounded_and_end_with_the_instance() {
+    let server = Server::start();
+    let link = server.link().await;
+    let few = |fixture: &mut Fixture| fixture.limits.subscriptions = 3;
+    let mut built = Fixture::granted().with(few).on(&link).build();
+    let mut guest = calling(&built);
+    for n in 0..3 {
+        guest.subscribe(format!("in.{n}"), None).await.unwrap();
+    }
+    assert_eq!(
+        outcome(&guest.subscribe(s("in.4"), None).await),
+        "exhausted"
+    );
+    drop(guest);
+    // Only the agent itself holds the sending end now.
+    let context = Arc::clone(&built.context);
+    eventually(|| context.inbox.strong_count() == 1).await;
+    link.publish("in.0", None, Headers::new(), Bytes::new())
+        .await
+        .unwrap();
+    settled(&link).await;
+    assert!(built.inbox.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn stored_messages_say_where_they_are() {
+    let server = Server::start();
+    let link = server.link().await;
+    make_stream(&link, "OUT", "out.stored").await;
+    let built = Fixture::granted().on(&link).build();
+    let mut guest = calling(&built);
+    let stored = guest
+        .publish_stored(s("out.stored"), b"x".to_vec(), Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(
+        (stored.stream.as_str(), stored.sequence, stored.duplicate),
+        ("OUT", 1, false)
+    );
+    assert_eq!(
+        outcome(
+            &guest
+                .publish_stored(s("out.free"), Vec::new(), Vec::new())
+                .await
+        ),
+        "not-found"
+    );
+}
+
+#[tokio::test]
+async fn keys_are_written_by_revision() {
+    let server = Server::start();
+    let link = server.link().await;
+    make_stream(&link, "KV_CACHE", "$KV.CACHE.>").await;
+    let built = Fixture::granted().on(&link).build();
+    let mut guest = calling(&built);
+    let (bucket, key) = (|| s("CACHE"), || s("probe.total"));
+    assert!(guest.get(bucket(), key()).await.unwrap().is_none());
+    let first = guest.create(bucket(), key(), b"1".to_vec()).await.unwrap();
+    assert_eq!(
+        outcome(&guest.create(bucket(), key(), Vec::new()).await),
+        "conflict"
+    );
+    let second = guest
+        .update(bucket(), key(), b"2".to_vec(), first)
+        .await
+        .unwrap();
+    assert_eq!(
+        outcome(&guest.update(bucket(), key(), Vec::new(), first).await),
+        "conflict"
+    );
+    let entry = guest.get(bucket(), key()).await.unwrap().unwrap();
+    assert_eq!((entry.value, entry.revision), (b"2".to_vec(), second));
+    let third = guest.put(bucket(), key(), b"3".to_vec()).await.unwrap();
+    assert_eq!(
+        guest.keys(bucket(), s("probe.>")).await.unwrap(),
+        ["probe.total"]
+    );
+    assert_eq!(
+        outcome(&guest.delete(bucket(), key(), Some(first)).await),
+        "conflict"
+    );
+    guest.delete(bucket(), key(), Some(third)).await.unwrap();
+    assert!(guest.get(bucket(), key()).await.unwrap().is_none());
+    assert_eq!(outcome(&guest.get(s("OTHER"), key()).await), "denied");
+}
+
+#[tokio::test]
+async fn a_lost_server_is_unavailable_not_a_hang() {
+    let server = Server::start();
+    let link = server.link().await;
+    let built = Fixture::granted().on(&link).build();
+    drop(server);
+    eventually(|| !link.is_connected()).await;
+    let mut guest = calling(&built);
+    let begun = Instant::now();
+    assert_eq!(
+        outcome(&guest.publish(s("out.a"), Vec::new(), Vec::new()).await),
+        "unavailable"
+    );
+    assert_eq!(
+        outcome(&guest.get(s("CACHE"), s("probe.a")).await),
+        "unavailable"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+/// Makes a stream in memory, by the plain API: nothing here is about provisioning.
+async fn make_stream(link: &Link, name: &str, subject: &str) {
+    let body = serde_json::json!({
+        "name": name, "subjects": [subject], "storage": "memory",
+        "max_msgs_per_subject": if name.starts_with("KV_") { 1 } else { -1 },
+    });
+    let api = format!("$JS.API.STREAM.CREATE.{name}");
+    let payload = Bytes::from(body.to_string());
+    let answer = link
+        .request(&api, Headers::new(), payload, Duration::from_secs(5))
+        .await
+        .unwrap();
+    assert!(
+        !String::from_utf8_lossy(&answer.payload).contains("\"error\""),
+        "{answer:?}"
+    );
+}

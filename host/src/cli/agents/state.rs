@@ -1,0 +1,133 @@
+//! Reads AGENT_STATE, where every host writes how its agents are.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cli::output;
+use crate::transport::{Link, TransportError};
+
+/// The bucket.
+const BUCKET: &str = "AGENT_STATE";
+/// The keys of agents in it.
+const KEYS: &str = "agent.*";
+/// Agents that are shown at most: all hosts of a large system together.
+const MOST: usize = 100_000;
+/// Values that are asked for at a time.
+const AT_ONCE: usize = 32;
+
+/// How one agent is, in its host's words.
+#[derive(Debug)]
+pub(super) struct State {
+    /// `<plugin>-<NNN>`.
+    id: String,
+    /// The value as it stands in the bucket.
+    pub(super) value: Value,
+}
+
+/// All agents, by id.
+pub(super) async fn read(link: &Link) -> Result<Vec<State>, TransportError> {
+    let bucket = link.kv(BUCKET).await?;
+    let keys = match bucket.keys(KEYS, MOST).await {
+        // No host was ever here.
+        Err(TransportError::NotFound(_)) => return Ok(Vec::new()),
+        keys => keys?,
+    };
+    let mut states: Vec<State> = stream::iter(keys)
+        .map(async |key| {
+            let entry = bucket.get(&key).await?;
+            Ok(entry.map(|entry| State::new(&key, &entry.value)))
+        })
+        .buffer_unordered(AT_ONCE)
+        // An agent may stop between the list and the look.
+        .try_filter_map(async |state| Ok::<_, TransportError>(state))
+        .try_collect()
+        .await?;
+    states.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(states)
+}
+
+impl State {
+    fn new(key: &str, value: &[u8]) -> State {
+        // Anybody with the right to write could have put something else there.
+        let value = serde_json::from_slice(value).unwrap_or(Value::Null);
+        let id = key.strip_prefix("agent.").unwrap_or(key).to_owned();
+        State { id, value }
+    }
+
+    pub(super) fn row(&self) -> Vec<String> {
+        let top = |name: &str| self.value.get(name);
+        let meta = |name: &str| self.value.get("metadata")?.get(name);
+        let text = |value: Option<&Value>| match value {
+            Some(Value::String(text)) => output::one_line(text, 63),
+            Some(Value::Null) | None => "?".to_owned(),
+            Some(value) => value.to_string(),
+        };
+        let load = top("current_load").and_then(Value::as_f64);
+        let beat = top("last_heartbeat").and_then(Value::as_str);
+        vec![
+            output::one_line(&self.id, 80),
+            text(top("status")),
+            load.map_or("?".to_owned(), |load| format!("{:.0} %", load * 100.0)),
+            beat.and_then(|beat| age(beat, OffsetDateTime::now_utc()))
+                .unwrap_or("?".to_owned()),
+            text(meta("host")),
+            text(meta("version")),
+            text(meta("handled")),
+            text(meta("failed")),
+        ]
+    }
+}
+
+/// How long before `now` a time was.
+fn age(time: &str, now: OffsetDateTime) -> Option<String> {
+    let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    // The clocks of two machines differ.
+    let seconds = (now - time).whole_seconds().max(0);
+    Some(match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        _ => format!("{} h ago", seconds / 3600),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_shows_what_is_there() {
+        let value = json!({
+            "agent_id": "echo-001", "status": "busy", "current_load": 0.255,
+            "metadata": { "host": "h\u{1b}[2J", "version": "0.1.0", "handled": 3 },
+        });
+        let row = State::new("agent.echo-001", value.to_string().as_bytes()).row();
+        let shown = [
+            "echo-001",
+            "busy",
+            "26 %",
+            "?",
+            "h\\u{1b}[2J",
+            "0.1.0",
+            "3",
+            "?",
+        ];
+        assert_eq!(row, shown);
+        let strange = State::new("agent.x-001", b"no json").row();
+        assert!(strange.iter().skip(1).all(|cell| cell == "?"));
+    }
+
+    #[test]
+    fn ages_are_short() {
+        let now = OffsetDateTime::parse("2026-01-02T03:00:00Z", &Rfc3339).unwrap();
+        let age = |time| age(time, now);
+        assert_eq!(age("2026-01-02T02:59:48.5Z").unwrap(), "11 s ago");
+        assert_eq!(age("2026-01-02T03:00:09Z").unwrap(), "0 s ago");
+        assert_eq!(age("2026-01-02T02:00:00Z").unwrap(), "60 min ago");
+        assert_eq!(age("2026-01-01T00:00:00Z").unwrap(), "27 h ago");
+        assert_eq!(age("yesterday"), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! Puts a compiled component where its manifest says it is.
+
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// A component that lies beside its manifest.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// It differs from what lay there before.
+    pub(crate) changed: bool,
+}
+
+/// Copies `artifact` into the plugin's `folder`, under the name that the manifest gives.
+///
+/// The copy is complete and on the disk before it takes the name. Equal bytes are left alone,
+/// because a host that watches the folder would reload the plugin for nothing.
+pub(super) fn component(folder: &Path, plugin: &str, artifact: &Path) -> anyhow::Result<Placed> {
+    let path = folder.join(file_name(folder, plugin)?);
+    let data =
+        std::fs::read(artifact).with_context(|| format!("cannot read {}", artifact.display()))?;
+    let size = data.len() as u64;
+    let same_length = std::fs::metadata(&path).is_ok_and(|there| there.len() == size);
+    let changed = !same_length || std::fs::read(&path).ok().as_ref() != Some(&data);
+    if changed {
+        write(&path, &data).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(Placed {
+        path,
+        size,
+        changed,
+    })
+}
+
+fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = std::fs::File::create(&draft).and_then(|mut file| {
+        file.write_all(data)?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| std::fs::rename(&draft, path));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(&draft);
+    }
+    placed
+}
+
+/// The file name of the component: `[plugin] component`, or `<name>.wasm`.
+///
+/// Only this one key is read. What else is wrong with a manifest is for `check` to say, and no
+/// reason not to compile.
+fn file_name(folder: &Path, plugin: &str) -> anyhow::Result<PathBuf> {
+    let manifest = folder.join("plugin.toml");
+    let default = PathBuf::from(format!("{plugin}.wasm"));
+    let text = match std::fs::read_to_string(&manifest) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(default),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", manifest.display()));
+        }
+    };
+    let table: toml::Table = text.parse().with_context(|| {
+        format!(
+            "cannot read {}; `mistersmith check` says more",
+            manifest.display()
+        )
+    })?;
+    let named = table
+        .get("plugin")
+        .and_then(|plugin| plugin.get("component"));
+    let Some(named) = named.and_then(toml::Value::as_str) else {
+        return Ok(default);
+    };
+    let path = PathBuf::from(named);
+    // Else a manifest could make this command write anywhere.
+    let inside = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if named.is_empty() || !inside {
+        bail!(
+            "plugin.component {named:?} in {} is not a file of the plugin's folder",
+            manifest.display()
+        );
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn plugin(manifest: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("plugin.toml"), manifest).unwrap();
+        std::fs::write(folder.path().join("artifact"), "one").unwrap();
+        folder
+    }
+
+    #[test]
+    fn it_takes_the_name_that_the_manifest_gives() {
+        for (manifest, name) in [
+            ("[plugin]\nname = \"x\"", "x.wasm"),
+            ("[plugin]\ncomponent = \"other.wasm\"", "other.wasm"),
+        ] {
+            let folder = plugin(manifest);
+            let artifact = folder.path().join("artifact");
+            let first = component(folder.path(), "x", &artifact).unwrap();
+            assert_eq!(first.path, folder.path().join(name));
+            assert!(first.changed && first.size == 3);
+            assert!(!component(folder.path(), "x", &artifact).unwrap().changed);
+            std::fs::write(&artifact, "two").unwrap();
+            assert!(component(folder.path(), "x", &artifact).unwrap().changed);
+            assert_eq!(std::fs::read_to_string(first.path).unwrap(), "two");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+        }
+    }
+
+    #[test]
+    fn it_never_leaves_the_folder() {
+        for name in ["../x.wasm", "/tmp/x.wasm", ""] {
+            let folder = plugin(&format!("[plugin]\ncomponent = {name:?}"));
+            let error = component(folder.path(), "x", &folder.path().join("artifact"));
+            assert!(error.unwrap_err().to_string().contains("is not a file"));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The texts of the demonstration: what a machine has lying about, split into paragraphs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where Debian keeps the texts of the licences that its packages refer to.
+const LICENCES: &str = "/usr/share/common-licenses";
+
+/// The project's own documents, where the demonstration is run from a checkout.
+const OWN: [&str; 2] = [".", "docs"];
+
+/// Shorter pieces are headings and numbers.
+const SHORTEST: usize = 60;
+
+/// Largest file that is read, in bytes: nobody keeps a larger one in plain prose.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// One paragraph of one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Paragraph {
+    /// The name of the document.
+    pub(super) document: String,
+    /// Its text, on one line.
+    pub(super) text: String,
+}
+
+/// The documents in the folders that a person named, or those that are there anyway.
+pub(super) fn collect(named: &[PathBuf], most: usize) -> Vec<Paragraph> {
+    let mut files = BTreeSet::new();
+    if named.is_empty() {
+        files.extend(texts(Path::new(LICENCES), |_| true));
+        for folder in OWN {
+            files.extend(texts(Path::new(folder), is_markdown));
+        }
+    }
+    for path in named {
+        if path.is_dir() {
+            files.extend(texts(path, |_| true));
+        } else {
+            files.insert(path.clone());
+        }
+    }
+    // Links (GPL to GPL-3) are the same text twice.
+    let files: BTreeSet<PathBuf> = files
+        .iter()
+        .filter_map(|file| fs::canonicalize(file).ok())
+        .collect();
+    let documents: Vec<Vec<Paragraph>> = files.iter().filter_map(|file| read(file)).collect();
+    take_in_turn(documents, most)
+}
+
+/// Some of every document rather than all of the first.
+fn take_in_turn(documents: Vec<Vec<Paragraph>>, most: usize) -> Vec<Paragraph> {
+    let mut rest: Vec<_> = documents.into_iter().map(Vec::into_iter).collect();
+    let mut taken = Vec::new();
+    while !rest.is_empty() && taken.len() < most {
+        rest.retain_mut(|document| match document.next() {
+            Some(paragraph) if taken.len() < most => {
+                taken.push(paragraph);
+                true
+            }
+            _ => false,
+        });
+    }
+    taken
+}
+
+fn is_markdown(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "md")
+}
+
+fn texts(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file() && wanted(path))
+        .collect()
+}
+
+fn read(file: &Path) -> Option<Vec<Paragraph>> {
+    if fs::metadata(file).ok()?.len() > LARGEST {
+        return None;
+    }
+    let text = fs::read_to_string(file).ok()?;
+    let document = file.file_name()?.to_string_lossy().into_owned();
+    let paragraphs: Vec<Paragraph> = split(&text)
+        .map(|text| Paragraph {
+            document: document.clone(),
+            text,
+        })
+        .collect();
+    (!paragraphs.is_empty()).then_some(paragraphs)
+}
+
+/// The paragraphs of a text: what stands between empty lines, on one line each.
+fn split(text: &str) -> impl Iterator<Item = String> {
+    let mut lines = text.lines().map(str::trim).peekable();
+    std::iter::from_fn(move || {
+        while lines.next_if(|line| line.is_empty()).is_some() {}
+        let mut paragraph = Vec::new();
+        while let Some(line) = lines.next_if(|line| !line.is_empty()) {
+            paragraph.push(line);
+        }
+        (!paragraph.is_empty()).then(|| paragraph.join(" "))
+    })
+    .filter(|paragraph| paragraph.len() >= SHORTEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paragraphs_stand_between_empty_lines() {
+        let long = "a line of some length that goes on for a while";
+        let text = format!("\n\nTitle\n\n  {long}\n{long}\n\n\n{long} {long}");
+        let found: Vec<String> = split(&text).collect();
+        assert_eq!(found, [format!("{long} {long}"), format!("{long} {long}")]);
+    }
+
+    #[test]
+    fn every_document_gets_a_turn() {
+        let document = |name: &str, count: usize| {
+            let paragraph = Paragraph {
+                document: name.into(),
+                text: String::new(),
+            };
+            vec![paragraph; count]
+        };
+        let taken = take_in_turn(vec![document("a", 9), document("b", 1)], 4);
+        let names: Vec<&str> = taken.iter().map(|p| p.document.as_str()).collect();
+        assert_eq!(names, ["a", "b", "a", "a"]);
+    }
+}

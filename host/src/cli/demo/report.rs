@@ -1,0 +1,108 @@
+//! What the demonstration tells at its end: text only, from what was seen.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::tally::{Rank, Tally};
+use crate::cli::output::{one_line, table};
+
+/// Widest line of the timeline, in characters.
+const WIDTH: usize = 150;
+
+/// Which agent did how much.
+pub(super) fn load(tally: &Tally) -> String {
+    let most = tally.load.values().copied().max().unwrap_or(0).max(1);
+    let rows: Vec<Vec<String>> = tally
+        .load
+        .iter()
+        .map(|(agent, items)| {
+            let bar = usize::try_from(items * 40 / most).unwrap_or(0).max(1);
+            vec![agent.clone(), items.to_string(), "#".repeat(bar)]
+        })
+        .collect();
+    table(&["agent", "items", "share"], &rows)
+}
+
+/// How soon each priority was done: the mean place of its items among all results.
+pub(super) fn priorities(tally: &Tally) -> String {
+    let rows: Vec<Vec<String>> = ["critical", "high", "normal", "low"]
+        .into_iter()
+        .filter_map(|name| {
+            let Rank { items, places } = tally.priorities.get(name)?;
+            let mean = places / (*items).max(1);
+            Some(vec![name.to_owned(), items.to_string(), mean.to_string()])
+        })
+        .collect();
+    table(&["priority", "items", "mean place"], &rows)
+}
+
+/// What happened, and when; a run of agents that did the same is one line.
+pub(super) fn timeline(tally: &Tally) -> String {
+    let mut text = String::new();
+    for (at, line) in gathered(&tally.timeline) {
+        let _ = writeln!(
+            text,
+            "{:>8.3} s  {}",
+            at.as_secs_f64(),
+            one_line(&line, WIDTH)
+        );
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Joins neighbours of the form `<agent> <same words>`.
+fn gathered(lines: &[(Duration, String)]) -> Vec<(Duration, String)> {
+    let mut out: Vec<(Duration, String)> = Vec::new();
+    let mut run: Vec<&str> = Vec::new();
+    let mut words = "";
+    for (at, line) in lines {
+        let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if !run.is_empty() && rest == words && rest.contains(' ') && rest.len() < 40 {
+            run.push(first);
+            if let Some((_, last)) = out.last_mut() {
+                *last = format!("{} {}", run.join(", "), plural(words));
+            }
+            continue;
+        }
+        run = vec![first];
+        words = rest;
+        out.push((*at, line.clone()));
+    }
+    out
+}
+
+/// What is said of several agents.
+fn plural(words: &str) -> String {
+    match words.split_once(' ') {
+        Some(("is", rest)) => format!("are {rest}"),
+        Some(("has", rest)) => format!("have {rest}"),
+        _ => words.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_that_did_the_same_share_a_line() {
+        let at = Duration::from_secs(1);
+        let lines = [
+            "echo-001 is ready",
+            "echo-002 is ready",
+            "500 results",
+            "1000 results",
+        ]
+        .map(|l| (at, l.to_owned()));
+        let texts: Vec<String> = gathered(&lines).into_iter().map(|(_, l)| l).collect();
+        assert_eq!(
+            texts,
+            [
+                "echo-001, echo-002 are ready",
+                "500 results",
+                "1000 results"
+            ]
+        );
+    }
+}

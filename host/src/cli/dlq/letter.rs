@@ -1,0 +1,179 @@
+//! One dead letter: why it was given up, and how it is sent again.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::cli::dlq::{PREFIX, STREAM};
+use crate::patterns::dead_letter as form;
+use crate::transport::{Headers, StoredMessage};
+
+/// A dead letter as the stream holds it.
+///
+/// Where the headers say nothing, because something other than a host has published it, a text is
+/// empty.
+#[derive(Debug, Clone)]
+pub(super) struct DeadLetter {
+    /// Its number in the stream of the dead letters.
+    pub(super) number: u64,
+    /// When it was given up, RFC 3339.
+    pub(super) at: String,
+    /// The subject of the original message.
+    pub(super) subject: String,
+    /// Why it was given up: a word.
+    pub(super) kind: String,
+    /// Why it was given up: a sentence.
+    pub(super) error: String,
+    /// How often the original was delivered.
+    pub(super) deliveries: String,
+    /// Which agent tried it last.
+    pub(super) agent: String,
+    /// All headers.
+    pub(super) headers: Headers,
+    /// The payload of the original message.
+    pub(super) payload: Bytes,
+}
+
+impl DeadLetter {
+    pub(super) fn read(message: StoredMessage) -> DeadLetter {
+        let header = |name| message.headers.get(name).unwrap_or_default().to_owned();
+        let below = message.subject.strip_prefix(PREFIX);
+        let original = below.unwrap_or(&message.subject).to_owned();
+        let subject = match header(form::SUBJECT) {
+            subject if subject.is_empty() => original,
+            subject => subject,
+        };
+        DeadLetter {
+            number: message.sequence,
+            at: message.stored_at.clone(),
+            subject,
+            kind: header(form::KIND),
+            error: header(form::ERROR),
+            deliveries: header(form::DELIVERIES),
+            agent: header(form::AGENT),
+            headers: message.headers,
+            payload: message.payload,
+        }
+    }
+
+    /// The id under which it is sent again: another than the original's, or the stream would drop
+    /// it, and always the same, so that a replay that died before the removal can be repeated.
+    pub(super) fn replay_id(&self) -> String {
+        format!("{STREAM}:{}:{}:replay", self.number, self.at)
+    }
+
+    /// The headers of the original: without the reasons, without what makes a server act, and
+    /// without the count of the deliveries, which begins again.
+    pub(super) fn original_headers(&self) -> Headers {
+        let ours = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            name.starts_with("x-dlq-") || name.starts_with("nats-") || name == "x-retry-count"
+        };
+        let mut headers = Headers::new();
+        for (name, value) in self.headers.iter().filter(|(name, _)| !ours(name)) {
+            // It came over NATS as a header, so it is one.
+            let _ = headers.append(name, value);
+        }
+        headers
+    }
+
+    /// What a list shows of it.
+    pub(super) fn summary(&self) -> Value {
+        json!({
+            "number": self.number,
+            "at": self.at,
+            "subject": self.subject,
+            "kind": self.kind,
+            "error": self.error,
+            "deliveries": self.deliveries.parse::<u64>().ok(),
+            "agent_id": Some(&self.agent).filter(|agent| !agent.is_empty()),
+            "bytes": self.payload.len(),
+        })
+    }
+
+    /// All of it. A payload that is no text is given in base64.
+    pub(super) fn whole(&self) -> Value {
+        let headers: Vec<(&str, &str)> = self.headers.iter().collect();
+        let payload = match std::str::from_utf8(&self.payload) {
+            Ok(text) => ("payload", json!(text)),
+            Err(_) => ("payload_base64", json!(STANDARD.encode(&self.payload))),
+        };
+        let mut whole = self.summary();
+        if let Some(object) = whole.as_object_mut() {
+            object.insert("headers".to_owned(), json!(headers));
+            object.insert(payload.0.to_owned(), payload.1);
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    fn letter(subject: &str, headers: &[(&str, &str)], payload: &'static [u8]) -> DeadLetter {
+        let mut all = Headers::new();
+        for (name, value) in headers {
+            all.append(name, value).unwrap();
+        }
+        DeadLetter::read(StoredMessage {
+            subject: subject.to_owned(),
+            sequence: 7,
+            stored_at: "2026-01-02T03:04:05.6Z".to_owned(),
+            headers: all,
+            payload: Bytes::from_static(payload),
+        })
+    }
+
+    #[test]
+    fn the_reasons_are_read_from_the_headers() {
+        let read = letter(
+            "dlq.work.overlong",
+            &[
+                (form::SUBJECT, "work.nlp.x"),
+                (form::KIND, "trap"),
+                (form::DELIVERIES, "5"),
+            ],
+            b"\xff",
+        );
+        assert_eq!(read.subject, "work.nlp.x");
+        let whole = read.whole();
+        assert_eq!(whole["deliveries"], 5);
+        assert_eq!(whole["agent_id"], Value::Null);
+        assert_eq!(whole["payload_base64"], "/w==");
+    }
+
+    #[test]
+    fn a_letter_of_somebody_else_is_shown_as_well() {
+        let read = letter("dlq.work.a", &[], b"x");
+        assert_eq!((read.subject.as_str(), read.kind.as_str()), ("work.a", ""));
+        assert_eq!(read.whole()["payload"], "x");
+    }
+
+    #[test]
+    fn it_is_sent_again_without_what_killed_it() {
+        let read = letter(
+            "dlq.work.a",
+            &[
+                ("X-Request-ID", "r"),
+                ("x-dlq-error", "e"),
+                ("Nats-Msg-Id", "old"),
+                ("NATS-Rollup", "all"),
+                ("X-Retry-Count", "4"),
+                ("X-Own", "1"),
+                ("X-Own", "2"),
+            ],
+            b"",
+        );
+        let mut names: Vec<String> = read
+            .original_headers()
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        names.sort();
+        assert_eq!(names, ["X-Own=1", "X-Own=2", "X-Request-ID=r"]);
+        assert_eq!(read.replay_id(), "DLQ:7:2026-01-02T03:04:05.6Z:replay");
+    }
+}

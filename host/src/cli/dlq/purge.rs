@@ -1,0 +1,70 @@
+//! `mistersmith dlq purge`: removes dead letters for good.
+
+use std::io::{BufRead, IsTerminal};
+
+use serde_json::json;
+
+use crate::cli::dlq::{Filter, Letters};
+use crate::cli::exit::usage;
+use crate::cli::message::{input, told};
+use crate::cli::{audit, output};
+
+/// Arguments of `dlq purge`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Numbers of the dead letters, as `dlq list` shows them; all when nothing is said
+    #[arg(conflicts_with_all = ["subject", "older_than"])]
+    numbers: Vec<u64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
+    let what = if args.numbers.is_empty() {
+        args.filter.describe()
+    } else {
+        format!("{} dead letters", args.numbers.len())
+    };
+    if !args.yes && !confirmed(&what).await? {
+        output::remark("nothing is removed");
+        return Ok(());
+    }
+    let range = letters.range(&args.filter).await?;
+    let details = json!({
+        "numbers": args.numbers,
+        "subject": args.filter.subject,
+        "before_number": args.numbers.is_empty().then_some(range.before),
+    });
+    audit::write(&letters.link, audit::FORCED, "dlq purge", details).await?;
+    let mut removed = 0;
+    if args.numbers.is_empty() {
+        removed = letters
+            .view
+            .purge(&range.pattern, range.before)
+            .await
+            .map_err(told)?;
+    }
+    for number in &args.numbers {
+        removed += u64::from(letters.view.delete(*number).await?);
+    }
+    output::line(&format!("{removed} removed"))
+}
+
+/// Asks the person at the terminal.
+async fn confirmed(what: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(usage(format!(
+            "{what} would be removed for good; say --yes to do it"
+        )));
+    }
+    output::remark(&format!("remove {what} for good? write yes to do it"));
+    let answer = input(|mut stdin| {
+        let mut answer = String::new();
+        stdin.read_line(&mut answer).map(|_| answer)
+    })
+    .await?;
+    Ok(answer.trim() == "yes")
+}

@@ -1,0 +1,92 @@
+//! `mistersmith new NAME`: writes a plugin that compiles, passes its own test, and runs.
+
+mod sdk;
+mod workspace;
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::cli::exit::usage;
+use crate::cli::global::Global;
+use crate::cli::output;
+use crate::names::PluginName;
+
+/// The files of a new plugin. In them stand `{{name}}` for its name, `{{sdk}}` for the dependency
+/// on the SDK, `{{workspace}}` for what makes it a workspace of its own.
+const TEMPLATE: [(&str, &str); 3] = [
+    ("Cargo.toml", include_str!("new/template/Cargo.toml.in")),
+    ("plugin.toml", include_str!("new/template/plugin.toml.in")),
+    ("src/lib.rs", include_str!("new/template/src/lib.rs.in")),
+];
+
+/// Arguments of `new`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name of the plugin, and of its folder: a-z, 0-9 and "-"
+    name: String,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
+    let name: PluginName = args.name.parse().map_err(usage)?;
+    let plugins = global.plugins()?;
+    let folder = plugins.join(name.as_str());
+    if folder.symlink_metadata().is_ok() {
+        return Err(usage(format!(
+            "{} exists already; choose another name or remove it",
+            folder.display()
+        )));
+    }
+    std::fs::create_dir_all(&plugins)
+        .with_context(|| format!("cannot make the plugins folder {}", plugins.display()))?;
+    let place = plugins
+        .canonicalize()
+        .with_context(|| format!("cannot read the plugins folder {}", plugins.display()))?;
+    let fillings = [
+        ("{{name}}", name.to_string()),
+        ("{{sdk}}", sdk::dependency(&place)?),
+        ("{{workspace}}", workspace::section(&place, &name)),
+    ];
+    write(&place, &name, &fillings)
+        .with_context(|| format!("cannot write {}", folder.display()))?;
+    output::line(&how_to_go_on(&name, &folder))
+}
+
+/// Writes the plugin under a hidden name first: a running host, or a person after a full disk,
+/// finds all of it or nothing.
+fn write(plugins: &Path, name: &PluginName, fillings: &[(&str, String)]) -> std::io::Result<()> {
+    let draft = plugins.join(format!(".{name}.{}", std::process::id()));
+    let written =
+        fill(&draft, fillings).and_then(|()| std::fs::rename(&draft, plugins.join(name.as_str())));
+    if written.is_err() {
+        let _ = std::fs::remove_dir_all(&draft);
+    }
+    written
+}
+
+fn fill(folder: &Path, fillings: &[(&str, String)]) -> std::io::Result<()> {
+    for (path, template) in TEMPLATE {
+        let path = folder.join(path);
+        let mut text = template.to_string();
+        for (mark, filling) in fillings {
+            text = text.replace(mark, filling);
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+fn how_to_go_on(name: &PluginName, folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "made {folder}: its code is in src/lib.rs, what it may do in plugin.toml\n\
+         \n\
+         test it:    cargo test --manifest-path {folder}/Cargo.toml\n\
+         compile it: mistersmith build {name}\n\
+         run it:     mistersmith run\n\
+         ask it:     mistersmith request tools.{name} 'how many words are these'"
+    )
+}

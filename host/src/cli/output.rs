@@ -1,0 +1,139 @@
+//! What a person or a script reads: results on standard output, complaints on standard error.
+//!
+//! Text that came over NATS or out of a plugin is hostile to a terminal: whoever prints it passes
+//! it through [`visible`] first.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Writes `text` and a line end to standard output.
+///
+/// A reader that went away (`mistersmith agents | head -1`) is no failure.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes `data` to standard output as it is.
+pub(crate) fn bytes(data: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a payload to standard output: to a program as it is, to a person without what would
+/// steer the terminal, and with a line end.
+pub(crate) fn payload(data: &[u8]) -> anyhow::Result<()> {
+    if is_terminal() {
+        line(&visible(&String::from_utf8_lossy(data)))
+    } else {
+        bytes(data)
+    }
+}
+
+/// Writes `value` to standard output as indented JSON.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Writes one line to standard error, marked as an error. Nothing is left to do if that fails too.
+pub(crate) fn complain(text: &str) {
+    remark(&format!("error: {text}"));
+}
+
+/// Writes one line to standard error that is neither a result nor an error.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A person watches standard output.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// A person watches standard error: where progress bars are drawn.
+pub(crate) fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// `text` with control characters replaced by escapes, line ends and tabs excepted.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+/// `text` on one line, with control characters escaped, cut to `most` characters.
+pub(crate) fn one_line(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == most {
+            shown.push('…');
+            break;
+        }
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// A table with a head, its columns as wide as their widest cell, the last one not padded.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let head = head.iter().map(ToString::to_string).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let mut shown = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            let pad = width.saturating_sub(cell.chars().count()) + 2;
+            shown.push_str(cell);
+            shown.extend(std::iter::repeat_n(' ', pad));
+        }
+        text.push_str(shown.trim_end());
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_told_what_to_do() {
+        assert_eq!(visible("a\x1b[2Jb\r\nc\td"), "a\\u{1b}[2Jb\\r\nc\td");
+        assert_eq!(one_line("a\nb\x07c", 80), "a\\nb\\u{7}c");
+        assert_eq!(one_line("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![
+            vec!["echo-001".to_string(), "ready".to_string()],
+            vec!["x".to_string(), "paused".to_string()],
+        ];
+        assert_eq!(
+            table(&["agent", "status"], &rows),
+            "agent     status\necho-001  ready\nx         paused"
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! `mistersmith run`: runs the agents of the plugins folder until told to stop.
+
+use anyhow::bail;
+use tokio_util::sync::CancellationToken;
+
+use super::global::Global;
+use crate::host::{Ended, Host};
+use crate::transport::Transport;
+
+/// Runs a host until `shutdown` is cancelled, or it ends by itself.
+pub(super) async fn run(global: &Global, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let spec = global.host_spec()?;
+    let host = tokio::select! {
+        host = Host::build(spec) => host?,
+        // Nothing is in flight yet; what was begun ends with this process.
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let stopper = host.stopper();
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        stopper.cancel();
+    });
+    introduce(&host).await;
+    match host.run().await {
+        Ended::Drained => Ok(()),
+        Ended::ServerDied(how) => bail!("{how}"),
+    }
+}
+
+/// Says in the log what came up, and what it is connected to.
+async fn introduce(host: &Host) {
+    let summary = host.summary().await;
+    let state = host.transport().state();
+    let round_trip_us = round_trip(host.transport()).await;
+    tracing::info!(
+        server = %state.server,
+        version = %state.version,
+        jetstream = state.jetstream,
+        url = %state.url,
+        round_trip_us,
+        reconnects = state.reconnects,
+        "connected"
+    );
+    tracing::info!(
+        host = %summary.name,
+        host_id = %summary.host_id,
+        plugins = summary.plugins,
+        agents = summary.agents,
+        broken = summary.broken,
+        "host ready"
+    );
+    if summary.plugins == 0 {
+        tracing::warn!(
+            "no plugin runs; make one with `mistersmith new my-agent`, then `mistersmith build`"
+        );
+    }
+}
+
+async fn round_trip(transport: &Transport) -> Option<u64> {
+    let taken = transport.rtt().await.ok()?;
+    u64::try_from(taken.as_micros()).ok()
+}

@@ -1,0 +1,120 @@
+//! `mistersmith.toml` and the environment: one [`HostSpec`].
+
+use std::path::{Path, PathBuf};
+
+use super::document::Document;
+use super::item::Item;
+use super::section::Section;
+use super::{Finding, Findings, HostSpec, JetstreamSpec, NatsSpec, files, jetstream, nats};
+use crate::limits::{GRACE, HEARTBEAT, MAX_LABEL};
+
+/// The file that is read when none is named, if it is there.
+const DEFAULT_FILE: &str = "mistersmith.toml";
+
+/// What of the environment counts; the caller reads it.
+#[derive(Debug, Clone, Default)]
+pub struct HostEnv {
+    /// `NATS_URL`: servers, separated by commas, instead of those in the file. May hold user and password.
+    pub nats_url: Option<String>,
+    /// `NATS_CREDS`: a credentials file instead of what the file says about authentication.
+    pub nats_creds: Option<PathBuf>,
+}
+
+/// Reads the configuration of the host: the file at `path`, or `mistersmith.toml` in the current
+/// folder if there is one, and the environment over it. Relative paths begin at the file's folder.
+///
+/// Fails with every mistake at once. The plugins and the data folder need not exist.
+pub fn load_host(path: Option<&Path>, env: &HostEnv) -> Result<HostSpec, Findings> {
+    let mut findings = Findings::default();
+    let mut spec = default_spec(Path::new(""));
+    let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+    if path.is_some() || file.exists() {
+        let read =
+            Document::read(file).and_then(|document| document.walk(|root| host(&root, file)));
+        match read {
+            Ok(read) => spec = read,
+            Err(found) => findings.extend(found),
+        }
+    }
+    findings.extend(nats::apply_environment(&mut spec.nats, env));
+    if findings.is_empty() {
+        findings.extend(nats::plaintext(&spec.nats).map(|problem| Finding {
+            file: file.to_owned(),
+            line: 0,
+            key: "nats.servers".to_owned(),
+            problem,
+            fix: "write tls:// before it, or set plaintext = true in [nats] if the network is safe".to_owned(),
+        }));
+    }
+    if findings.is_empty() {
+        Ok(spec)
+    } else {
+        Err(findings)
+    }
+}
+
+fn default_spec(base: &Path) -> HostSpec {
+    HostSpec {
+        name: None,
+        plugins: base.join("plugins"),
+        data: base.join(".mistersmith"),
+        heartbeat: HEARTBEAT.default,
+        grace: GRACE.default,
+        nats: NatsSpec::default(),
+        jetstream: JetstreamSpec::default(),
+    }
+}
+
+fn host(root: &Section<'_>, file: &Path) -> Option<HostSpec> {
+    let base = file.parent().unwrap_or(Path::new(""));
+    let mut spec = default_spec(base);
+    if let Some(section) = root.section("host") {
+        own(&section, base, &mut spec);
+    }
+    if let Some(section) = root.section("nats") {
+        spec.nats = nats::read(&section, base);
+    }
+    if let Some(section) = root.section("jetstream") {
+        spec.jetstream = jetstream::read(&section, spec.heartbeat);
+    }
+    root.close();
+    Some(spec)
+}
+
+/// Reads `[host]`. What is wrong is noted, and then the whole file counts for nothing.
+fn own(section: &Section<'_>, base: &Path, spec: &mut HostSpec) {
+    spec.name = section.get("name").and_then(|item| name(&item));
+    let folder = |key, example| {
+        section
+            .get(key)
+            .and_then(|item| files::folder(&item, base, example))
+    };
+    if let Some(plugins) = folder("plugins", "\"plugins\"") {
+        spec.plugins = plugins;
+    }
+    if let Some(data) = folder("data", "\".mistersmith\"") {
+        spec.data = data;
+    }
+    if let Some(heartbeat) = section
+        .get("heartbeat")
+        .and_then(|item| item.duration(HEARTBEAT))
+    {
+        spec.heartbeat = heartbeat;
+    }
+    if let Some(grace) = section.get("grace").and_then(|item| item.duration(GRACE)) {
+        spec.grace = grace;
+    }
+    section.close();
+}
+
+/// The name becomes a part of the names of connections.
+fn name(item: &Item<'_>) -> Option<String> {
+    let text = item.text("\"kitchen\"")?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if text.is_empty() || text.len() > MAX_LABEL || !text.bytes().all(allowed) {
+        let fix = format!("write 1 to {MAX_LABEL} of a-z, A-Z, 0-9, \"-\", \"_\" and \".\"");
+        item.note(format!("{} is not a name of a host", item.shown()), fix);
+        return None;
+    }
+    Some(text.to_owned())
+}

@@ -1,0 +1,52 @@
+//! The manifest to start from, for a component that has none.
+
+use std::fmt::Write;
+
+/// A manifest for the component `name`, filled in from its imports as the runtime lists them
+/// (`mistersmith:agent/messaging@0.1.0`, `messaging`, …). It grants nothing: what the component
+/// could use stands there behind `#`, for a person to judge. What it says is valid as it is.
+pub fn suggest_manifest(name: &str, imports: &[String]) -> String {
+    let name = name.replace('_', "-");
+    let imported = |interface: &str| {
+        imports
+            .iter()
+            .any(|import| interface_of(import) == interface)
+    };
+    let mut text = format!(
+        "[plugin]\nname = {name:?}\nversion = \"0.1.0\"\ndescription = \"\"\ninstances = 1\n\n\
+         # What should wake it? For example:\n\
+         # [[work]]\n# domain = \"nlp\"\n# task = {name:?}\n#\n\
+         # [[subscribe]]\n# subject = \"tools.{name}\"\n# queue = {name:?}\n"
+    );
+    let messaging = imported("messaging");
+    let kv = imported("kv");
+    if messaging || kv {
+        text.push_str("\n[permissions]              # nothing is allowed that is not listed\n");
+    }
+    if messaging {
+        text.push_str("# It imports messaging; remove the # from what it may do:\n");
+        let lines = [
+            ("publish", "results"),
+            ("request", "tools"),
+            ("subscribe", "events"),
+        ];
+        for (list, space) in lines {
+            let _ = writeln!(text, "# {list:<9} = [\"{space}.{name}.>\"]");
+        }
+    }
+    if kv {
+        let bucket = name.to_uppercase().replace('-', "_");
+        text.push_str("# It imports kv; remove the # from what it may use:\n");
+        let _ = writeln!(
+            text,
+            "# kv = [{{ bucket = \"{bucket}\", keys = [\"{{plugin}}.>\"], access = \"read-write\" }}]"
+        );
+    }
+    text
+}
+
+/// `messaging` of `mistersmith:agent/messaging@0.1.0`.
+fn interface_of(import: &str) -> &str {
+    let versioned = import.rsplit('/').next().unwrap_or_default();
+    versioned.split('@').next().unwrap_or_default()
+}

@@ -1,0 +1,129 @@
+//! `mistersmith.toml` and the environment.
+
+use super::*;
+
+fn host_folder(text: &str) -> TempDir {
+    folder(&[
+        ("mistersmith.toml", text),
+        ("host.creds", ""),
+        ("host.nk", ""),
+        ("ca.pem", ""),
+        ("host.pem", ""),
+        ("host-key.pem", ""),
+    ])
+}
+
+fn load(dir: &TempDir, env: &HostEnv) -> Result<HostSpec, Findings> {
+    load_host(Some(&dir.path().join("mistersmith.toml")), env)
+}
+
+fn url(url: &str) -> HostEnv {
+    HostEnv {
+        nats_url: Some(url.to_owned()),
+        nats_creds: None,
+    }
+}
+
+#[test]
+fn what_is_said_about_the_host() {
+    for name in ["good", "mistakes", "plaintext"] {
+        let dir = host_folder(&include_golden(&format!("host-{name}.toml")));
+        let text = match load(&dir, &HostEnv::default()) {
+            Ok(spec) => format!("{spec:#?}\n").replace(&format!("{}/", dir.path().display()), ""),
+            Err(findings) => said(&findings, &dir),
+        };
+        golden(&format!("config/golden/host-{name}.txt"), &text);
+        assert!(!text.contains("secret"), "a password is shown");
+    }
+}
+
+#[test]
+fn without_a_file_there_are_defaults() {
+    let dir = host_folder("");
+    let spec = load(&dir, &HostEnv::default()).unwrap();
+    assert_eq!(spec.plugins, plugins(&dir));
+    assert_eq!(spec.data, dir.path().join(".mistersmith"));
+    assert_eq!((spec.heartbeat.as_secs(), spec.grace.as_secs()), (30, 30));
+    assert!(spec.nats.servers.is_empty() && spec.nats.auth == Auth::None);
+    let missing = load_host(Some(&dir.path().join("none.toml")), &HostEnv::default()).unwrap_err();
+    assert!(
+        said(&missing, &dir).starts_with("none.toml: it cannot be read"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn the_environment_comes_first() {
+    let dir =
+        host_folder("[nats]\nservers = [\"nats://127.0.0.1:1\"]\nuser = \"a\"\npassword = \"b\"\n");
+    let spec = load(&dir, &url("nats://me:hunter2@127.0.0.1:2, localhost:3")).unwrap();
+    assert_eq!(
+        spec.nats.servers,
+        ["nats://127.0.0.1:2", "nats://localhost:3"]
+    );
+    assert!(matches!(&spec.nats.auth, Auth::UserPassword { user, .. } if user == "me"));
+    assert!(
+        !format!("{spec:?}").contains("hunter2"),
+        "a password is shown"
+    );
+    let env = HostEnv {
+        nats_url: Some(String::new()),
+        nats_creds: Some(dir.path().join("host.creds")),
+    };
+    let spec = load(&dir, &env).unwrap();
+    assert_eq!(spec.nats.servers, ["nats://127.0.0.1:1"]);
+    assert_eq!(
+        spec.nats.auth,
+        Auth::Credentials(dir.path().join("host.creds"))
+    );
+}
+
+#[test]
+fn mistakes_in_the_environment_are_said_with_those_in_the_file() {
+    let dir = host_folder("[hosts]\n");
+    let env = HostEnv {
+        nats_url: Some("ftp://me:secret@x".to_owned()),
+        nats_creds: Some(dir.path().join("none.creds")),
+    };
+    let expected = "\
+        environment: NATS_URL: \"ftp\" is no scheme of a server: nats and tls are; correct or unset NATS_URL\n\
+        environment: NATS_CREDS: there is no file none.creds; correct or unset NATS_CREDS\n\
+        mistersmith.toml:1: hosts: this key is not known; did you mean \"host\"?\n";
+    let findings = load(&dir, &env).unwrap_err();
+    let said = said(&findings, &dir);
+    let mut lines: Vec<&str> = said.lines().collect();
+    let mut expected: Vec<&str> = expected.lines().collect();
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn states_outlive_two_heartbeats() {
+    let text = "[host]\nheartbeat = \"2m\"\n[jetstream.buckets.AGENT_STATE]\nttl = \"3m\"\n";
+    let dir = host_folder(text);
+    let findings = load(&dir, &HostEnv::default()).unwrap_err();
+    let expected = "mistersmith.toml:4: jetstream.buckets.AGENT_STATE.ttl: \"3m\" is less than two heartbeats; write \"4m\" or more\n";
+    assert_eq!(said(&findings, &dir), expected);
+}
+
+#[test]
+fn plaintext_off_loopback_must_be_wanted() {
+    let dir = host_folder("");
+    for wrong in ["nats://nats.example.org", "127.0.0.1,10.0.0.1"] {
+        let findings = load(&dir, &url(wrong)).unwrap_err();
+        assert!(
+            findings
+                .to_string()
+                .contains("nothing encrypts the connection"),
+            "{findings}"
+        );
+    }
+    for fine in ["tls://nats.example.org", "127.0.0.1", "nats://[::1]:4222"] {
+        load(&dir, &url(fine)).unwrap();
+    }
+    let wanted = host_folder("[nats]\nplaintext = true\n");
+    load(&wanted, &url("nats://nats.example.org")).unwrap();
+    let tls = host_folder("[nats.tls]\nca = \"ca.pem\"\n");
+    load(&tls, &url("nats://nats.example.org")).unwrap();
+}

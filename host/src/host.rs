@@ -1,0 +1,166 @@
+//! The life of the process: build everything that configuration can break, run, drain.
+//!
+//! [`Host::build`] connects (or starts a server), provisions JetStream, takes the host's lease and
+//! loads the plugins. [`Host::run`] keeps going until it is told to stop, by a signal or by
+//! `broadcast.emergency.shutdown`, and then drains: stop taking, finish or return what is in
+//! flight, `stopped`, give up the lease, flush, close.
+
+mod beat;
+mod build;
+mod claims;
+mod connect;
+mod data;
+mod drain;
+mod fleet;
+mod job;
+mod lease;
+mod loading;
+mod unit;
+mod upkeep;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Surroundings;
+use crate::config::HostSpec;
+use crate::names::HostId;
+use crate::patterns::Directory;
+use crate::patterns::keeper::Keeper;
+use crate::provision::ConsumerClaims;
+use crate::transport::server::OwnServer;
+use crate::transport::{Kv, Transport};
+
+pub use build::{Connected, connect};
+pub use data::DataFolder;
+
+/// A host that is ready to run.
+pub struct Host {
+    shared: Arc<Shared>,
+    fleet: fleet::Fleet,
+    lease: lease::Lease,
+    background: Vec<tokio::task::JoinHandle<()>>,
+    /// Ended after everything that talks to it.
+    server: Option<OwnServer>,
+    _data: DataFolder,
+}
+
+/// What every part of the host needs.
+pub(crate) struct Shared {
+    pub(crate) spec: HostSpec,
+    pub(crate) name: String,
+    pub(crate) id: HostId,
+    pub(crate) transport: Transport,
+    pub(crate) directory: Directory,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) around: Surroundings,
+    pub(crate) kv: Buckets,
+    pub(crate) consumers: ConsumerClaims,
+    /// Cancelled when the host begins to drain.
+    pub(crate) draining: CancellationToken,
+}
+
+/// The host's own buckets.
+#[derive(Clone)]
+pub(crate) struct Buckets {
+    pub(crate) state: Kv,
+    pub(crate) leases: Kv,
+    pub(crate) claims: Kv,
+    pub(crate) config: Kv,
+}
+
+/// What is told when the host has come up.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The name of the host.
+    pub name: String,
+    /// Its id, kept in the data folder.
+    pub host_id: String,
+    /// Plugins that run.
+    pub plugins: usize,
+    /// Their agents.
+    pub agents: usize,
+    /// Plugins that could not be loaded.
+    pub broken: usize,
+}
+
+/// How a host came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Drained,
+    /// Its own nats-server ended; the sentence says how, with the server's last words.
+    ServerDied(String),
+}
+
+impl Host {
+    /// Builds a host: after this returned, no configuration can fail.
+    pub async fn build(spec: HostSpec) -> anyhow::Result<Self> {
+        build::build(spec).await
+    }
+
+    /// What came up.
+    pub async fn summary(&self) -> Summary {
+        let (plugins, broken) = self.fleet.count();
+        Summary {
+            name: self.shared.name.clone(),
+            host_id: self.shared.id.to_string(),
+            plugins,
+            agents: self.shared.directory.all().len(),
+            broken,
+        }
+    }
+
+    /// The connections, for status lines.
+    pub fn transport(&self) -> &Transport {
+        &self.shared.transport
+    }
+
+    /// Asks the host to drain, as a signal does.
+    pub fn stopper(&self) -> CancellationToken {
+        self.shared.draining.clone()
+    }
+
+    /// Runs until told to stop, then drains. Returns when everything has ended.
+    pub async fn run(mut self) -> Ended {
+        let mut clock = tokio::time::interval(crate::limits::SCAN);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let server = self.server.take();
+        let ended = loop {
+            tokio::select! {
+                () = self.shared.draining.cancelled() => break Ended::Drained,
+                how = died(server.as_ref()) => break Ended::ServerDied(how),
+                held = self.lease.turned() => self.lease_turned(held).await,
+                _ = clock.tick() => self.fleet.scan().await,
+            }
+        };
+        drain::drain(self).await;
+        // Last, after everything that talks to it.
+        if let Some(server) = server {
+            server.stop().await;
+        }
+        ended
+    }
+
+    /// Without the lease another host may claim the agents' ids: ours end before it can. With the
+    /// lease back they are claimed and started again.
+    async fn lease_turned(&mut self, held: bool) {
+        if held {
+            tracing::info!("the lease is back: agents are started again");
+            self.fleet.wake().await;
+        } else {
+            tracing::error!("the host cannot renew its lease: its agents stop before it expires");
+            self.fleet.suspend(Duration::from_secs(2)).await;
+        }
+    }
+}
+
+/// Resolves when our own server has ended without having been asked to.
+async fn died(server: Option<&OwnServer>) -> String {
+    match server {
+        Some(server) => server.died().await,
+        None => std::future::pending().await,
+    }
+}

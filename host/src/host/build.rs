@@ -1,0 +1,168 @@
+//! From a specification to a running host: everything that can be wrong with it fails here.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Surroundings;
+use crate::config::HostSpec;
+use crate::limits;
+use crate::patterns::commands::Commands;
+use crate::patterns::disposition::Settler;
+use crate::patterns::keeper::Keeper;
+use crate::patterns::outbox::Outbox;
+use crate::patterns::{Directory, audit, health};
+use crate::provision::{self, ConsumerClaims};
+use crate::runtime::{Runtime, RuntimeOptions};
+use crate::transport::server::OwnServer;
+use crate::transport::{Role, Transport};
+
+use super::fleet::Fleet;
+use super::lease::Lease;
+use super::{Buckets, DataFolder, Host, Shared, beat, upkeep};
+
+/// A connection and what it needed to come about.
+pub struct Connected {
+    /// The connections.
+    pub transport: Transport,
+    /// The server that was started for them.
+    pub server: Option<OwnServer>,
+}
+
+/// Connects to the configured servers, or starts a server of its own in the data folder.
+pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Result<Connected> {
+    let (server, connect) = if spec.nats.servers.is_empty() {
+        let server = OwnServer::start(data.path()).await?;
+        let connect = server.connection().connect_spec(name);
+        (Some(server), connect)
+    } else {
+        (None, spec.nats.connect_spec(name))
+    };
+    let transport = Transport::connect(connect).await?;
+    let state = transport.state();
+    if !state.jetstream {
+        bail!(
+            "the NATS server at {} has no JetStream: start it with `nats-server -js`, \
+             or add `jetstream {{}}` to its configuration",
+            state.url
+        );
+    }
+    Ok(Connected { transport, server })
+}
+
+pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
+    let data = DataFolder::open(&spec.data)?;
+    let id = data.host_id().clone();
+    let name = spec
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("host-{}", short(id.as_str())));
+    let Connected { transport, server } = connect(&spec, &name, &data).await?;
+    let control = transport.link(Role::Control).clone();
+    let work = transport.link(Role::Work).clone();
+    provision::ensure(&transport, &spec.jetstream)
+        .await
+        .context("JetStream is not set up")?;
+    let kv = Buckets {
+        state: control.kv("AGENT_STATE").await?,
+        leases: control.kv("AGENT_LEASES").await?,
+        claims: control.kv("AGENT_CLAIMS").await?,
+        config: control.kv("AGENT_CONFIG").await?,
+    };
+    let consumers = ConsumerClaims::new(control.clone(), id.clone()).await?;
+    let runtime = Arc::new(Runtime::new(RuntimeOptions {
+        cache_dir: Some(data.path().join("compiled")),
+        max_agents: limits::MAX_AGENTS,
+    })?);
+    let lease = Lease::take(kv.leases.clone(), &id, &name)
+        .await
+        .context("the host's lease")?;
+    let outbox = Outbox::start(control.clone(), &name, id.as_str());
+    let keeper = Arc::new(Keeper::default());
+    let mut background = vec![keeper.start()];
+    let around = Surroundings {
+        runtime,
+        settler: Settler::new(work.clone(), outbox.clone()),
+        audit: Arc::new(audit::Refusals(outbox.clone())),
+        outbox,
+        work,
+    };
+    let shared = Arc::new(Shared {
+        spec,
+        name,
+        id,
+        transport,
+        directory: Directory::default(),
+        keeper,
+        around,
+        kv,
+        consumers,
+        draining: CancellationToken::new(),
+    });
+    serve(&shared).await?;
+    background.push(beat::start(shared.clone()));
+    background.push(upkeep::start(shared.clone()));
+    let mut fleet = Fleet::new(shared.clone());
+    fleet.load().await;
+    Ok(Host {
+        shared,
+        fleet,
+        lease,
+        background,
+        server,
+        _data: data,
+    })
+}
+
+/// Starts to listen for what is said to the host and to its agents as such.
+async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
+    let control = shared.transport.link(Role::Control).clone();
+    let commands = Commands {
+        control: control.clone(),
+        bulk: shared.transport.link(Role::Bulk).clone(),
+        directory: shared.directory.clone(),
+        kv: shared.kv.config.clone(),
+        outbox: shared.around.outbox.clone(),
+        turn: Arc::new(Mutex::new(())),
+    };
+    commands.serve(&shared.draining).await?;
+    health::serve(
+        control.clone(),
+        shared.directory.clone(),
+        shared.draining.clone(),
+    )
+    .await?;
+    let mut emergencies = control
+        .subscribe("broadcast.emergency.shutdown", None)
+        .await?;
+    let host = shared.clone();
+    tokio::spawn(async move {
+        let heard = tokio::select! {
+            heard = emergencies.next() => heard,
+            () = host.draining.cancelled() => None,
+        };
+        let Some(message) = heard else { return };
+        tracing::warn!("emergency shutdown: draining");
+        let from = message.headers.get("X-Agent-ID");
+        host.around.outbox.audit(
+            audit::COMMAND,
+            json!({"command": "emergency.shutdown", "from": from}),
+        );
+        host.draining.cancel();
+    });
+    Ok(())
+}
+
+/// Enough of an id to tell hosts apart in a name.
+fn short(id: &str) -> String {
+    id.chars()
+        .rev()
+        .take(6)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect()
+}

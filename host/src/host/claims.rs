@@ -1,0 +1,168 @@
+//! Which agent ids are ours: keys in AGENT_CLAIMS, one per id, holding the id of the host.
+//!
+//! A number is free when nobody claims it, ours when we claim it (a restarted host has its own
+//! again), and anybody's when its holder's lease has expired. Every step is a compare-and-swap, so
+//! two hosts that reach for the same number cannot both have it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{AgentId, HostId, PluginName};
+use crate::transport::{Kv, TransportError};
+
+use super::lease;
+
+/// The value of a claim.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claim {
+    host_id: String,
+}
+
+/// Claims ids for one host.
+#[derive(Clone)]
+pub(super) struct Claims {
+    pub(super) claims: Kv,
+    pub(super) leases: Kv,
+    pub(super) config: Kv,
+    pub(super) host: HostId,
+}
+
+/// What to do about one number.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Nobody has it: create.
+    Create,
+    /// It is ours at this revision: write it again, to know that it still is.
+    Retake(u64),
+    /// Its holder is gone: take it over from this revision.
+    TakeOver(u64),
+    /// A living host has it: try the next number.
+    Skip,
+}
+
+impl Claims {
+    /// Claims `count` ids of a plugin, the lowest that can be had.
+    pub(super) async fn take(
+        &self,
+        plugin: &PluginName,
+        count: u32,
+    ) -> Result<Vec<AgentId>, TransportError> {
+        let mut ids = Vec::new();
+        let mut number = 1;
+        while ids.len() < count as usize {
+            let id = AgentId::new(plugin, number);
+            if self.take_one(&id).await? {
+                ids.push(id);
+            }
+            number += 1;
+        }
+        Ok(ids)
+    }
+
+    /// Gives ids up, with what commands recorded about them: the plugin is gone from this host.
+    pub(super) async fn give_up(&self, ids: impl IntoIterator<Item = AgentId>) {
+        for id in ids {
+            let Ok(Some(entry)) = self.claims.get(id.as_str()).await else {
+                continue;
+            };
+            if holder(&entry.value).as_deref() == Some(self.host.as_str()) {
+                let _ = self.config.delete(id.as_str(), None).await;
+                let _ = self.claims.delete(id.as_str(), Some(entry.revision)).await;
+            }
+        }
+    }
+
+    async fn take_one(&self, id: &AgentId) -> Result<bool, TransportError> {
+        // A conflict means that somebody else moved at the same moment: look again.
+        loop {
+            let taken = match self.look(id).await? {
+                Step::Skip => return Ok(false),
+                Step::Create => self.claims.create(id.as_str(), self.claim()).await,
+                Step::Retake(revision) => {
+                    self.claims
+                        .update(id.as_str(), self.claim(), revision)
+                        .await
+                }
+                Step::TakeOver(revision) => {
+                    let taken = self
+                        .claims
+                        .update(id.as_str(), self.claim(), revision)
+                        .await;
+                    if taken.is_ok() {
+                        // What was said to the agent of the host that is gone does not hold for ours.
+                        self.config.delete(id.as_str(), None).await?;
+                    }
+                    taken
+                }
+            };
+            match taken {
+                Ok(_) => return Ok(true),
+                Err(TransportError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn look(&self, id: &AgentId) -> Result<Step, TransportError> {
+        let Some(entry) = self.claims.get(id.as_str()).await? else {
+            return Ok(Step::Create);
+        };
+        let holder = holder(&entry.value);
+        let alive = match &holder {
+            Some(holder) if holder != self.host.as_str() => {
+                self.leases.get(&lease::key(holder)).await?.is_some()
+            }
+            _ => false,
+        };
+        Ok(decide(
+            holder.as_deref(),
+            self.host.as_str(),
+            alive,
+            entry.revision,
+        ))
+    }
+
+    fn claim(&self) -> bytes::Bytes {
+        let claim = Claim {
+            host_id: self.host.as_str().to_owned(),
+        };
+        serde_json::to_vec(&claim).unwrap_or_default().into()
+    }
+}
+
+fn decide(holder: Option<&str>, us: &str, holder_lives: bool, revision: u64) -> Step {
+    match holder {
+        Some(holder) if holder == us => Step::Retake(revision),
+        Some(_) if holder_lives => Step::Skip,
+        // Nobody can be recognised as the holder of an unreadable claim, so nobody renews it.
+        _ => Step::TakeOver(revision),
+    }
+}
+
+fn holder(value: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Claim>(value)
+        .ok()
+        .map(|claim| claim.host_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_have_a_number() {
+        let cases = [
+            (Some("us"), false, Step::Retake(7)),
+            (Some("us"), true, Step::Retake(7)),
+            (Some("them"), true, Step::Skip),
+            (Some("them"), false, Step::TakeOver(7)),
+            (None, false, Step::TakeOver(7)),
+        ];
+        for (holder, alive, expected) in cases {
+            assert_eq!(
+                decide(holder, "us", alive, 7),
+                expected,
+                "{holder:?} {alive}"
+            );
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The end of the process, in order, within the grace period.
+
+use std::time::{Duration, Instant};
+
+use crate::limits;
+
+use super::Host;
+
+/// Stops taking, finishes or returns what is in flight, says `stopped`, gives up the lease, flushes
+/// and closes. What takes longer than the grace period is dropped: JetStream delivers it again.
+pub(super) async fn drain(host: Host) {
+    let Host {
+        shared,
+        mut fleet,
+        lease,
+        background,
+        ..
+    } = host;
+    let begun = Instant::now();
+    let grace = shared.spec.grace;
+    let left = || grace.saturating_sub(begun.elapsed());
+    tracing::info!(
+        grace_s = grace.as_secs(),
+        "draining: no new messages are taken"
+    );
+    shared.draining.cancel();
+    fleet.stop("drain", left()).await;
+    let settled = tokio::time::timeout(left(), shared.around.settler.idle())
+        .await
+        .is_ok();
+    if !settled {
+        tracing::warn!(
+            held = shared.keeper.len(),
+            "the grace period is over; what is in flight will be delivered again"
+        );
+    }
+    // A second each for the last words, also when the grace period is used up.
+    let last = |most: Duration| {
+        left()
+            .max(limits::LAST_WORDS)
+            .min(most.max(limits::LAST_WORDS))
+    };
+    lease.give_up(last(limits::LAST_WORDS)).await;
+    shared
+        .around
+        .outbox
+        .flush(last(Duration::from_secs(5)))
+        .await;
+    for task in background {
+        task.abort();
+    }
+    if !shared.transport.drain(last(Duration::from_secs(5))).await {
+        tracing::warn!("the connection closed before everything was sent");
+    }
+    tracing::info!(took_ms = begun.elapsed().as_millis() as u64, "drained");
+}

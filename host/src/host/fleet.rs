@@ -1,0 +1,298 @@
+//! All plugins of this host: what the folder holds, what of it runs, and what must change.
+//!
+//! The folder is looked at every [`limits::SCAN`]: that also sees what a watcher of the operating
+//! system misses (network file systems, mounts into containers). A plugin is acted upon when its
+//! files were the same in two looks, so that one that is still being copied is left alone. A
+//! broken one is reported once; what runs of it goes on. Plugins are loaded and replaced side by
+//! side, each in a job of its own: one whose agents are busy for an hour holds up no other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::config::PluginSpec;
+use crate::limits;
+use crate::patterns::audit;
+
+use super::Shared;
+use super::job::{Done, Job};
+use super::loading::{self, Problem, Read};
+use super::unit::{self, Unit};
+use super::watch::{self, Fingerprint, Seen};
+
+/// The plugins of this host.
+pub(super) struct Fleet {
+    shared: Arc<Shared>,
+    slots: BTreeMap<String, Slot>,
+    /// What was wrong with the folder itself in the last look.
+    findings: String,
+    /// Without the lease nothing is started.
+    suspended: bool,
+}
+
+/// What is known about one plugin.
+#[derive(Default)]
+struct Slot {
+    /// What was seen in the last look.
+    seen: Option<Fingerprint>,
+    /// What was acted upon last, well or not.
+    tried: Option<Fingerprint>,
+    /// What its manifest said when it was acted upon last.
+    spec: Option<Arc<PluginSpec>>,
+    unit: Option<Unit>,
+    job: Option<Job>,
+    broken: bool,
+    /// When to try again although the files are the same: the failure was not theirs.
+    again: Option<Instant>,
+}
+
+impl Slot {
+    /// The manifest that counts beside others: of what runs or is being started.
+    fn counts(&self) -> Option<&PluginSpec> {
+        let busy = self.unit.is_some() || self.job.is_some();
+        self.spec.as_deref().filter(|_| busy)
+    }
+}
+
+impl Fleet {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            slots: BTreeMap::new(),
+            findings: String::new(),
+            suspended: false,
+        }
+    }
+
+    /// Plugins that run, and plugins that could not be loaded.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let running = self.slots.values().filter(|slot| slot.unit.is_some());
+        let broken = self.slots.values().filter(|slot| slot.broken);
+        (running.count(), broken.count())
+    }
+
+    /// Loads what lies in the folder, and returns when that is done.
+    pub(super) async fn load(&mut self) {
+        self.look(true).await;
+        let names: Vec<String> = self.slots.keys().cloned().collect();
+        for name in names {
+            let Some(job) = self.slots.get_mut(&name).and_then(|slot| slot.job.take()) else {
+                continue;
+            };
+            let done = job.finish().await;
+            self.finished(&name, done);
+        }
+    }
+
+    /// Looks at the folder, and makes what runs follow it. Waits for no job.
+    pub(super) async fn scan(&mut self) {
+        self.collect().await;
+        if !self.suspended {
+            self.look(false).await;
+        }
+    }
+
+    /// Takes over what finished jobs have brought about.
+    async fn collect(&mut self) {
+        let names: Vec<String> = self.slots.keys().cloned().collect();
+        for name in names {
+            let finished = |slot: &mut Slot| slot.job.take_if(|job| job.is_finished());
+            if let Some(job) = self.slots.get_mut(&name).and_then(finished) {
+                let done = job.finish().await;
+                self.finished(&name, done);
+            }
+        }
+    }
+
+    async fn look(&mut self, at_once: bool) {
+        let (seen, findings) = watch::look(&self.shared.spec.plugins).await;
+        self.report(findings.to_string());
+        if !self.findings.is_empty() && seen.is_empty() {
+            // A folder that cannot be read for a moment is no order to end everything.
+            return;
+        }
+        self.remove_missing(&seen).await;
+        for one in self.without_doubles(seen) {
+            let slot = self.slots.entry(one.name.clone()).or_default();
+            let stable = at_once || slot.seen.as_ref() == Some(&one.fingerprint);
+            slot.seen = Some(one.fingerprint.clone());
+            let again = slot.again.is_some_and(|at| at <= Instant::now());
+            let new = slot.tried.as_ref() != Some(&one.fingerprint);
+            if stable && slot.job.is_none() && (new || again) {
+                slot.tried = Some(one.fingerprint.clone());
+                slot.again = None;
+                self.act(one).await;
+            }
+        }
+    }
+
+    /// Two plugins of one name cannot both run, and nobody can tell which one is meant: neither is
+    /// acted upon, and what runs under the name goes on.
+    fn without_doubles(&mut self, seen: Vec<Seen>) -> Vec<Seen> {
+        let doubled = |one: &Seen| seen.iter().filter(|other| other.name == one.name).count() > 1;
+        let (doubles, single): (Vec<Seen>, Vec<Seen>) =
+            seen.iter().cloned().partition(|one| doubled(one));
+        for one in doubles {
+            let slot = self.slots.entry(one.name.clone()).or_default();
+            if slot.seen.as_ref() != Some(&Fingerprint::doubled()) {
+                slot.seen = Some(Fingerprint::doubled());
+                slot.broken = true;
+                tracing::error!(
+                    plugin = %one.name,
+                    "two plugins are called `{0}`: the folder `{0}` and the file `{0}.wasm`; remove one of them",
+                    one.name
+                );
+            }
+        }
+        single
+    }
+
+    /// Says what is wrong with the folder itself, once.
+    fn report(&mut self, findings: String) {
+        if self.findings != findings {
+            if !findings.is_empty() {
+                tracing::error!("plugins folder: {findings}");
+            }
+            self.findings = findings;
+        }
+    }
+
+    /// Reads a plugin's manifest and starts the job that brings it to life.
+    async fn act(&mut self, seen: Seen) {
+        let others: Vec<&PluginSpec> = self
+            .slots
+            .iter()
+            .filter(|(name, _)| **name != seen.name)
+            .filter_map(|(_, slot)| slot.counts())
+            .collect();
+        let read = loading::read(&seen, &others).await;
+        let Some(slot) = self.slots.get_mut(&seen.name) else {
+            return;
+        };
+        match read {
+            Ok(Read::Spec(spec)) => {
+                let spec = Arc::new(*spec);
+                slot.spec = Some(spec.clone());
+                slot.job = Some(Job::start(self.shared.clone(), spec, slot.unit.take()));
+            }
+            Ok(Read::NoManifest) => {
+                let shared = self.shared.clone();
+                tokio::spawn(async move { loading::suggest(&shared, &seen.candidate).await });
+            }
+            Ok(Read::NotBuilt(text)) => tracing::warn!(plugin = %seen.name, "{text}"),
+            Err(problem) => self.failed(&seen.name, &problem),
+        }
+    }
+
+    fn finished(&mut self, name: &str, done: Done) {
+        let Some(slot) = self.slots.get_mut(name) else {
+            return;
+        };
+        slot.unit = done.unit;
+        match done.result {
+            Ok(change) => {
+                slot.broken = false;
+                let agents = slot.unit.as_ref().map_or(0, Unit::agents);
+                tracing::info!(plugin = name, agents, "plugin {change}");
+                if let Some(spec) = &slot.spec {
+                    let entry = json!({
+                        "plugin": name,
+                        "version": spec.version,
+                        "change": change,
+                        "permissions": spec.permissions,
+                        "work": spec.work.iter().flat_map(|w| w.patterns()).collect::<Vec<_>>(),
+                    });
+                    self.shared.around.outbox.audit(audit::PLUGIN, entry);
+                }
+            }
+            Err(problem) => {
+                // What goes on is the old version.
+                slot.spec = slot.unit.as_ref().map(|unit| unit.version().spec.clone());
+                self.failed(name, &problem);
+            }
+        }
+    }
+
+    fn failed(&mut self, name: &str, problem: &Problem) {
+        let Some(slot) = self.slots.get_mut(name) else {
+            return;
+        };
+        let goes_on = match slot.unit {
+            Some(_) => "; the version that runs goes on",
+            None => "",
+        };
+        slot.broken = true;
+        tracing::error!(
+            plugin = name,
+            "plugin not loaded{goes_on}: {}",
+            problem.text()
+        );
+        if let Problem::Passing(_) = problem {
+            slot.again = Some(Instant::now() + limits::LOAD_RETRY);
+        }
+        let entry = json!({"plugin": name, "change": "refused", "error": problem.text()});
+        self.shared.around.outbox.audit(audit::PLUGIN, entry);
+    }
+
+    async fn remove_missing(&mut self, seen: &[Seen]) {
+        let gone: Vec<String> = self
+            .slots
+            .keys()
+            .filter(|name| !seen.iter().any(|s| s.name == **name))
+            .cloned()
+            .collect();
+        for name in gone {
+            let Some(slot) = self.slots.remove(&name) else {
+                continue;
+            };
+            let unit = match slot.job {
+                Some(job) => job.interrupt().await.unit,
+                None => slot.unit,
+            };
+            if let Some(unit) = unit {
+                // A removed plugin may take its time; others are not held up by it.
+                let shared = self.shared.clone();
+                tokio::spawn(async move {
+                    let plugin = unit.version().spec.name.clone();
+                    let ids = unit.stop("removed", shared.spec.grace).await;
+                    unit::forget(&shared, &plugin, ids).await;
+                    tracing::info!(%plugin, "plugin removed");
+                    let entry = json!({"plugin": plugin.as_str(), "change": "removed"});
+                    shared.around.outbox.audit(audit::PLUGIN, entry);
+                });
+            }
+        }
+    }
+
+    /// Ends every agent, at most for `limit`.
+    pub(super) async fn stop(&mut self, reason: &'static str, limit: Duration) {
+        let slots = self.slots.values_mut().map(|slot| async {
+            let unit = match slot.job.take() {
+                Some(job) => job.interrupt().await.unit,
+                None => slot.unit.take(),
+            };
+            if let Some(unit) = unit {
+                unit.stop(reason, limit).await;
+            }
+        });
+        join_all(slots).await;
+    }
+
+    /// Ends every agent because another host may soon have their ids.
+    pub(super) async fn suspend(&mut self, limit: Duration) {
+        self.suspended = true;
+        self.stop("lease-lost", limit).await;
+    }
+
+    /// Starts again what was suspended.
+    pub(super) async fn wake(&mut self) {
+        self.suspended = false;
+        for slot in self.slots.values_mut() {
+            slot.tried = None;
+        }
+        self.look(true).await;
+    }
+}

@@ -1,0 +1,150 @@
+//! From files to a version that can run: manifest, cross-check, component, connection, buckets.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::agent::Version;
+use crate::config::{self, Candidate, CandidateKind, PluginSpec};
+use crate::limits::{MAX_COMPONENT, PluginLimits};
+use crate::permissions::PluginPermissions;
+use crate::provision;
+use crate::runtime::Component;
+use crate::transport::{Link, Role, TransportError};
+
+use super::Shared;
+use super::watch::Seen;
+
+/// What a plugin's files say.
+pub(super) enum Read {
+    /// A manifest without mistakes.
+    Spec(Box<PluginSpec>),
+    /// A component without a manifest.
+    NoManifest,
+    /// Source that was not compiled yet: what to tell the user.
+    NotBuilt(String),
+}
+
+/// Why a plugin was not loaded.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// Something is wrong with its files: only a change of them can help.
+    Files(String),
+    /// Something else is: it is tried again.
+    Passing(String),
+}
+
+impl Problem {
+    /// The whole story.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Files(text) | Self::Passing(text) => text,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Problem {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Passing(format!("{error:#}"))
+    }
+}
+
+/// Reads a plugin's manifest; `others` are those that it must not quarrel with.
+pub(super) async fn read(seen: &Seen, others: &[&PluginSpec]) -> Result<Read, Problem> {
+    let candidate = seen.candidate.clone();
+    match candidate.kind() {
+        CandidateKind::NoManifest => return Ok(Read::NoManifest),
+        CandidateKind::NotBuilt => return Ok(Read::NotBuilt(not_built(&candidate))),
+        CandidateKind::Ready => {}
+    }
+    let spec = tokio::task::spawn_blocking(move || config::load_plugin(&candidate))
+        .await
+        .map_err(|error| Problem::Passing(error.to_string()))?
+        .map_err(|findings| Problem::Files(findings.to_string()))?;
+    let mut all = others.to_vec();
+    all.push(&spec);
+    let quarrels = config::cross_check(&all);
+    if !quarrels.is_empty() {
+        return Err(Problem::Files(quarrels.to_string()));
+    }
+    Ok(Read::Spec(Box::new(spec)))
+}
+
+/// Makes a version of a manifest that can run.
+pub(super) async fn load(shared: &Shared, spec: Arc<PluginSpec>) -> Result<Version, Problem> {
+    let component = compile(shared, &spec.component, &spec.limits).await?;
+    let link = own_link(shared, &spec).await?;
+    provision::ensure_buckets(&shared.transport, &shared.spec.jetstream, &spec)
+        .await
+        .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
+    let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
+    let permissions = PluginPermissions::compile(&spec.permissions, &spec.name);
+    Ok(Version {
+        spec,
+        component,
+        link,
+        permissions,
+        requests,
+    })
+}
+
+async fn compile(
+    shared: &Shared,
+    file: &Path,
+    limits: &PluginLimits,
+) -> Result<Component, Problem> {
+    let unreadable =
+        |error: std::io::Error| Problem::Passing(format!("`{}`: {error}", file.display()));
+    // Before it is read: a file of any size may lie in the folder.
+    let size = tokio::fs::metadata(file).await.map_err(unreadable)?.len();
+    if size > MAX_COMPONENT {
+        return Err(Problem::Files(format!(
+            "`{}` has {size} bytes, a component at most {MAX_COMPONENT}",
+            file.display()
+        )));
+    }
+    let bytes = tokio::fs::read(file).await.map_err(unreadable)?;
+    let compiled = shared.around.runtime.compile(bytes, limits).await;
+    compiled.map_err(|error| Problem::Files(format!("`{}`: {error}", file.display())))
+}
+
+/// The connection of a plugin: the host's, or one for its own credentials.
+async fn own_link(shared: &Shared, spec: &PluginSpec) -> Result<Link, Problem> {
+    let Some(file) = &spec.credentials else {
+        return Ok(shared.transport.link(Role::Bulk).clone());
+    };
+    let connected = shared.transport.connect_own(spec.name.as_str(), file).await;
+    connected.map_err(|error| {
+        let text = format!("{}: plugin.credentials: {error}", spec.manifest.display());
+        match error {
+            TransportError::Denied(_) | TransportError::Invalid(_) => Problem::Files(text),
+            _ => Problem::Passing(text),
+        }
+    })
+}
+
+fn not_built(candidate: &Candidate) -> String {
+    let (name, dir) = (&candidate.name, candidate.dir.display());
+    format!("`{dir}` has source and no component yet; run: mistersmith build {name}")
+}
+
+/// A component without a manifest has no grants, so it does not run; the user gets a manifest to
+/// start from.
+pub(super) async fn suggest(shared: &Shared, bare: &Candidate) {
+    let Some(path) = bare.components.first() else {
+        return;
+    };
+    match compile(shared, path, &PluginLimits::default()).await {
+        Ok(component) => {
+            let manifest = config::suggest_manifest(&bare.name, &component.imports());
+            tracing::warn!(
+                plugin = %bare.name,
+                "`{}` has no manifest, so it has no grants and is not run; to run it, write this to `{}`:\n{manifest}",
+                path.display(),
+                bare.manifest_path().display()
+            );
+        }
+        Err(problem) => tracing::error!(plugin = %bare.name, "{}", problem.text()),
+    }
+}

@@ -1,0 +1,373 @@
+//! One plugin on this host: its agents, its subscriptions, its work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{self, Agent, Version};
+use crate::config::SubscribeSpec;
+use crate::names::{AgentId, PluginName, SubjectPattern};
+use crate::patterns::Crew;
+use crate::patterns::delivery::RetryRule;
+use crate::patterns::directory::AgentCell;
+use crate::patterns::disposition::Reason;
+use crate::patterns::overrides::Overrides;
+use crate::patterns::subscribe::{Listener, Rules, SharedRules};
+use crate::patterns::work_queue::{Feed, Lane, WorkQueue, give_back_waiting};
+use crate::provision::consumers;
+use crate::transport::{Link, Role};
+
+use super::claims::Claims;
+use super::{Shared, beat};
+
+/// A running plugin.
+pub(super) struct Unit {
+    shared: Arc<Shared>,
+    version: Version,
+    crew: Arc<Crew>,
+    agents: BTreeMap<AgentId, Agent>,
+    listeners: Vec<Listening>,
+    work: Option<Running>,
+}
+
+/// A `[[subscribe]]` that is being heard.
+struct Listening {
+    subject: SubjectPattern,
+    queue: Option<String>,
+    link: Link,
+    rules: SharedRules,
+    running: Running,
+}
+
+/// A task that feeds the agents.
+struct Running {
+    cancel: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Stops taking; returns when what was taken already has been handed over.
+    async fn stop(mut self) {
+        self.cancel.cancel();
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Drop for Unit {
+    /// What was left to itself in the middle of being started or ended: its agents end with it.
+    fn drop(&mut self) {
+        for id in self.agents.keys() {
+            self.shared.directory.remove(id);
+        }
+    }
+}
+
+impl Unit {
+    /// A plugin of which nothing runs yet.
+    pub(super) fn new(shared: Arc<Shared>, version: Version) -> Self {
+        Self {
+            shared,
+            version,
+            crew: Arc::new(Crew::default()),
+            agents: BTreeMap::new(),
+            listeners: Vec::new(),
+            work: None,
+        }
+    }
+
+    /// Claims ids, starts the agents, and feeds them.
+    pub(super) async fn start(&mut self) -> anyhow::Result<()> {
+        let lanes = self.lanes(&self.version).await?;
+        self.fit_agents().await?;
+        self.listen().await?;
+        self.work = self.pull(lanes);
+        Ok(())
+    }
+
+    /// The version that runs.
+    pub(super) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// How many agents it has.
+    pub(super) fn agents(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// Goes on as another version: ids stay, messages in hand are finished by the old one, what
+    /// waits is handled by the new one. When the first agent cannot be started in the new version
+    /// nothing has changed.
+    pub(super) async fn replace(&mut self, version: Version) -> anyhow::Result<()> {
+        let lanes = self.lanes(&version).await?;
+        let mut agents = self.agents.values();
+        if let Some(first) = agents.next() {
+            first
+                .replace(version.clone())
+                .await
+                .map_err(|reason| anyhow::anyhow!(reason.message))?;
+        }
+        let rest: Vec<(AgentId, Result<(), Reason>)> = join_all(agents.map(|agent| async {
+            (
+                agent.port().id.clone(),
+                agent.replace(version.clone()).await,
+            )
+        }))
+        .await;
+        self.version = version;
+        // An agent that had gone, or whose start failed where the first one's did not, is started
+        // from nothing: it will try again by itself.
+        for (id, result) in rest {
+            if result.is_err() {
+                self.end(vec![id], "reload").await;
+            }
+        }
+        self.fit_agents().await?;
+        self.feed_again(lanes).await
+    }
+
+    async fn feed_again(&mut self, lanes: Vec<Lane>) -> anyhow::Result<()> {
+        if let Some(work) = self.work.take() {
+            work.stop().await;
+        }
+        self.work = self.pull(lanes);
+        self.listen().await
+    }
+
+    /// Stops taking, lets the agents finish, at most for `limit`; then ends them.
+    pub(super) async fn stop(mut self, reason: &'static str, limit: Duration) -> Vec<AgentId> {
+        let listeners = self.listeners.drain(..).map(|listening| listening.running);
+        let feeding: Vec<Running> = listeners.chain(self.work.take()).collect();
+        join_all(feeding.into_iter().map(Running::stop)).await;
+        let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
+        let all = self.end(ids.clone(), reason);
+        if tokio::time::timeout(limit, all).await.is_err() {
+            let agents = std::mem::take(&mut self.agents);
+            for (id, agent) in &agents {
+                tracing::warn!(agent = %id, "ended in the middle of a message, which will be delivered again");
+                agent.abort().await;
+                self.shared.directory.remove(id);
+                beat::forget(&self.shared, id).await;
+            }
+        }
+        give_back_waiting(&self.crew, &self.shared.around.settler).await;
+        ids
+    }
+
+    /// Starts agents that are missing (a command shut them down, the manifest wants more), ends
+    /// those that are too many.
+    async fn fit_agents(&mut self) -> anyhow::Result<()> {
+        let mut gone = Vec::new();
+        for (id, agent) in &self.agents {
+            if agent.is_gone().await {
+                gone.push(id.clone());
+            }
+        }
+        for id in gone {
+            self.agents.remove(&id);
+        }
+        let spec = self.version.spec.clone();
+        let ids = self
+            .claims()
+            .take(&spec.name, spec.instances)
+            .await
+            .with_context(|| format!("agent ids for plugin `{}` cannot be claimed", spec.name))?;
+        let surplus: Vec<AgentId> = self
+            .agents
+            .keys()
+            .filter(|id| !ids.contains(id))
+            .cloned()
+            .collect();
+        self.end(surplus.clone(), "removed").await;
+        self.claims().give_up(surplus).await;
+        for id in ids {
+            if !self.agents.contains_key(&id) {
+                self.add(id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn add(&mut self, id: AgentId) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let overrides = Overrides::load(&shared.kv.config, &id).await?;
+        let cell = AgentCell::new(&shared.name, shared.id.as_str(), &self.version.spec.name);
+        let cell = Arc::new(cell);
+        cell.set_overrides(overrides.config);
+        cell.pause(overrides.paused);
+        let (port, inboxes) = agent::port(id.clone(), self.version.spec.name.clone(), cell);
+        shared.directory.add(port.clone());
+        let agent = Agent::start(
+            port,
+            inboxes,
+            self.version.clone(),
+            self.crew.clone(),
+            shared.around.clone(),
+        );
+        self.agents.insert(id, agent);
+        Ok(())
+    }
+
+    /// Ends agents and forgets them, together.
+    async fn end(&mut self, ids: Vec<AgentId>, reason: &'static str) {
+        let ended = ids
+            .iter()
+            .filter_map(|id| self.agents.get(id))
+            .map(|agent| agent.stop(reason));
+        join_all(ended).await;
+        for id in ids {
+            self.agents.remove(&id);
+            self.shared.directory.remove(&id);
+            beat::forget(&self.shared, &id).await;
+        }
+    }
+
+    /// The consumers of a version's work, made if they are missing.
+    async fn lanes(&self, version: &Version) -> anyhow::Result<Vec<Lane>> {
+        let mut lanes = Vec::new();
+        for work in &version.spec.work {
+            let rule = Arc::new(RetryRule {
+                max_deliver: work.max_deliver,
+                backoff: work.backoff.clone(),
+            });
+            for consumer in consumers::of(work) {
+                lanes.push(Lane {
+                    durable: consumer.durable,
+                    priority: consumer.priority,
+                    rule: rule.clone(),
+                    schema: work.schema.clone(),
+                });
+            }
+        }
+        let shared = &self.shared;
+        let claimed = shared
+            .consumers
+            .claim(&version.spec.name, &version.spec.work)
+            .await;
+        claimed.with_context(|| {
+            format!("the work of plugin `{}` cannot be taken", version.spec.name)
+        })?;
+        Ok(lanes)
+    }
+
+    fn pull(&self, lanes: Vec<Lane>) -> Option<Running> {
+        if lanes.is_empty() {
+            return None;
+        }
+        let shared = &self.shared;
+        let feed = Feed {
+            link: shared.transport.link(Role::Work).clone(),
+            crew: self.crew.clone(),
+            keeper: shared.keeper.clone(),
+            settler: shared.around.settler.clone(),
+            payload: self.version.spec.limits.payload,
+        };
+        let cancel = shared.draining.child_token();
+        let queue = WorkQueue::new(feed, consumers::WORK_STREAM, lanes);
+        Some(Running {
+            task: Some(tokio::spawn(queue.run(cancel.clone()))),
+            cancel,
+        })
+    }
+
+    /// Makes the subscriptions those of the version that runs. One that stays is not touched, so
+    /// that nothing is missed or heard twice.
+    async fn listen(&mut self) -> anyhow::Result<()> {
+        let spec = self.version.spec.clone();
+        let mut before = std::mem::take(&mut self.listeners);
+        for subscribe in &spec.subscribe {
+            let rules = self.rules(subscribe);
+            let same = |l: &Listening| {
+                l.subject == subscribe.subject
+                    && l.queue == subscribe.queue
+                    && l.link.is_same(&self.version.link)
+            };
+            if let Some(at) = before.iter().position(same) {
+                let listening = before.swap_remove(at);
+                listening.rules.replace(rules);
+                self.listeners.push(listening);
+            } else {
+                let listening = self.subscribe(subscribe, rules).await?;
+                self.listeners.push(listening);
+            }
+        }
+        join_all(before.into_iter().map(|listening| listening.running.stop())).await;
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        subscribe: &SubscribeSpec,
+        rules: Rules,
+    ) -> anyhow::Result<Listening> {
+        let name = &self.version.spec.name;
+        let rules = SharedRules::new(rules);
+        let listener = Listener {
+            plugin: name.clone(),
+            link: self.version.link.clone(),
+            directory: self.shared.directory.clone(),
+            crew: self.crew.clone(),
+            rules: rules.clone(),
+        };
+        let cancel = self.shared.draining.child_token();
+        let (subject, queue) = (subscribe.subject.clone(), subscribe.queue.clone());
+        let task = listener
+            .listen(subject.as_str(), queue.as_deref(), cancel.clone())
+            .await
+            .with_context(|| format!("plugin `{name}` cannot subscribe to `{subject}`"))?;
+        Ok(Listening {
+            subject,
+            queue,
+            link: self.version.link.clone(),
+            rules,
+            running: Running {
+                cancel,
+                task: Some(task),
+            },
+        })
+    }
+
+    fn rules(&self, subscribe: &SubscribeSpec) -> Rules {
+        let spec = &self.version.spec;
+        let any = AgentId::new(&spec.name, 1);
+        Rules {
+            permissions: self.version.permissions.agent(&any),
+            payload: spec.limits.payload,
+            schema: subscribe.schema.clone(),
+        }
+    }
+
+    fn claims(&self) -> Claims {
+        claims(&self.shared)
+    }
+}
+
+/// Claims ids for this host.
+pub(super) fn claims(shared: &Shared) -> Claims {
+    Claims {
+        claims: shared.kv.claims.clone(),
+        leases: shared.kv.leases.clone(),
+        config: shared.kv.config.clone(),
+        host: shared.id.clone(),
+    }
+}
+
+/// Gives up what a plugin had on this host that outlives its agents: ids and consumers.
+pub(super) async fn forget(shared: &Shared, plugin: &PluginName, ids: Vec<AgentId>) {
+    claims(shared).give_up(ids).await;
+    if let Err(error) = shared.consumers.release(plugin).await {
+        tracing::warn!(%plugin, error = %format!("{error:#}"), "the plugin's consumers were not released");
+    }
+}

@@ -1,0 +1,105 @@
+//! Bounds of the running host: waits, queues, and how much is done at once.
+
+use std::time::Duration;
+
+/// How long the server waits for a word on a delivered message before it delivers it again. Fixed,
+/// because two hosts that create one consumer with different settings overwrite each other.
+pub const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// How far ahead work is fetched, in time of the plugin's own calls: hides the round trip of a pull
+/// and keeps from other hosts no more than this.
+pub const PREFETCH_SPAN: Duration = Duration::from_millis(50);
+
+/// Most work items that are fetched ahead for one plugin.
+pub const PREFETCH_MAX: usize = 256;
+
+/// How long a poll on an empty consumer stands before it is renewed.
+pub const STANDING_POLL: Duration = Duration::from_secs(30);
+
+/// The pause after a pull that failed: the consumer may have no leader for a few seconds.
+pub const PULL_RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// How long items wait for agents that are all paused or failing before they go to another host.
+pub const DESERTED: Duration = Duration::from_secs(2);
+
+/// Most messages of one host that are being settled (result stored, ack confirmed) at once; beyond,
+/// agents wait. What is in flight is what is redelivered when the host dies.
+pub const MAX_SETTLING: usize = 1024;
+
+/// The delay with which an item is returned that no agent has started.
+pub const GIVE_BACK_DELAY: Duration = Duration::from_millis(100);
+
+/// The delay with which an item is returned whose result or dead letter could not be stored.
+pub const STORE_RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// Longest text of an error in a header, in characters.
+pub const MAX_ERROR_CHARS: usize = 512;
+
+/// Most lifecycle events, and most audit entries, that wait for the connection.
+pub const MAX_EVENTS_WAITING: usize = 65_536;
+
+/// Most commands, and most health checks, that are answered at once.
+pub const MAX_ANSWERING: usize = 256;
+
+/// Most messages in an agent's own mailbox, and in that of its run-time subscriptions.
+pub const MAILBOX: usize = 1024;
+
+/// Most things that an agent is told while it handles one message.
+pub const CONTROLS: usize = 16;
+
+/// Bytes of payload that may wait for the agents of one plugin, from subscriptions and commands.
+pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a waiting message costs beyond its payload, in bytes, roughly.
+pub const MESSAGE_OVERHEAD: usize = 512;
+
+/// How long `cmd.shutdown` waits for the agent to finish its message before it answers.
+pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(4);
+
+/// The wait before an instance is started again after its first death; doubled with each further one.
+pub const RESTART_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest wait before an instance is started again.
+pub const RESTART_MOST: Duration = Duration::from_secs(30);
+
+/// How often the host renews its lease, which lasts 15 seconds (the ttl of AGENT_LEASES).
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+
+/// How soon a renewal that failed is tried again.
+pub const LEASE_RETRY: Duration = Duration::from_millis(500);
+
+/// How long after the beginning of the last good renewal the host still counts its lease as held:
+/// what is left of the 15 seconds is for ending the agents.
+pub const LEASE_SAFE: Duration = Duration::from_secs(10);
+
+/// How often the plugins folder is looked at.
+pub const SCAN: Duration = Duration::from_millis(500);
+
+/// How soon a plugin is tried again whose files are good and which could not be started.
+pub const LOAD_RETRY: Duration = Duration::from_secs(5);
+
+/// What each of the last steps of a drain gets when the grace period is used up.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Most values of AGENT_STATE that are written at once.
+pub const STATE_WRITES: usize = 64;
+
+/// Most ids that are claimed at once.
+pub const CLAIMS_AT_ONCE: usize = 64;
+
+/// Most hosts on one NATS system: each is a key that is read when work is claimed.
+pub const MAX_HOSTS: usize = 10_000;
+
+/// Most consumers of work on one NATS system; a cluster has a Raft group for each.
+pub const MAX_CONSUMERS: usize = 10_000;
+
+/// How often the host looks after consumers that nobody needs, streams that fill up, work that
+/// nobody takes.
+pub const UPKEEP: Duration = Duration::from_secs(30);
+
+/// Most subjects of waiting work that are looked at for work that nobody takes.
+pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
+
+/// Most agents of one host: address space is reserved for them when the engine is built. For more,
+/// run more hosts.
+pub const MAX_AGENTS: u32 = 4096;

@@ -1,0 +1,393 @@
+//! `agent.<target>.cmd.<type>`: what anyone with the permission of the NATS server may tell agents.
+//!
+//! `<target>` is an agent id, a plugin, `all`, or the literal `*` that the seeds publish. Each agent
+//! meant carries the command out and answers for itself. `execute` runs the plugin's handler; the
+//! rest is done by the host: a plugin can neither see nor refuse it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits;
+use crate::runtime::Kind;
+use crate::transport::{Headers, Kv, Link, Message, Trace, TransportError};
+
+use super::delivery::{Answer, Delivery, call, reply_subject};
+use super::directory::{AgentPort, Control, Directory, Target};
+use super::disposition::Reason;
+use super::lifecycle::{self, new_request_id};
+use super::outbox::Outbox;
+use super::overrides::Overrides;
+use super::{audit, health};
+
+/// What commands need of the host.
+#[derive(Clone)]
+pub struct Commands {
+    /// Where `pause`, `resume`, `shutdown`, `config` and `status` come by.
+    pub control: Link,
+    /// Where `execute` comes by: it is load, and must not delay the others.
+    pub bulk: Link,
+    /// The agents.
+    pub directory: Directory,
+    /// Bucket AGENT_CONFIG.
+    pub kv: Kv,
+    /// Where the audit trail is written.
+    pub outbox: Outbox,
+    /// One change of an override at a time.
+    pub turn: Arc<Mutex<()>>,
+}
+
+/// What the host can do to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Pause,
+    Resume,
+    Shutdown,
+    Config,
+    Status,
+}
+
+impl Command {
+    const ALL: [Self; 5] = [
+        Self::Pause,
+        Self::Resume,
+        Self::Shutdown,
+        Self::Config,
+        Self::Status,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Shutdown => "shutdown",
+            Self::Config => "config",
+            Self::Status => "status",
+        }
+    }
+}
+
+impl Commands {
+    /// Listens for commands until cancelled.
+    pub async fn serve(self, cancel: &CancellationToken) -> Result<(), TransportError> {
+        for command in Command::ALL {
+            let subject = format!("agent.*.cmd.{}", command.name());
+            let messages = self.control.subscribe(&subject, None).await?;
+            tokio::spawn(self.clone().listen(messages, command, cancel.clone()));
+        }
+        let messages = self.bulk.subscribe("agent.*.cmd.execute", None).await?;
+        tokio::spawn(self.executions(messages, cancel.clone()));
+        Ok(())
+    }
+
+    async fn listen(
+        self,
+        mut messages: crate::transport::Subscription,
+        command: Command,
+        cancel: CancellationToken,
+    ) {
+        let places = Arc::new(Semaphore::new(limits::MAX_ANSWERING));
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = cancel.cancelled() => None,
+            };
+            let Some(message) = message else { return };
+            for port in self.directory.find(&target(&message.subject)) {
+                let (this, message) = (self.clone(), message.clone());
+                let Ok(place) = places.clone().acquire_owned().await else {
+                    return;
+                };
+                tokio::spawn(async move {
+                    this.carry_out(command, &message, &port).await;
+                    drop(place);
+                });
+            }
+        }
+    }
+
+    async fn carry_out(&self, command: Command, message: &Message, port: &AgentPort) {
+        let trace = Trace::received(&message.headers, &new_request_id());
+        let done = match command {
+            Command::Pause => self.pause(port, true).await,
+            Command::Resume => self.pause(port, false).await,
+            Command::Shutdown => shutdown(port).await,
+            Command::Config => self.configure(port, &message.payload).await,
+            Command::Status => {
+                health::ask(port).await;
+                Ok(())
+            }
+        };
+        if command != Command::Status {
+            self.outbox.audit(
+                audit::COMMAND,
+                json!({
+                    "agent_id": port.id.as_str(),
+                    "command": command.name(),
+                    "subject": message.subject,
+                    "from": message.headers.get("X-Agent-ID"),
+                    "trace_id": &*trace.trace_id,
+                    "ok": done.is_ok(),
+                    "error": done.as_ref().err().map(|reason| &reason.message),
+                }),
+            );
+        }
+        let answer = match &done {
+            Ok(()) => status_body(port, command == Command::Status),
+            Err(reason) => {
+                json!({"ok": false, "agent_id": port.id.as_str(), "error": reason.message})
+            }
+        };
+        if let Some(reply) = reply_subject(message) {
+            let mut headers = json_headers(&trace, port);
+            if let Err(reason) = &done {
+                service_error(&mut headers, reason);
+            }
+            if let Err(error) = self
+                .control
+                .publish(reply, None, headers, answer.to_string().into())
+                .await
+            {
+                tracing::debug!(agent = %port.id, %error, "command not answered");
+            }
+        }
+    }
+
+    async fn pause(&self, port: &AgentPort, paused: bool) -> Result<(), Reason> {
+        let _turn = self.turn.lock().await;
+        // Recorded first: an agent that is paused stays so when the host dies right here.
+        Overrides::change(&self.kv, &port.id, |o| o.paused = paused)
+            .await
+            .map_err(not_recorded)?;
+        port.cell.pause(paused);
+        Ok(())
+    }
+
+    async fn configure(&self, port: &AgentPort, payload: &[u8]) -> Result<(), Reason> {
+        let changes: Map<String, Value> = serde_json::from_slice(payload).map_err(|error| {
+            Reason::new(
+                "invalid",
+                format!("the payload must be a JSON object of values to replace: {error}"),
+            )
+        })?;
+        let _turn = self.turn.lock().await;
+        let overrides = Overrides::change(&self.kv, &port.id, |o| {
+            for (key, value) in &changes {
+                if value.is_null() {
+                    o.config.remove(key);
+                } else {
+                    o.config.insert(key.clone(), value.clone());
+                }
+            }
+        })
+        .await
+        .map_err(not_recorded)?;
+        port.cell.set_overrides(overrides.config);
+        let keys: Vec<&String> = changes.keys().collect();
+        self.outbox.audit(
+            audit::CONFIG,
+            json!({"agent_id": port.id.as_str(), "keys": keys}),
+        );
+        // A full queue means that the agent will look anyway, many times.
+        let _ = port.control.try_send(Control::Configured);
+        Ok(())
+    }
+
+    async fn executions(
+        self,
+        mut messages: crate::transport::Subscription,
+        cancel: CancellationToken,
+    ) {
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = cancel.cancelled() => None,
+            };
+            let Some(message) = message else { return };
+            let ports = self.directory.find(&target(&message.subject));
+            for port in ports {
+                if let Err(reason) = self.execute(&message, &port) {
+                    self.refuse(&message, &port, &reason).await;
+                }
+            }
+        }
+    }
+
+    fn execute(&self, message: &Message, port: &AgentPort) -> Result<(), Reason> {
+        if port.cell.is_paused() {
+            return Err(Reason::new(
+                "paused",
+                format!("agent `{}` is paused", port.id),
+            ));
+        }
+        if let Some(schema) = port.cell.execute_schema() {
+            schema
+                .check(&message.payload)
+                .map_err(|error| Reason::new("schema", error))?;
+        }
+        let trace = Trace::received(&message.headers, &new_request_id());
+        let answer = match reply_subject(message) {
+            Some(to) => Answer::Reply {
+                to: to.to_owned(),
+                link: self.bulk.clone(),
+            },
+            None => Answer::Stored,
+        };
+        let call = call(Kind::Execute, message.clone(), trace);
+        port.mailbox
+            .try_send(Delivery {
+                call,
+                answer,
+                weight: None,
+            })
+            .map_err(|_| {
+                let text = format!(
+                    "agent `{}` has {} messages waiting",
+                    port.id,
+                    limits::MAILBOX
+                );
+                Reason::new("busy", text)
+            })
+    }
+
+    async fn refuse(&self, message: &Message, port: &AgentPort, reason: &Reason) {
+        let Some(reply) = reply_subject(message) else {
+            tracing::warn!(agent = %port.id, kind = %reason.kind, error = %reason.message, "execute refused");
+            return;
+        };
+        let trace = Trace::received(&message.headers, &new_request_id());
+        send_error(&self.bulk, reply, port, &trace, reason).await;
+    }
+}
+
+/// Answers `{ok: false, agent_id, error}` with the headers of a failed micro service.
+pub async fn send_error(
+    link: &Link,
+    reply: &str,
+    port: &AgentPort,
+    trace: &Trace,
+    reason: &Reason,
+) {
+    let mut headers = json_headers(trace, port);
+    service_error(&mut headers, reason);
+    let body = error_body(port.id.as_str(), reason);
+    if let Err(error) = link
+        .publish(reply, None, headers, body.to_string().into())
+        .await
+    {
+        tracing::debug!(agent = %port.id, %error, "refusal not sent");
+    }
+}
+
+/// `{ok: false, agent_id, kind, error}`.
+pub fn error_body(agent: &str, reason: &Reason) -> Value {
+    json!({"ok": false, "agent_id": agent, "kind": reason.kind, "error": reason.message})
+}
+
+/// Adds `Nats-Service-Error` and `Nats-Service-Error-Code`, as micro services do.
+pub fn service_error(headers: &mut Headers, reason: &Reason) {
+    let code = match reason.kind.as_str() {
+        "rejected" | "schema" | "invalid" => "400",
+        "too-large" => "413",
+        "timeout" | "cpu" => "408",
+        "busy" => "429",
+        "paused" | "unavailable" | "retry" => "503",
+        _ => "500",
+    };
+    headers.set("Nats-Service-Error", &reason.message);
+    headers.set("Nats-Service-Error-Code", code);
+}
+
+async fn shutdown(port: &AgentPort) -> Result<(), Reason> {
+    let (done, gone) = oneshot::channel();
+    let stop = Control::Stop {
+        reason: "shutdown",
+        done,
+    };
+    let gone = async {
+        let _ = port.control.send(stop).await;
+        gone.await
+    };
+    match tokio::time::timeout(limits::SHUTDOWN_WAIT, gone).await {
+        // An agent that had gone already is as good.
+        Ok(_) => Ok(()),
+        Err(_) => Err(Reason::new(
+            "timeout",
+            format!(
+                "agent `{}` still handles a message; it stops when that is done",
+                port.id
+            ),
+        )),
+    }
+}
+
+fn status_body(port: &AgentPort, full: bool) -> Value {
+    let snapshot = port.cell.snapshot(&port.id);
+    let mut body =
+        json!({"ok": true, "agent_id": snapshot.agent_id, "status": snapshot.status.as_str()});
+    if full
+        && let (Some(body), Value::Object(health)) =
+            (body.as_object_mut(), lifecycle::health(&snapshot))
+    {
+        body.extend(health);
+        body.insert("plugin".into(), json!(snapshot.plugin));
+        body.insert("version".into(), json!(snapshot.version));
+        body.insert("host".into(), json!(snapshot.host));
+        body.insert("handled".into(), json!(snapshot.handled));
+        body.insert("failed".into(), json!(snapshot.failed));
+    }
+    body
+}
+
+fn json_headers(trace: &Trace, port: &AgentPort) -> Headers {
+    let mut headers = Headers::default();
+    headers.set("Content-Type", "application/json");
+    trace.stamp(Some(&port.id), &mut headers);
+    headers
+}
+
+fn not_recorded(error: TransportError) -> Reason {
+    Reason::new(
+        "unavailable",
+        format!("not recorded in AGENT_CONFIG, so not done: {error}"),
+    )
+}
+
+/// `agent.<target>.cmd.<type>`: the subscription guarantees the shape.
+fn target(subject: &str) -> Target {
+    Target::parse(subject.split('.').nth(1).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_command_is_for() {
+        let cases = [
+            ("agent.*.cmd.pause", Target::All),
+            ("agent.all.cmd.pause", Target::All),
+            ("agent.echo.cmd.pause", Target::Named("echo".into())),
+            ("agent.echo-001.cmd.pause", Target::Named("echo-001".into())),
+        ];
+        for (subject, expected) in cases {
+            assert_eq!(target(subject), expected, "{subject}");
+        }
+    }
+
+    #[test]
+    fn every_failure_has_a_service_code() {
+        for (kind, code) in [
+            ("rejected", "400"),
+            ("trap", "500"),
+            ("busy", "429"),
+            ("timeout", "408"),
+        ] {
+            let mut headers = Headers::default();
+            service_error(&mut headers, &Reason::new(kind, "x"));
+            assert_eq!(headers.get("Nats-Service-Error-Code"), Some(code), "{kind}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Dead letters: `dlq.<original subject>`, the original payload, and headers that say why.
+
+use serde_json::{Value, json};
+
+use crate::limits;
+use crate::names::AgentId;
+use crate::runtime::Call;
+use crate::transport::{Headers, Link, Stored, TransportError};
+
+use super::delivery::Held;
+use super::disposition::Reason;
+use super::lifecycle::now;
+
+/// The subject of the original message.
+pub const SUBJECT: &str = "X-DLQ-Subject";
+/// The stream that held it.
+pub const STREAM: &str = "X-DLQ-Stream";
+/// Its sequence in that stream.
+pub const SEQUENCE: &str = "X-DLQ-Sequence";
+/// How often it was delivered.
+pub const DELIVERIES: &str = "X-DLQ-Deliveries";
+/// Why it was given up: a word.
+pub const KIND: &str = "X-DLQ-Error-Kind";
+/// Why it was given up: a sentence.
+pub const ERROR: &str = "X-DLQ-Error";
+/// The agent that tried it last; absent when none was woken.
+pub const AGENT: &str = "X-DLQ-Agent-ID";
+/// When it was given up.
+pub const AT: &str = "X-DLQ-At";
+
+/// Stores the dead letter of a held message. The same message always has the same letter id, so a
+/// repetition after a crash is recognised by the stream.
+pub async fn store(
+    link: &Link,
+    agent: Option<&AgentId>,
+    call: &Call,
+    held: &Held,
+    reason: &Reason,
+) -> Result<Stored, TransportError> {
+    let subject = subject(&call.subject);
+    let id = held.meta.output_id("dlq");
+    let headers = headers(agent, call, held, reason, true);
+    match link
+        .store(&subject, &id, headers, call.payload.clone())
+        .await
+    {
+        // The original's own headers may be what makes the letter larger than the server takes.
+        Err(TransportError::TooLarge(_)) => {
+            let bare = headers_without_original(agent, call, held, reason);
+            link.store(&subject, &id, bare, call.payload.clone()).await
+        }
+        other => other,
+    }
+}
+
+/// What the audit stream says of a dead letter.
+pub fn audit(
+    agent: Option<&AgentId>,
+    call: &Call,
+    held: &Held,
+    reason: &Reason,
+    letter: &Stored,
+) -> Value {
+    json!({
+        "subject": &*call.subject,
+        "stream": held.meta.stream,
+        "sequence": held.meta.stream_sequence,
+        "deliveries": held.meta.deliveries,
+        "agent_id": agent.map(AgentId::as_str),
+        "error_kind": reason.kind,
+        "error": reason.message,
+        "dlq_sequence": letter.sequence,
+    })
+}
+
+/// The subject of the letter. A subject that would be too long keeps its place in the tree.
+fn subject(original: &str) -> String {
+    let letter = format!("dlq.{original}");
+    if letter.len() <= limits::MAX_SUBJECT {
+        return letter;
+    }
+    let first = original.split('.').next().unwrap_or_default();
+    format!("dlq.{first}.overlong")
+}
+
+fn headers_without_original(
+    agent: Option<&AgentId>,
+    call: &Call,
+    held: &Held,
+    reason: &Reason,
+) -> Headers {
+    headers(agent, call, held, reason, false)
+}
+
+fn headers(
+    agent: Option<&AgentId>,
+    call: &Call,
+    held: &Held,
+    reason: &Reason,
+    with_original: bool,
+) -> Headers {
+    let mut headers = Headers::default();
+    if with_original {
+        for (name, value) in call.headers.iter() {
+            // What made the server act on the original must not act again.
+            if !name.to_ascii_lowercase().starts_with("nats-") {
+                headers.set(name, value);
+            }
+        }
+    }
+    call.trace.stamp(agent, &mut headers);
+    headers.set(SUBJECT, &call.subject);
+    headers.set(STREAM, &held.meta.stream);
+    headers.set(SEQUENCE, &held.meta.stream_sequence.to_string());
+    headers.set(DELIVERIES, &held.meta.deliveries.to_string());
+    headers.set(KIND, &reason.kind);
+    headers.set(ERROR, &one_line(&reason.message));
+    if let Some(agent) = agent {
+        headers.set(AGENT, agent.as_str());
+    }
+    headers.set(AT, &now());
+    headers
+}
+
+/// A header holds one line: the text of an error may come from a guest.
+fn one_line(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(limits::MAX_ERROR_CHARS)
+        .collect();
+    line.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_keeps_its_subject_unless_that_is_too_long() {
+        assert_eq!(subject("work.nlp.high.x"), "dlq.work.nlp.high.x");
+        let long = format!("work.nlp.high.{}", "x".repeat(255));
+        assert_eq!(subject(&long), "dlq.work.overlong");
+    }
+
+    #[test]
+    fn an_error_text_is_one_bounded_line() {
+        assert_eq!(one_line("a\r\nNats-Rollup: all"), "a  Nats-Rollup: all");
+        assert_eq!(
+            one_line(&"é".repeat(9999)).chars().count(),
+            limits::MAX_ERROR_CHARS
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! One message on its way through an agent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::permissions::reserved::{may_answer, may_reply_to};
+use crate::runtime::{Call, Kind};
+use crate::transport::{Fate, Link, Message, Meta, Trace};
+
+use super::crew::Weight;
+use super::keeper::Kept;
+
+/// What an agent is handed: the call to make, and who waits for its outcome.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What the component is called with.
+    pub call: Call,
+    /// Where the outcome goes.
+    pub answer: Answer,
+    /// The room that it takes while it waits, where the pattern counts that.
+    pub weight: Option<Weight>,
+}
+
+/// What a component is called with for a message. No deadline but the plugin's own `timeout`.
+pub fn call(kind: Kind, message: Message, trace: Trace) -> Call {
+    Call {
+        kind,
+        subject: message.subject,
+        payload: message.payload,
+        headers: Arc::new(message.headers),
+        trace,
+        deadline: Instant::now() + limits::TIMEOUT.max,
+    }
+}
+
+/// Where an answer to a message may go: its reply subject, unless the host must not be made to
+/// publish there. The sender may lack the right to; the host has it nearly everywhere.
+pub fn reply_subject(message: &Message) -> Option<&str> {
+    message.reply.as_deref().filter(|reply| may_reply_to(reply))
+}
+
+/// [`reply_subject`], for what a plugin answers to a message that it subscribed to: never in the
+/// host's place, and never where a stream answers too.
+pub fn plugin_reply_subject(message: &Message) -> Option<&str> {
+    reply_subject(message).filter(|_| may_answer(&message.subject))
+}
+
+/// Where the outcome of a call goes.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nobody waits: an event.
+    Nobody,
+    /// The sender waits on a reply subject, on this connection.
+    Reply {
+        /// The reply subject.
+        to: String,
+        /// The connection that the message came by.
+        link: Link,
+    },
+    /// A command without a reply subject: the result is stored under `agent.<id>.resp.<request-id>`.
+    Stored,
+    /// A work item: the result is stored, and only then the item is acknowledged.
+    Work(Box<Held>),
+}
+
+/// A message of a stream that this host holds: it must end in exactly one act of
+/// [`disposition`](super::disposition), or it is delivered again after the ack wait.
+#[derive(Debug)]
+pub struct Held {
+    /// How to ack, nak or term it.
+    pub fate: Fate,
+    /// Where it stands in its stream.
+    pub meta: Meta,
+    /// How often and when it is tried again.
+    pub rule: Arc<RetryRule>,
+    /// Keeps the server from delivering it again while it is held.
+    pub kept: Kept,
+}
+
+/// How often a message is delivered, and how long the host waits between tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryRule {
+    /// The delivery after which a failure is final, from 1.
+    pub max_deliver: u32,
+    /// The wait after the first, second, … failure; the last one repeats. Never empty in a parsed manifest.
+    pub backoff: Vec<Duration>,
+}
+
+impl RetryRule {
+    /// The wait before the try that follows delivery number `deliveries`.
+    pub fn delay(&self, deliveries: u64) -> Duration {
+        let step = usize::try_from(deliveries.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.backoff
+            .get(step)
+            .or(self.backoff.last())
+            .copied()
+            .unwrap_or(Duration::from_secs(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_wait_repeats() {
+        let rule = RetryRule {
+            max_deliver: 9,
+            backoff: vec![Duration::from_secs(1), Duration::from_secs(5)],
+        };
+        let waits: Vec<u64> = (1..5).map(|n| rule.delay(n).as_secs()).collect();
+        assert_eq!(waits, [1, 5, 5, 5]);
+    }
+}

@@ -1,0 +1,374 @@
+//! The agents of this host, as patterns reach them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::config::{PluginSpec, Schema};
+use crate::names::{AgentId, PluginName};
+use crate::runtime::{Health, SharedConfig};
+use crate::status::{AgentSnapshot, AgentStatus};
+
+use super::delivery::Delivery;
+
+/// What an agent is told between two messages.
+#[derive(Debug)]
+pub enum Control {
+    /// Its configuration changed.
+    Configured,
+    /// Say how you are.
+    Health(oneshot::Sender<Health>),
+    /// Finish the current message, end the instance, and go.
+    Stop {
+        /// Why, as `stopped` events give it.
+        reason: &'static str,
+        /// Told when the agent has gone.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Where patterns reach one agent.
+#[derive(Debug, Clone)]
+pub struct AgentPort {
+    /// Its id.
+    pub id: AgentId,
+    /// The name of its plugin.
+    pub plugin: PluginName,
+    /// Messages for this agent alone.
+    pub mailbox: mpsc::Sender<Delivery>,
+    /// What it is told between messages.
+    pub control: mpsc::Sender<Control>,
+    /// What is known about it.
+    pub cell: Arc<AgentCell>,
+}
+
+/// What is known about an agent: written by itself and by commands, read by everybody.
+#[derive(Debug)]
+pub struct AgentCell {
+    host: String,
+    host_id: String,
+    since: Instant,
+    paused: AtomicBool,
+    /// Told when `paused` changed.
+    pub turned: Notify,
+    /// The configuration that the plugin reads.
+    pub config: Arc<SharedConfig>,
+    handled: AtomicU64,
+    failed: AtomicU64,
+    busy_ns: AtomicU64,
+    dirty: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    version: String,
+    plugin: String,
+    capabilities: Vec<String>,
+    execute_schema: Option<Schema>,
+    status: AgentStatus,
+    busy_since: Option<Instant>,
+    load: f32,
+    load_since: Instant,
+    load_busy_ns: u64,
+    last_error: Option<String>,
+    health: Health,
+    /// `[config]` of the manifest, and what commands put over it.
+    base: Map<String, Value>,
+    overrides: Map<String, Value>,
+}
+
+impl AgentCell {
+    /// The cell of an agent that was just created.
+    pub fn new(host: &str, host_id: &str, plugin: &PluginName) -> Self {
+        let now = Instant::now();
+        let inner = Inner {
+            version: String::new(),
+            plugin: plugin.as_str().to_owned(),
+            capabilities: Vec::new(),
+            execute_schema: None,
+            status: AgentStatus::Error,
+            busy_since: None,
+            load: 0.0,
+            load_since: now,
+            load_busy_ns: 0,
+            last_error: None,
+            health: Health {
+                ok: true,
+                detail: None,
+                load: None,
+            },
+            base: Map::new(),
+            overrides: Map::new(),
+        };
+        Self {
+            host: host.to_owned(),
+            host_id: host_id.to_owned(),
+            since: now,
+            paused: AtomicBool::new(false),
+            turned: Notify::new(),
+            config: Arc::new(SharedConfig::new(Map::new())),
+            handled: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            dirty: AtomicBool::new(true),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells which version of the plugin runs now.
+    pub fn runs(&self, spec: &PluginSpec) {
+        let mut inner = self.inner();
+        inner.version = spec.version.clone();
+        inner.capabilities = spec.capabilities.clone();
+        inner.execute_schema = spec.execute_schema.clone();
+        inner.base = spec.config.clone();
+        self.config
+            .replace(override_config(&inner.base, &inner.overrides));
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// Tells what commands put over the manifest's `[config]`.
+    pub fn set_overrides(&self, overrides: Map<String, Value>) {
+        let mut inner = self.inner();
+        inner.overrides = overrides;
+        self.config
+            .replace(override_config(&inner.base, &inner.overrides));
+    }
+
+    /// There is something worth telling.
+    pub fn mark_dirty(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// What the payload of `cmd.execute` must look like.
+    pub fn execute_schema(&self) -> Option<Schema> {
+        self.inner().execute_schema.clone()
+    }
+
+    /// Lets the agent take messages, or keeps it from it. A message in hand is finished.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.dirty.store(true, Ordering::Release);
+        self.turned.notify_waiters();
+        // The agent may be between its look at the flag and its wait.
+        self.turned.notify_one();
+    }
+
+    /// A command keeps it from taking messages.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// The agent's own word on how it is.
+    pub fn set_status(&self, status: AgentStatus) {
+        let mut inner = self.inner();
+        if inner.status == status {
+            return;
+        }
+        inner.status = status;
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// A message is being handled.
+    pub fn begin(&self) {
+        let mut inner = self.inner();
+        inner.status = AgentStatus::Busy;
+        inner.busy_since = Some(Instant::now());
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// It was handled; `error` says why not well.
+    pub fn end(&self, took: Duration, error: Option<String>) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        self.busy_ns.fetch_add(
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        let mut inner = self.inner();
+        inner.status = AgentStatus::Ready;
+        inner.busy_since = None;
+        if let Some(error) = error {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            inner.last_error = Some(error);
+        }
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// Something other than a message failed.
+    pub fn failed(&self, error: String) {
+        self.inner().last_error = Some(error);
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// What the plugin said of its health.
+    pub fn set_health(&self, health: Health) {
+        self.inner().health = health;
+    }
+
+    /// Whether something worth telling changed since the last call.
+    pub fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::AcqRel)
+    }
+
+    /// Ends a span of load measurement: the part of it in which the agent was busy.
+    pub fn measure_load(&self) {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        let running = inner
+            .busy_since
+            .map_or(0, |since| nanos(now - since.max(inner.load_since)));
+        let busy = self.busy_ns.load(Ordering::Relaxed);
+        let span = nanos(now - inner.load_since).max(1);
+        let part = (busy
+            .saturating_sub(inner.load_busy_ns)
+            .saturating_add(running)) as f64
+            / span as f64;
+        inner.load = part.min(1.0) as f32;
+        inner.load_since = now;
+        inner.load_busy_ns = busy;
+    }
+
+    /// How the agent is now.
+    pub fn snapshot(&self, id: &AgentId) -> AgentSnapshot {
+        let inner = self.inner();
+        let status = match inner.status {
+            AgentStatus::Ready if self.is_paused() => AgentStatus::Paused,
+            status => status,
+        };
+        AgentSnapshot {
+            agent_id: id.as_str().to_owned(),
+            plugin: inner.plugin.clone(),
+            version: inner.version.clone(),
+            host: self.host.clone(),
+            host_id: self.host_id.clone(),
+            status,
+            capabilities: inner.capabilities.clone(),
+            load: inner
+                .health
+                .load
+                .map_or(inner.load, |load| load.clamp(0.0, 1.0)),
+            uptime: self.since.elapsed(),
+            handled: self.handled.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            last_error: inner.last_error.clone(),
+            healthy: inner.health.ok,
+            detail: inner.health.detail.clone(),
+        }
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whom a command or a health check is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Every agent: the literal `*`, or `all`.
+    All,
+    /// One agent, or every agent of a plugin: only the directory can tell.
+    Named(String),
+}
+
+impl Target {
+    /// Reads the token of a subject that says whom it is for.
+    pub fn parse(token: &str) -> Self {
+        match token {
+            "*" | "all" => Self::All,
+            name => Self::Named(name.to_owned()),
+        }
+    }
+}
+
+/// The agents of this host. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Directory(Arc<RwLock<BTreeMap<AgentId, AgentPort>>>);
+
+impl Directory {
+    /// Makes an agent reachable.
+    pub fn add(&self, port: AgentPort) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(port.id.clone(), port);
+    }
+
+    /// Makes an agent unreachable.
+    pub fn remove(&self, id: &AgentId) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+
+    /// Makes an agent unreachable, unless another has taken its id since.
+    pub fn remove_same(&self, port: &AgentPort) {
+        let mut agents = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if agents
+            .get(&port.id)
+            .is_some_and(|found| Arc::ptr_eq(&found.cell, &port.cell))
+        {
+            agents.remove(&port.id);
+        }
+    }
+
+    /// Whether this agent is here.
+    pub fn contains(&self, id: &AgentId) -> bool {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(id)
+    }
+
+    /// Every agent, by id.
+    pub fn all(&self) -> Vec<AgentPort> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// The agents that a target means.
+    pub fn find(&self, target: &Target) -> Vec<AgentPort> {
+        let agents = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match target {
+            Target::All => agents.values().cloned().collect(),
+            Target::Named(name) => {
+                let one = name
+                    .parse::<AgentId>()
+                    .ok()
+                    .and_then(|id| agents.get(&id).cloned());
+                match one {
+                    Some(port) => vec![port],
+                    None => agents
+                        .values()
+                        .filter(|p| p.plugin.as_str() == name)
+                        .cloned()
+                        .collect(),
+                }
+            }
+        }
+    }
+}
+
+/// Puts values over those at the top of a configuration.
+fn override_config(base: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
+    let mut config = base.clone();
+    config.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
+    config
+}

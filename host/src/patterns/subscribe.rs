@@ -1,0 +1,224 @@
+//! `[[subscribe]]` of a manifest: plain subjects, alone or as a queue group.
+//!
+//! One subscription per host and entry. Without a queue every agent of the plugin gets every
+//! message; with one, the first agent of this host that is free. Core NATS delivers at most once,
+//! and so do we: what the agents cannot keep up with is dropped, counted and said, never queued
+//! without end.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Schema;
+use crate::names::PluginName;
+use crate::permissions::Permissions;
+use crate::runtime::Kind;
+use crate::transport::{Link, Message, Subscription, Trace, TransportError};
+
+use super::commands::send_error;
+use super::crew::{Crew, Weight};
+use super::delivery::{Answer, Delivery, call, plugin_reply_subject};
+use super::directory::{AgentPort, Directory, Target};
+use super::disposition::Reason;
+use super::lifecycle::new_request_id;
+
+/// What the subscriptions of one plugin need.
+#[derive(Clone)]
+pub struct Listener {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// Its connection.
+    pub link: Link,
+    /// Its agents.
+    pub directory: Directory,
+    /// The queue that they share.
+    pub crew: Arc<Crew>,
+    /// What is let through.
+    pub rules: SharedRules,
+}
+
+/// What of a subscription is let through.
+#[derive(Debug)]
+pub struct Rules {
+    /// What the plugin may hear; `deny` filters here.
+    pub permissions: Permissions,
+    /// Largest payload that wakes it, in bytes.
+    pub payload: usize,
+    /// What a payload must look like.
+    pub schema: Option<Schema>,
+}
+
+/// The rules of a running subscription, replaced when its plugin is.
+#[derive(Debug, Clone)]
+pub struct SharedRules(Arc<RwLock<Arc<Rules>>>);
+
+impl SharedRules {
+    /// Begins with these.
+    pub fn new(rules: Rules) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
+    }
+
+    /// From the next message on.
+    pub fn replace(&self, rules: Rules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    fn now(&self) -> Arc<Rules> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Listener {
+    /// Subscribes, and delivers until cancelled.
+    pub async fn listen(
+        self,
+        subject: &str,
+        queue: Option<&str>,
+        cancel: CancellationToken,
+    ) -> Result<tokio::task::JoinHandle<()>, TransportError> {
+        let messages = self.link.subscribe(subject, queue).await?;
+        let task = Task {
+            listener: self,
+            shared: queue.is_some(),
+            dropped: 0,
+        };
+        Ok(tokio::spawn(task.run(messages, cancel)))
+    }
+}
+
+struct Task {
+    listener: Listener,
+    /// Any agent may take a message, not each of them.
+    shared: bool,
+    /// Messages dropped because the agents did not keep up.
+    dropped: u64,
+}
+
+impl Task {
+    async fn run(mut self, mut messages: Subscription, cancel: CancellationToken) {
+        let mut overflowed = 0;
+        let mut stopping = false;
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = cancel.cancelled(), if !stopping => {
+                    // What has arrived is still delivered: a requester waits for it.
+                    stopping = true;
+                    messages.stop();
+                    continue;
+                }
+            };
+            let Some(message) = message else { return };
+            self.deliver(message).await;
+            let now = messages.dropped();
+            if now > overflowed {
+                self.count_dropped(now - overflowed);
+                overflowed = now;
+            }
+        }
+    }
+
+    async fn deliver(&mut self, message: Message) {
+        let listener = self.listener.clone();
+        let rules = listener.rules.now();
+        if !rules.permissions.hears(&message.subject) {
+            return;
+        }
+        let ports = listener
+            .directory
+            .find(&Target::Named(listener.plugin.as_str().to_owned()));
+        if let Err(reason) = admit(&rules, &message) {
+            return self.refuse(&message, ports.first(), &reason).await;
+        }
+        if self.shared {
+            if let Some(weight) = listener.crew.weigh(message.payload.len()) {
+                listener.crew.offer(self.delivery(&message, weight));
+            } else {
+                self.count_dropped(1);
+                self.refuse(&message, ports.first(), &too_much(&listener))
+                    .await;
+            }
+            return;
+        }
+        for port in &ports {
+            let sent = listener
+                .crew
+                .weigh(message.payload.len())
+                .is_some_and(|weight| {
+                    port.mailbox
+                        .try_send(self.delivery(&message, weight))
+                        .is_ok()
+                });
+            if !sent {
+                self.count_dropped(1);
+                self.refuse(&message, Some(port), &too_much(&listener))
+                    .await;
+            }
+        }
+    }
+
+    fn delivery(&self, message: &Message, weight: Weight) -> Delivery {
+        let trace = Trace::received(&message.headers, &new_request_id());
+        let reply = plugin_reply_subject(message);
+        let answer = match reply {
+            Some(to) => Answer::Reply {
+                to: to.to_owned(),
+                link: self.listener.link.clone(),
+            },
+            None => Answer::Nobody,
+        };
+        let kind = Kind::Subscription {
+            id: None,
+            wants_reply: reply.is_some(),
+        };
+        Delivery {
+            call: call(kind, message.clone(), trace),
+            answer,
+            weight: Some(weight),
+        }
+    }
+
+    async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
+        let plugin = &self.listener.plugin;
+        tracing::debug!(%plugin, subject = %message.subject, kind = %reason.kind, "{}", reason.message);
+        if let (Some(reply), Some(port)) = (plugin_reply_subject(message), port) {
+            let trace = Trace::received(&message.headers, &new_request_id());
+            send_error(&self.listener.link, reply, port, &trace, reason).await;
+        }
+    }
+
+    fn count_dropped(&mut self, more: u64) {
+        let before = self.dropped;
+        self.dropped += more;
+        // Said when the number passes a power of two: seen soon, and never a flood.
+        if before == 0 || before.ilog2() < self.dropped.ilog2() {
+            tracing::warn!(plugin = %self.listener.plugin, dropped = self.dropped,
+                "messages dropped: the agents do not keep up with their subscriptions");
+        }
+    }
+}
+
+/// Why a message must not wake the plugin.
+fn admit(rules: &Rules, message: &Message) -> Result<(), Reason> {
+    let (size, most) = (message.payload.len(), rules.payload);
+    if size > most {
+        let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
+        return Err(Reason::new("too-large", text));
+    }
+    match &rules.schema {
+        Some(schema) => schema
+            .check(&message.payload)
+            .map_err(|text| Reason::new("schema", text)),
+        None => Ok(()),
+    }
+}
+
+fn too_much(listener: &Listener) -> Reason {
+    Reason::new(
+        "busy",
+        format!("plugin `{}` has too many messages waiting", listener.plugin),
+    )
+}

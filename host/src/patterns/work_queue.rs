@@ -1,0 +1,355 @@
+//! Work items: durable pull consumers, weighted by priority, handed to whichever agent is free.
+//!
+//! One [`WorkQueue`] per plugin and host pulls from all consumers of the plugin. It asks for what
+//! its agents can start now, and a little ahead when they are fast ([`schedule`]); a consumer that
+//! is empty has one poll standing, so that new work is seen at once. When no agent is free the
+//! polls are taken back: work must not wait here while another host is idle. Waiting is done by
+//! not pulling, never by a nak, because a nak counts as a try.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Schema;
+use crate::limits;
+use crate::names::Priority;
+use crate::runtime::Kind;
+use crate::transport::{Delivered, Link, Pull, Puller, Trace, TransportError};
+
+use super::crew::Crew;
+use super::delivery::{Answer, Delivery, Held, RetryRule, call};
+use super::disposition::{Reason, Settler, exhausted};
+use super::keeper::Keeper;
+use super::schedule::{self, Turn};
+
+/// One consumer of a plugin's work.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// The name of the durable consumer.
+    pub durable: String,
+    /// The priority of what it delivers.
+    pub priority: Priority,
+    /// How often an item is tried.
+    pub rule: Arc<RetryRule>,
+    /// What a payload must look like.
+    pub schema: Option<Schema>,
+}
+
+/// Everything that pulling needs beside the lanes.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// The connection for work.
+    pub link: Link,
+    /// Who takes the items.
+    pub crew: Arc<Crew>,
+    /// Keeps the items in hand from being delivered again.
+    pub keeper: Arc<Keeper>,
+    /// Ends items that must not wake the plugin.
+    pub settler: Settler,
+    /// Largest payload that wakes the plugin, in bytes.
+    pub payload: usize,
+}
+
+/// Pulls the work of one plugin.
+pub struct WorkQueue {
+    feed: Feed,
+    lanes: Vec<LaneState>,
+    turns: Vec<Turn>,
+    pulls: FuturesUnordered<BoxFuture<'static, Step>>,
+    /// Since when items wait and no agent takes any.
+    deserted: Option<Instant>,
+}
+
+struct LaneState {
+    lane: Lane,
+    puller: Puller,
+    /// Messages that the consumer is believed to have.
+    backlog: u64,
+    /// Since when it has a backlog and was not pulled.
+    waiting: Instant,
+    pull: Pulling,
+    /// Takes the running pull back.
+    stop: CancellationToken,
+    /// Not before, after an error.
+    not_before: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pulling {
+    No,
+    /// A poll for one message that waits until there is one.
+    Standing,
+    /// This many messages are on their way.
+    Batch(usize),
+}
+
+/// What came of waiting for one pull.
+enum Step {
+    Item(usize, Box<Pull>, Box<Delivered>, CancellationToken),
+    End(usize),
+    Failed(usize, TransportError),
+}
+
+impl WorkQueue {
+    /// A queue that pulls nothing yet.
+    pub fn new(feed: Feed, stream: &str, lanes: Vec<Lane>) -> Self {
+        let turns = lanes.iter().map(|lane| Turn::new(lane.priority)).collect();
+        let lanes = lanes
+            .into_iter()
+            .map(|lane| LaneState {
+                puller: feed.link.puller(stream, &lane.durable),
+                lane,
+                backlog: 0,
+                waiting: Instant::now(),
+                pull: Pulling::No,
+                stop: CancellationToken::new(),
+                not_before: None,
+            })
+            .collect();
+        Self {
+            feed,
+            lanes,
+            turns,
+            pulls: FuturesUnordered::new(),
+            deserted: None,
+        }
+    }
+
+    /// Pulls until cancelled; then takes its pulls back. What was handed to the crew stays there.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let crew = self.feed.crew.clone();
+        let mut clock = tokio::time::interval(Duration::from_secs(1));
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Made before the look at the crew, so that no change between the two is missed.
+            let changed = crew.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            self.top_up();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                Some(step) = self.pulls.next() => self.step(step).await,
+                () = &mut changed => {}
+                _ = clock.tick() => self.look_after_waiting().await,
+            }
+        }
+        self.take_back();
+        while let Some(step) = self.pulls.next().await {
+            self.step(step).await;
+        }
+    }
+
+    /// Starts the pulls that the agents have room for, or takes back those that they have not.
+    fn top_up(&mut self) {
+        let crew = &self.feed.crew;
+        let asked = self
+            .lanes
+            .iter()
+            .map(|l| if let Pulling::Batch(n) = l.pull { n } else { 0 })
+            .sum();
+        let room = if crew.taking() == 0 {
+            0
+        } else {
+            schedule::room(
+                crew.taking(),
+                crew.idle(),
+                crew.waiting(),
+                asked,
+                crew.mean_call(),
+            )
+        };
+        if room == 0 {
+            return self.take_back_standing();
+        }
+        let now = Instant::now();
+        let open: Vec<bool> = self.lanes.iter().map(|lane| lane.is_open(now)).collect();
+        let mut backlog = Vec::with_capacity(self.lanes.len());
+        for ((lane, turn), open) in self.lanes.iter().zip(&mut self.turns).zip(&open) {
+            turn.waited(if lane.backlog > 0 {
+                now - lane.waiting
+            } else {
+                Duration::ZERO
+            });
+            backlog.push(if *open { lane.backlog } else { 0 });
+        }
+        let shares = schedule::allot(&mut self.turns, &backlog, room);
+        for (index, (share, open)) in shares.into_iter().zip(open).enumerate() {
+            if !open {
+                continue;
+            }
+            if share > 0 {
+                self.start(index, Pulling::Batch(share));
+            } else if backlog.get(index) == Some(&0) {
+                self.start(index, Pulling::Standing);
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize, pulling: Pulling) {
+        let Some(lane) = self.lanes.get_mut(index) else {
+            return;
+        };
+        lane.pull = pulling;
+        lane.waiting = Instant::now();
+        lane.stop = CancellationToken::new();
+        let (puller, stop) = (lane.puller.clone(), lane.stop.clone());
+        self.pulls.push(Box::pin(async move {
+            let pull = match pulling {
+                Pulling::Batch(most) => puller.pull(most, Duration::ZERO).await,
+                _ => puller.pull(1, limits::STANDING_POLL).await,
+            };
+            match pull {
+                Ok(pull) => next(index, Box::new(pull), stop).await,
+                Err(error) => Step::Failed(index, error),
+            }
+        }));
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Item(index, pull, delivered, stop) => {
+                self.pulls.push(Box::pin(next(index, pull, stop)));
+                self.arrived(index, *delivered).await;
+            }
+            Step::End(index) => {
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    // A batch that ends with something missing found the consumer empty.
+                    if matches!(lane.pull, Pulling::Batch(1..)) {
+                        lane.backlog = 0;
+                    }
+                    lane.pull = Pulling::No;
+                }
+            }
+            Step::Failed(index, error) => {
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    tracing::debug!(consumer = %lane.lane.durable, %error, "pull failed");
+                    lane.pull = Pulling::No;
+                    lane.not_before = Some(Instant::now() + limits::PULL_RETRY_DELAY);
+                }
+            }
+        }
+    }
+
+    async fn arrived(&mut self, index: usize, delivered: Delivered) {
+        let Some(state) = self.lanes.get_mut(index) else {
+            return;
+        };
+        state.backlog = delivered.meta.pending;
+        if let Pulling::Batch(left) = &mut state.pull {
+            *left = left.saturating_sub(1);
+        }
+        let lane = &state.lane;
+        let held = Box::new(Held {
+            kept: self.feed.keeper.keep(&delivered.fate),
+            fate: delivered.fate,
+            meta: delivered.meta,
+            rule: lane.rule.clone(),
+        });
+        let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
+        let sequence = held.meta.stream_sequence;
+        let mut message = delivered.message;
+        let trace = Trace::received(&message.headers, &format!("wq-{sequence}"));
+        message.headers.set("X-Retry-Count", &retries.to_string());
+        message.headers.set("X-Priority", lane.priority.as_str());
+        let kind = Kind::Work {
+            priority: lane.priority,
+            retries,
+        };
+        let refused = admit(lane, &held, &message.payload, self.feed.payload);
+        let call = call(kind, message, trace.at(lane.priority));
+        match refused {
+            Some(reason) => self.feed.settler.refuse(call, held, reason).await,
+            None => self.feed.crew.offer(Delivery {
+                call,
+                answer: Answer::Work(held),
+                weight: None,
+            }),
+        }
+    }
+
+    /// Items that wait for agents that are all paused or failing go to another host.
+    async fn look_after_waiting(&mut self) {
+        if self.feed.crew.taking() > 0 || self.feed.crew.waiting() == 0 {
+            self.deserted = None;
+            return;
+        }
+        let since = *self.deserted.get_or_insert_with(Instant::now);
+        if since.elapsed() >= limits::DESERTED {
+            give_back_waiting(&self.feed.crew, &self.feed.settler).await;
+        }
+    }
+
+    /// Takes back the polls that wait for work, and leaves the batches that are on their way.
+    fn take_back_standing(&mut self) {
+        for lane in &self.lanes {
+            if lane.pull == Pulling::Standing {
+                lane.stop.cancel();
+            }
+        }
+    }
+
+    fn take_back(&mut self) {
+        for lane in &self.lanes {
+            lane.stop.cancel();
+        }
+    }
+}
+
+impl LaneState {
+    fn is_open(&self, now: Instant) -> bool {
+        self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
+    }
+}
+
+/// Why an item must not wake the plugin, which takes payloads of at most `most` bytes.
+fn admit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
+    if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
+        return Some(reason);
+    }
+    let size = payload.len();
+    if size > most {
+        let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
+        return Some(Reason::new("too-large", text));
+    }
+    let schema = lane.schema.as_ref()?;
+    schema
+        .check(payload)
+        .err()
+        .map(|text| Reason::new("schema", text))
+}
+
+async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Step {
+    let came = tokio::select! {
+        biased;
+        came = pull.next() => came,
+        () = stop.cancelled() => {
+            // What is on its way is still taken in: left there, it would count as a delivery.
+            pull.stop().await;
+            pull.next().await
+        }
+    };
+    match came {
+        Some(Ok(delivered)) => Step::Item(index, pull, Box::new(delivered), stop),
+        Some(Err(error)) => Step::Failed(index, error),
+        None => Step::End(index),
+    }
+}
+
+/// Hands back the items that wait for an agent when none will come soon. Messages of
+/// subscriptions stay: nobody else would get them.
+pub async fn give_back_waiting(crew: &Crew, settler: &Settler) {
+    for _ in 0..crew.waiting() {
+        let Some(delivery) = crew.try_take() else {
+            return;
+        };
+        match delivery.answer {
+            Answer::Work(held) => settler.give_back(held).await,
+            _ => crew.offer(delivery),
+        }
+    }
+}

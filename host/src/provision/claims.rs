@@ -1,0 +1,375 @@
+//! Whose the consumers of WORK_QUEUE are: a record per durable in AGENT_CLAIMS, `durable.<name>`,
+//! with the plugin that takes its work and the hosts that run that plugin.
+//!
+//! Records change by compare-and-swap only. A host that is listed counts while its lease lives. A
+//! consumer is marked before it is deleted, and whoever wants it waits until that is done: otherwise it
+//! could be deleted under the hands of a host that has just claimed it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::consumers::{self, ConsumerState, Obstacle, WorkConsumer};
+use crate::config::WorkSpec;
+use crate::limits;
+use crate::names::{HostId, PluginName};
+use crate::transport::{Kv, Link, TransportError};
+
+/// How long a consumer that another host is deleting is waited for; then that host is taken for dead.
+const RETIRING: Duration = Duration::from_secs(10);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The value of a durable's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The plugin whose agents take from it.
+    plugin: String,
+    /// The hosts that run this plugin.
+    hosts: BTreeSet<String>,
+    /// It is being deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    retiring: bool,
+}
+
+/// Claims consumers for one host.
+#[derive(Debug, Clone)]
+pub struct ConsumerClaims {
+    link: Link,
+    claims: Kv,
+    leases: Kv,
+    host: HostId,
+}
+
+impl ConsumerClaims {
+    /// For this host, over this connection, once at its start: takes it out of every record that it left
+    /// behind. It may have ended without a word, and come back with other plugins.
+    pub async fn new(link: Link, host: HostId) -> Result<Self, TransportError> {
+        let claims = link.kv("AGENT_CLAIMS").await?;
+        let leases = link.kv("AGENT_LEASES").await?;
+        let ours = Self {
+            link,
+            claims,
+            leases,
+            host,
+        };
+        for name in ours.recorded().await? {
+            ours.leave(&name, None).await?;
+        }
+        Ok(ours)
+    }
+
+    /// Claims the consumers of a plugin's work, makes those that are missing, and lets go of those
+    /// that the plugin had before and needs no longer.
+    ///
+    /// Fails when a living host runs another plugin that takes some of the same work.
+    pub async fn claim(&self, plugin: &PluginName, work: &[WorkSpec]) -> anyhow::Result<()> {
+        let wanted: Vec<WorkConsumer> = work.iter().flat_map(consumers::of).collect();
+        let living = self.living().await?;
+        self.let_go(plugin, &wanted, &living).await?;
+        for consumer in &wanted {
+            self.record(plugin, consumer, &living).await?;
+        }
+        for consumer in &wanted {
+            self.make(plugin, consumer, &living).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of every consumer of a plugin that no longer runs on this host.
+    pub async fn release(&self, plugin: &PluginName) -> anyhow::Result<()> {
+        let living = self.living().await?;
+        self.let_go(plugin, &[], &living).await
+    }
+
+    /// Deletes the consumers that no living host claims and that have nothing waiting.
+    pub async fn sweep(&self) -> anyhow::Result<()> {
+        let living = self.living().await?;
+        for name in self.recorded().await? {
+            self.retire(&name, &living, &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// The hosts whose lease lives; we are one of them.
+    async fn living(&self) -> Result<BTreeSet<String>, TransportError> {
+        let keys = self.leases.keys("host.*", limits::MAX_HOSTS).await?;
+        let mut living: BTreeSet<String> = keys
+            .iter()
+            .filter_map(|key| key.strip_prefix("host."))
+            .map(str::to_owned)
+            .collect();
+        living.insert(self.host.as_str().to_owned());
+        Ok(living)
+    }
+
+    async fn recorded(&self) -> Result<Vec<String>, TransportError> {
+        let keys = self.claims.keys("durable.*", limits::MAX_CONSUMERS).await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| key.strip_prefix("durable."))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    async fn record_of(&self, name: &str) -> Result<Option<(Record, u64)>, TransportError> {
+        let Some(entry) = self.claims.get(&key(name)).await? else {
+            return Ok(None);
+        };
+        // A record that cannot be read claims nothing: nobody can renew it.
+        let record = serde_json::from_slice(&entry.value).unwrap_or(Record {
+            plugin: String::new(),
+            hosts: BTreeSet::new(),
+            retiring: false,
+        });
+        Ok(Some((record, entry.revision)))
+    }
+
+    /// Writes us into the record of a consumer.
+    async fn record(
+        &self,
+        plugin: &PluginName,
+        consumer: &WorkConsumer,
+        living: &BTreeSet<String>,
+    ) -> anyhow::Result<()> {
+        let start = Instant::now();
+        loop {
+            let found = self.record_of(&consumer.durable).await?;
+            if found.as_ref().is_some_and(|(record, _)| record.retiring)
+                && start.elapsed() < RETIRING
+            {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            let revision = found.as_ref().map(|(_, revision)| *revision);
+            let Some(record) = join(found.map(|(r, _)| r), plugin, &self.host, living)
+                .map_err(|other| taken(plugin, &consumer.filter, &other))?
+            else {
+                return Ok(());
+            };
+            let value = record.json();
+            let key = key(&consumer.durable);
+            let written = match revision {
+                Some(revision) => self.claims.update(&key, value, revision).await,
+                None => self.claims.create(&key, value).await,
+            };
+            match written {
+                Ok(_) => return Ok(()),
+                // Another host wrote first: look again.
+                Err(TransportError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Makes a consumer, and moves out of its way what no living host claims.
+    async fn make(
+        &self,
+        plugin: &PluginName,
+        wanted: &WorkConsumer,
+        living: &BTreeSet<String>,
+    ) -> anyhow::Result<()> {
+        match consumers::ensure(&self.link, wanted).await {
+            Ok(()) => return Ok(()),
+            Err(Obstacle::Overlaps(others)) => {
+                for other in others {
+                    self.move_away(plugin, wanted, &other, living).await?;
+                }
+            }
+            Err(obstacle) => return Err(explain(wanted, obstacle)),
+        }
+        consumers::ensure(&self.link, wanted)
+            .await
+            .map_err(|obstacle| explain(wanted, obstacle))
+    }
+
+    async fn move_away(
+        &self,
+        plugin: &PluginName,
+        wanted: &WorkConsumer,
+        other: &ConsumerState,
+        living: &BTreeSet<String>,
+    ) -> anyhow::Result<()> {
+        let Some((record, _)) = self.record_of(&other.name).await? else {
+            bail!(
+                "consumer `{}` of {} takes `{}`, which overlaps `{}`, and is not ours; delete it, \
+                 or take other work",
+                other.name,
+                consumers::WORK_STREAM,
+                other.filter(),
+                wanted.filter
+            );
+        };
+        if record
+            .hosts
+            .iter()
+            .any(|host| living.contains(host) && *host != self.host.as_str())
+            || (record.plugin != plugin.as_str() && record.hosts.contains(self.host.as_str()))
+        {
+            return Err(taken(plugin, &wanted.filter, &record.plugin));
+        }
+        self.retire(&other.name, living, std::slice::from_ref(wanted))
+            .await
+    }
+
+    /// Takes us out of the records of a plugin's consumers that are not wanted.
+    async fn let_go(
+        &self,
+        plugin: &PluginName,
+        wanted: &[WorkConsumer],
+        living: &BTreeSet<String>,
+    ) -> anyhow::Result<()> {
+        for name in self.recorded().await? {
+            if wanted.iter().any(|consumer| consumer.durable == name) {
+                continue;
+            }
+            if self.leave(&name, Some(plugin)).await? {
+                self.retire(&name, living, wanted).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes us out of the record of a consumer, if it is this plugin's; returns whether we were in it.
+    async fn leave(&self, name: &str, plugin: Option<&PluginName>) -> Result<bool, TransportError> {
+        loop {
+            let Some((mut record, revision)) = self.record_of(name).await? else {
+                return Ok(false);
+            };
+            let another = plugin.is_some_and(|plugin| record.plugin != plugin.as_str());
+            if another || !record.hosts.remove(self.host.as_str()) {
+                return Ok(false);
+            }
+            match self
+                .claims
+                .update(&key(name), record.json(), revision)
+                .await
+            {
+                Ok(_) => return Ok(true),
+                Err(TransportError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Deletes a consumer that no living host claims, if nothing waits for it or it is in the way
+    /// of what is wanted: its messages stay in the stream for the next one.
+    async fn retire(
+        &self,
+        name: &str,
+        living: &BTreeSet<String>,
+        wanted: &[WorkConsumer],
+    ) -> anyhow::Result<()> {
+        let Some((record, revision)) = self.record_of(name).await? else {
+            return Ok(());
+        };
+        if record.hosts.iter().any(|host| living.contains(host)) {
+            return Ok(());
+        }
+        if let Some(state) = consumers::state(&self.link, name).await? {
+            let in_the_way = wanted
+                .iter()
+                .any(|w| crate::names::subject::overlaps(state.filter(), &w.filter));
+            if !state.is_drained() && !in_the_way {
+                return Ok(());
+            }
+        }
+        let marked = Record {
+            hosts: BTreeSet::new(),
+            retiring: true,
+            ..record.clone()
+        };
+        let revision = match self
+            .claims
+            .update(&key(name), marked.json(), revision)
+            .await
+        {
+            Ok(revision) => revision,
+            // Somebody claims it, or retires it as well.
+            Err(TransportError::Conflict) => return Ok(()),
+            Err(error) => return Err(error).context("the record of a consumer cannot be marked"),
+        };
+        consumers::delete(&self.link, name).await?;
+        tracing::info!(consumer = name, plugin = %record.plugin, "consumer retired");
+        match self.claims.delete(&key(name), Some(revision)).await {
+            // Whoever changed it took us for dead, and has seen to the consumer itself.
+            Ok(()) | Err(TransportError::Conflict) => Ok(()),
+            Err(error) => Err(error).context("the record of a consumer cannot be deleted"),
+        }
+    }
+}
+
+impl Record {
+    /// Texts and a flag: it cannot fail.
+    fn json(&self) -> Bytes {
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+}
+
+fn key(name: &str) -> String {
+    format!("durable.{name}")
+}
+
+/// The record with us in it; none when nothing has to be written; the other plugin's name when a
+/// living host runs that.
+fn join(
+    found: Option<Record>,
+    plugin: &PluginName,
+    host: &HostId,
+    living: &BTreeSet<String>,
+) -> Result<Option<Record>, String> {
+    let us = host.as_str().to_owned();
+    let mut record = match found {
+        Some(record) if record.plugin == plugin.as_str() => {
+            if record.hosts.contains(&us) {
+                return Ok(None);
+            }
+            record
+        }
+        Some(record) if record.hosts.iter().any(|host| living.contains(host)) => {
+            return Err(record.plugin);
+        }
+        _ => Record {
+            plugin: plugin.as_str().to_owned(),
+            hosts: BTreeSet::new(),
+            retiring: false,
+        },
+    };
+    record.hosts.retain(|host| living.contains(host));
+    record.hosts.insert(us);
+    record.retiring = false;
+    Ok(Some(record))
+}
+
+fn taken(plugin: &PluginName, filter: &str, other: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "plugins `{plugin}` and `{other}` both take `{filter}`: each work item goes to one plugin; \
+         change domain or task of one of them"
+    )
+}
+
+fn explain(wanted: &WorkConsumer, obstacle: Obstacle) -> anyhow::Error {
+    match obstacle {
+        Obstacle::Failed(error) => anyhow::Error::new(error)
+            .context(format!("consumer `{}` cannot be made", wanted.durable)),
+        Obstacle::NameTaken(filter) => anyhow::anyhow!(
+            "consumer `{}` exists and takes `{filter}` instead of `{}`; delete it, or rename the domain",
+            wanted.durable,
+            wanted.filter
+        ),
+        Obstacle::Overlaps(others) => {
+            let names: Vec<String> = others.into_iter().map(|other| other.name).collect();
+            anyhow::anyhow!(
+                "consumer `{}` overlaps {}",
+                wanted.durable,
+                names.join(", ")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+//! The durable pull consumers of WORK_QUEUE: which ones a plugin's work needs, and the server's side of them.
+//!
+//! One consumer per priority, and one for the short form of the subject, because servers before 2.10
+//! know one filter per consumer. Consumers of a work queue must not overlap: JetStream refuses it,
+//! and [`super::claims`] says whose the other one is. A consumer is never deleted while a living
+//! host claims it; deleting one loses no message, since those stay in the stream.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::config::{TaskFilter, WorkSpec};
+use crate::limits;
+use crate::names::{Priority, subject};
+use crate::transport::api::{CallError, code};
+use crate::transport::{Link, TransportError};
+
+/// The stream of the work.
+pub const WORK_STREAM: &str = "WORK_QUEUE";
+
+/// Most deliveries of one consumer that wait for an ack, all hosts together: far above what hosts
+/// ask for, and a bound for a cluster's memory.
+const MAX_ACK_PENDING: i64 = 20_000;
+
+/// One consumer that some work needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkConsumer {
+    /// Its name: `workers-<domain>[-<version>]_<priority>_<task or all>`; `short` stands for the
+    /// priority where the subject names none.
+    pub durable: String,
+    /// The one subject pattern that it delivers.
+    pub filter: String,
+    /// The priority of what it delivers.
+    pub priority: Priority,
+}
+
+/// The consumers of a `[[work]]`: four priorities, and the short form.
+pub fn of(work: &WorkSpec) -> Vec<WorkConsumer> {
+    let suffix = work
+        .version
+        .as_ref()
+        .map(|v| format!("-{v}"))
+        .unwrap_or_default();
+    let prefix = work
+        .version
+        .as_ref()
+        .map(|v| format!("{v}."))
+        .unwrap_or_default();
+    let (domain, task) = (&work.domain, &work.task);
+    let last = match task {
+        TaskFilter::All => "all",
+        TaskFilter::One(task) => task.as_str(),
+    };
+    let name = |middle: &str| format!("workers-{domain}{suffix}_{middle}_{last}");
+    let long = Priority::ALL.map(|priority| WorkConsumer {
+        durable: name(priority.as_str()),
+        filter: format!("work.{prefix}{domain}.{priority}.{task}"),
+        priority,
+    });
+    let short = WorkConsumer {
+        durable: name("short"),
+        filter: format!("work.{prefix}{domain}.{task}"),
+        priority: Priority::Normal,
+    };
+    long.into_iter().chain([short]).collect()
+}
+
+/// What the server says of a consumer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConsumerState {
+    /// Its name.
+    pub name: String,
+    config: ConsumerConfig,
+    /// Messages that match and were not delivered yet.
+    #[serde(default)]
+    pub num_pending: u64,
+    /// Messages that were delivered and not acknowledged.
+    #[serde(default)]
+    pub num_ack_pending: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ConsumerConfig {
+    #[serde(default)]
+    filter_subject: String,
+    #[serde(default)]
+    ack_policy: String,
+    #[serde(default)]
+    ack_wait: u64,
+    #[serde(default)]
+    max_deliver: i64,
+    #[serde(default)]
+    max_ack_pending: i64,
+    #[serde(default)]
+    inactive_threshold: u64,
+}
+
+impl ConsumerState {
+    /// The pattern that it delivers.
+    pub fn filter(&self) -> &str {
+        &self.config.filter_subject
+    }
+
+    /// Nothing waits for it, delivered or not.
+    pub fn is_drained(&self) -> bool {
+        self.num_pending == 0 && self.num_ack_pending == 0
+    }
+
+    fn is_as_wanted(&self, wanted: &WorkConsumer) -> bool {
+        let config = &self.config;
+        config.filter_subject == wanted.filter
+            && config.ack_policy == "explicit"
+            && u128::from(config.ack_wait) == limits::ACK_WAIT.as_nanos()
+            && config.max_deliver == -1
+            && config.max_ack_pending == MAX_ACK_PENDING
+            && config.inactive_threshold == 0
+    }
+}
+
+/// Why a consumer could not be had.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    /// Others deliver some of the same subjects.
+    Overlaps(Vec<ConsumerState>),
+    /// Another consumer has this name.
+    NameTaken(String),
+    /// The server could not be asked.
+    Failed(TransportError),
+}
+
+impl From<CallError> for Obstacle {
+    fn from(error: CallError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Sees to it that the consumer exists and is as it must be.
+pub(super) async fn ensure(link: &Link, wanted: &WorkConsumer) -> Result<(), Obstacle> {
+    let found = match state(link, &wanted.durable).await {
+        Ok(found) => found,
+        Err(error) => return Err(Obstacle::Failed(error)),
+    };
+    match found {
+        Some(found) if found.is_as_wanted(wanted) => return Ok(()),
+        Some(found) if found.filter() != wanted.filter => {
+            return Err(Obstacle::NameTaken(found.filter().to_owned()));
+        }
+        // Somebody changed it by hand; on the same name a create is an update.
+        Some(_) | None => {}
+    }
+    let call = format!("CONSUMER.DURABLE.CREATE.{WORK_STREAM}.{}", wanted.durable);
+    let body = json!({"stream_name": WORK_STREAM, "config": config(wanted)});
+    match link.call::<ConsumerState>(&call, &body).await {
+        Ok(made) if made.is_as_wanted(wanted) => Ok(()),
+        Ok(made) => Err(Obstacle::Failed(TransportError::Other(format!(
+            "the server made consumer `{}` otherwise than asked: {made:?}",
+            wanted.durable
+        )))),
+        Err(error) if code::CONSUMER_OVERLAPS.iter().any(|code| error.is(*code)) => {
+            Err(Obstacle::Overlaps(overlapping(link, wanted).await?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn config(wanted: &WorkConsumer) -> Value {
+    json!({
+        "durable_name": wanted.durable,
+        "description": "work taken by MisterSmith agents",
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": u64::try_from(limits::ACK_WAIT.as_nanos()).unwrap_or(u64::MAX),
+        // The host counts: with a limit of the server's the message would stay, invisible.
+        "max_deliver": -1,
+        "max_ack_pending": MAX_ACK_PENDING,
+        "filter_subject": wanted.filter,
+        "replay_policy": "instant",
+    })
+}
+
+/// What the server says of one consumer; none when it has none of this name.
+pub(super) async fn state(
+    link: &Link,
+    name: &str,
+) -> Result<Option<ConsumerState>, TransportError> {
+    let call = format!("CONSUMER.INFO.{WORK_STREAM}.{name}");
+    match link.call(&call, &Value::Null).await {
+        Ok(state) => Ok(Some(state)),
+        Err(error) if error.is(code::CONSUMER_NOT_FOUND) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes a consumer; one that is not there is as good.
+pub(super) async fn delete(link: &Link, name: &str) -> Result<(), TransportError> {
+    let call = format!("CONSUMER.DELETE.{WORK_STREAM}.{name}");
+    match link.call::<Value>(&call, &Value::Null).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is(code::CONSUMER_NOT_FOUND) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Every consumer of the stream.
+pub async fn all(link: &Link) -> Result<Vec<ConsumerState>, TransportError> {
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(default)]
+        total: usize,
+        #[serde(default)]
+        consumers: Option<Vec<ConsumerState>>,
+    }
+    let mut all = Vec::new();
+    loop {
+        let body = json!({"offset": all.len()});
+        let page: Page = link
+            .call(&format!("CONSUMER.LIST.{WORK_STREAM}"), &body)
+            .await?;
+        let more = page.consumers.unwrap_or_default();
+        let empty = more.is_empty();
+        all.extend(more);
+        if empty || all.len() >= page.total {
+            return Ok(all);
+        }
+    }
+}
+
+async fn overlapping(link: &Link, wanted: &WorkConsumer) -> Result<Vec<ConsumerState>, Obstacle> {
+    let all = all(link).await.map_err(Obstacle::Failed)?;
+    Ok(all
+        .into_iter()
+        .filter(|other| is_in_the_way(other, wanted))
+        .collect())
+}
+
+/// Whether both deliver some of the same subjects; a consumer without a filter delivers all.
+fn is_in_the_way(other: &ConsumerState, wanted: &WorkConsumer) -> bool {
+    other.name != wanted.durable
+        && (other.filter().is_empty() || subject::overlaps(other.filter(), &wanted.filter))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn work(domain: &str, version: Option<&str>, task: &str) -> WorkSpec {
+        WorkSpec {
+            domain: domain.parse().unwrap(),
+            version: version.map(|v| v.parse().unwrap()),
+            task: if task == "*" {
+                TaskFilter::All
+            } else {
+                TaskFilter::One(task.parse().unwrap())
+            },
+            max_deliver: 5,
+            backoff: Vec::new(),
+            schema: None,
+        }
+    }
+
+    #[test]
+    fn the_consumers_of_some_work() {
+        let cases = [
+            (
+                work("nlp", None, "sentiment"),
+                [
+                    "workers-nlp_critical_sentiment",
+                    "work.nlp.critical.sentiment",
+                ],
+                ["workers-nlp_short_sentiment", "work.nlp.sentiment"],
+            ),
+            (
+                work("vision", Some("v2"), "*"),
+                [
+                    "workers-vision-v2_critical_all",
+                    "work.v2.vision.critical.*",
+                ],
+                ["workers-vision-v2_short_all", "work.v2.vision.*"],
+            ),
+        ];
+        for (work, first, last) in cases {
+            let consumers = of(&work);
+            assert_eq!(consumers.len(), 5);
+            let pair = |c: &WorkConsumer| [c.durable.clone(), c.filter.clone()];
+            assert_eq!(consumers.first().map(pair).unwrap(), first);
+            assert_eq!(consumers.last().map(pair).unwrap(), last);
+            let filters: Vec<String> = consumers.iter().map(|c| c.filter.clone()).collect();
+            assert_eq!(
+                filters,
+                work.patterns(),
+                "the manifest's view of it is the same"
+            );
+        }
+    }
+
+    #[test]
+    fn the_consumers_of_one_plugin_never_overlap() {
+        let consumers = of(&work("nlp", None, "*"));
+        for (i, a) in consumers.iter().enumerate() {
+            for b in consumers.iter().skip(i + 1) {
+                assert!(!subject::overlaps(&a.filter, &b.filter), "{a:?} {b:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What is asked of an agent, and what it answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Death;
+use crate::bindings::exports::mistersmith::agent::handler as wit;
+use crate::bindings::mistersmith::agent::types;
+use crate::capabilities::AgentContext;
+use crate::limits::MAX_RETRY_DELAY;
+use crate::names::Priority;
+use crate::permissions::Refusal;
+use crate::permissions::headers::guest_headers;
+use crate::transport::{Headers, Trace};
+
+/// One message for an agent.
+#[derive(Debug)]
+pub struct Call {
+    /// How it came.
+    pub kind: Kind,
+    /// The subject it was published on.
+    pub subject: String,
+    /// Its payload.
+    pub payload: Bytes,
+    /// Its headers; the guest gets them when it asks. Shared with whoever settles the message.
+    pub headers: Arc<Headers>,
+    /// The trace that it continues.
+    pub trace: Trace,
+    /// When the call must be over at the latest; the plugin's `timeout` may end it sooner.
+    pub deadline: Instant,
+}
+
+/// How a message came to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `agent.<id>.cmd.execute`.
+    Execute,
+    /// A work item.
+    Work {
+        /// Its priority.
+        priority: Priority,
+        /// How many times it was tried before.
+        retries: u32,
+    },
+    /// A subscription.
+    Subscription {
+        /// The number that `subscribe` returned; none for a `[[subscribe]]` of the manifest.
+        id: Option<u64>,
+        /// The sender waits for a reply.
+        wants_reply: bool,
+    },
+}
+
+impl From<Kind> for wit::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Execute => Self::Execute,
+            Kind::Work { priority, retries } => Self::Work(wit::Work {
+                priority: match priority {
+                    Priority::Critical => types::Priority::Critical,
+                    Priority::High => types::Priority::High,
+                    Priority::Normal => types::Priority::Normal,
+                    Priority::Low => types::Priority::Low,
+                },
+                retries,
+            }),
+            Kind::Subscription { id, wants_reply } => {
+                Self::Subscription(wit::Subscription { id, wants_reply })
+            }
+        }
+    }
+}
+
+/// News for an agent that is not a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Its configuration changed.
+    Configuration,
+}
+
+impl From<Notice> for wit::Notice {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Configuration => Self::Configuration,
+        }
+    }
+}
+
+/// What an agent answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The payload, within the plugin's limit.
+    pub payload: Bytes,
+    /// Its `Content-Type`, if the agent says one.
+    pub content_type: Option<String>,
+    /// Further headers: checked, `X-…` names only.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Why an agent did not handle a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Trying again later may help.
+    Retry {
+        /// What went wrong.
+        message: String,
+        /// How long the agent wishes to wait, at most 24 hours; none for the plugin's `backoff`.
+        delay: Option<Duration>,
+    },
+    /// Trying again cannot help.
+    Reject(String),
+    /// Anything else.
+    Other(String),
+}
+
+/// How the agent judges itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// It can do its work.
+    pub ok: bool,
+    /// A sentence for a person.
+    pub detail: Option<String>,
+    /// How loaded it is, 0 to 1; none when it leaves that to the host.
+    pub load: Option<f32>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome<T = Option<Reply>> {
+    /// The agent did what was asked.
+    Done(T),
+    /// It could not, and says what would help. It lives.
+    Failed(Failure),
+    /// The instance ended in it.
+    Died(Death),
+}
+
+/// Longest sentence of a failure or a health report that is passed on, in bytes: it ends up in headers and logs.
+const MAX_SENTENCE: usize = 1024;
+
+/// Checks an answer of the guest like everything else it says.
+pub(super) fn answer(
+    context: &AgentContext,
+    returned: Result<Option<wit::Reply>, wit::Failure>,
+) -> Result<Option<Reply>, Failure> {
+    match returned {
+        Ok(Some(reply)) => checked(context, reply).map(Some),
+        Ok(None) => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// A reply that breaks a rule is rejected: the guest would make the same one again.
+fn checked(context: &AgentContext, reply: wit::Reply) -> Result<Reply, Failure> {
+    let refused = |refusal: Refusal| {
+        let reason = refusal.to_string();
+        let _counted = context.refuse("reply", refusal);
+        Failure::Reject(format!("the reply of the agent cannot be sent: {reason}"))
+    };
+    let named = reply
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let content = reply
+        .content_type
+        .iter()
+        .map(|value| ("Content-Type", value.as_str()));
+    guest_headers(named.chain(content)).map_err(refused)?;
+    let size = reply.payload.len();
+    if context.check_size("reply", size).is_err() {
+        let most = context.limits.payload;
+        return Err(Failure::Reject(format!(
+            "the reply of the agent has {size} bytes, and [limits] payload allows {most}"
+        )));
+    }
+    Ok(Reply {
+        payload: reply.payload.into(),
+        content_type: reply.content_type,
+        headers: reply.headers,
+    })
+}
+
+impl From<wit::Failure> for Failure {
+    fn from(failure: wit::Failure) -> Self {
+        match failure {
+            wit::Failure::Retry(retry) => Self::Retry {
+                message: sentence(retry.message),
+                delay: retry
+                    .delay_ms
+                    .map(|ms| Duration::from_millis(ms.into()).min(MAX_RETRY_DELAY)),
+            },
+            wit::Failure::Reject(message) => Self::Reject(sentence(message)),
+            wit::Failure::Other(message) => Self::Other(sentence(message)),
+        }
+    }
+}
+
+impl From<wit::HealthReport> for Health {
+    fn from(report: wit::HealthReport) -> Self {
+        Self {
+            ok: report.ok,
+            detail: report.detail.map(sentence),
+            load: report
+                .load
+                .filter(|load| load.is_finite())
+                .map(|load| load.clamp(0.0, 1.0)),
+        }
+    }
+}
+
+/// A text of the guest as it may stand in a header or a log.
+fn sentence(text: String) -> String {
+    crate::capabilities::clean(&text, MAX_SENTENCE)
+}

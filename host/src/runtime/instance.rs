@@ -1,0 +1,351 @@
+//! One instance of a component: a store that handles one call at a time until it ends.
+//!
+//! Whatever ends a call before its time (a trap, a limit, a mistake of the host, or a caller that
+//! stops waiting) ends the instance, because nobody knows in which state it left its memory.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use wasmtime::{Engine, Result as WasmResult, Store};
+
+use super::call::{Call, Failure, Health, Notice, Outcome, Reply, answer};
+use super::component::Component;
+use super::cpu::{Stopwatch, measured};
+use super::death::{Death, DeathKind};
+use super::state::{State, hostcall_fuel};
+use crate::bindings::Agent;
+use crate::bindings::exports::mistersmith::agent::handler as wit;
+use crate::capabilities::{AgentContext, Scope, within};
+
+/// A running agent component.
+pub struct Instance {
+    /// None while a call runs, and after the end: a call that is dropped takes the store with it.
+    live: Option<Live>,
+    context: Arc<AgentContext>,
+}
+
+struct Live {
+    store: Store<State>,
+    agent: Agent,
+    stopwatch: Arc<Stopwatch>,
+}
+
+/// What one call may use.
+#[derive(Clone, Copy)]
+struct Budget {
+    wall: Duration,
+    cpu: Duration,
+    begun: Instant,
+    deadline: Instant,
+}
+
+impl Budget {
+    fn new(wall: Duration, cpu: Duration) -> Self {
+        let begun = Instant::now();
+        Self {
+            wall,
+            cpu,
+            begun,
+            deadline: begun + wall,
+        }
+    }
+
+    /// Ends sooner when the caller says so.
+    fn by(self, deadline: Instant) -> Self {
+        let deadline = self.deadline.min(deadline);
+        Self { deadline, ..self }
+    }
+}
+
+impl Instance {
+    /// Makes an instance. Its own initialisation runs now, within what `start` may use.
+    pub(super) async fn new(
+        engine: &Engine,
+        component: &Component,
+        context: Arc<AgentContext>,
+    ) -> Result<Self, Death> {
+        let wall = context.limits.start_timeout;
+        let budget = Budget::new(wall, wall);
+        let mut store = State::store(engine, Arc::clone(&context));
+        enter(&mut store, Scope::outside(budget.deadline), budget);
+        let stopwatch = Arc::clone(&store.data().cpu.stopwatch);
+        let made = run(
+            budget,
+            &stopwatch,
+            component.pre.instantiate_async(&mut store),
+        )
+        .await;
+        let agent = made.map_err(|stopped| stopped.death(&mut store))?;
+        let live = Some(Live {
+            store,
+            agent,
+            stopwatch,
+        });
+        Ok(Self { live, context })
+    }
+
+    /// Lets the agent prepare itself. Called once, before anything else.
+    pub async fn start(&mut self) -> Outcome<()> {
+        self.try_start().await.into()
+    }
+
+    async fn try_start(&mut self) -> Result<Result<(), Failure>, Death> {
+        let wall = self.context.limits.start_timeout;
+        // Preparing is rare and may be heavy: it may compute for as long as it may take.
+        let budget = Budget::new(wall, wall);
+        let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
+        let called = live
+            .agent
+            .mistersmith_agent_handler()
+            .call_start(&mut live.store);
+        let returned = run(budget, &live.stopwatch, called).await;
+        let started = self.end(live, returned)?;
+        Ok(started.map_err(Failure::from))
+    }
+
+    /// Hands over one message.
+    pub async fn handle(&mut self, call: &Call) -> Outcome {
+        self.try_handle(call).await.into()
+    }
+
+    async fn try_handle(&mut self, call: &Call) -> Result<Result<Option<Reply>, Failure>, Death> {
+        let budget = self.budget().by(call.deadline);
+        let scope = Scope {
+            deadline: budget.deadline,
+            trace: Some(call.trace.clone()),
+            headers: Arc::clone(&call.headers),
+            more_headers: Vec::new(),
+        };
+        let kind = wit::Kind::from(call.kind);
+        let mut live = self.begin(budget, scope)?;
+        let handler = live.agent.mistersmith_agent_handler();
+        let called = handler.call_handle(&mut live.store, &kind, &call.subject, &call.payload);
+        let returned = run(budget, &live.stopwatch, called).await;
+        let answered = self.end(live, returned)?;
+        Ok(answer(&self.context, answered))
+    }
+
+    /// Hands over several messages at once; one answer for each, in order. They continue the trace
+    /// of the first, and the soonest deadline ends them all.
+    pub async fn handle_batch(
+        &mut self,
+        calls: Vec<Call>,
+    ) -> Outcome<Vec<Result<Option<Reply>, Failure>>> {
+        self.try_handle_batch(calls).await.into()
+    }
+
+    async fn try_handle_batch(
+        &mut self,
+        calls: Vec<Call>,
+    ) -> Result<Result<Vec<Result<Option<Reply>, Failure>>, Failure>, Death> {
+        let deadlines = calls.iter().map(|call| call.deadline);
+        let budget = deadlines.fold(self.budget(), Budget::by);
+        let mut scope = Scope::outside(budget.deadline);
+        let items: Vec<wit::Item> = calls
+            .into_iter()
+            .map(|call| batched(call, &mut scope))
+            .collect();
+        let mut live = self.begin(budget, scope)?;
+        let payloads = items.len().saturating_mul(self.context.limits.payload);
+        live.store.set_hostcall_fuel(hostcall_fuel(payloads));
+        let called = live
+            .agent
+            .mistersmith_agent_handler()
+            .call_handle_batch(&mut live.store, &items);
+        let returned = run(budget, &live.stopwatch, called).await;
+        let answers = self.end(live, returned)?;
+        if answers.len() != items.len() {
+            let problem = format!(
+                "the agent gave {} answers to {} messages",
+                answers.len(),
+                items.len()
+            );
+            return Ok(Err(Failure::Other(problem)));
+        }
+        let context = &self.context;
+        Ok(Ok(answers
+            .into_iter()
+            .map(|answered| answer(context, answered))
+            .collect()))
+    }
+
+    /// Tells the agent something that is not a message.
+    pub async fn notify(&mut self, notice: Notice) -> Outcome<()> {
+        self.try_notify(notice.into()).await.map(Ok).into()
+    }
+
+    async fn try_notify(&mut self, notice: wit::Notice) -> Result<(), Death> {
+        let budget = self.budget();
+        let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
+        let called = live
+            .agent
+            .mistersmith_agent_handler()
+            .call_notify(&mut live.store, &notice);
+        let returned = run(budget, &live.stopwatch, called).await;
+        self.end(live, returned)
+    }
+
+    /// Asks the agent how it is.
+    pub async fn health(&mut self) -> Outcome<Health> {
+        self.try_health()
+            .await
+            .map(|report| Ok(report.into()))
+            .into()
+    }
+
+    async fn try_health(&mut self) -> Result<wit::HealthReport, Death> {
+        let budget = self.budget();
+        let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
+        let called = live
+            .agent
+            .mistersmith_agent_handler()
+            .call_health(&mut live.store);
+        let returned = run(budget, &live.stopwatch, called).await;
+        self.end(live, returned)
+    }
+
+    /// Lets the agent finish, and ends the instance. `reason` is `shutdown`, `reload` or `drain`.
+    pub async fn stop(mut self, reason: &str) -> Outcome<()> {
+        self.try_stop(reason).await.map(Ok).into()
+    }
+
+    async fn try_stop(&mut self, reason: &str) -> Result<(), Death> {
+        let limits = &self.context.limits;
+        let budget = Budget::new(limits.stop_timeout, limits.cpu);
+        let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
+        let called = live
+            .agent
+            .mistersmith_agent_handler()
+            .call_stop(&mut live.store, reason);
+        let returned = run(budget, &live.stopwatch, called).await;
+        self.end(live, returned)
+    }
+
+    /// Whether it can be called; once it cannot, it never can again.
+    pub fn is_alive(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Whether this instance made the run-time subscription of this number and has not ended it.
+    /// A message of any other is to be dropped.
+    pub fn subscribed(&self, subscription: u64) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| live.store.data().guest.subscribed(subscription))
+    }
+
+    /// Bytes of its memories and tables; 0 after its end.
+    pub fn memory(&self) -> usize {
+        self.live
+            .as_ref()
+            .map_or(0, |live| live.store.data().memory.used())
+    }
+
+    fn budget(&self) -> Budget {
+        Budget::new(self.context.limits.timeout, self.context.limits.cpu)
+    }
+
+    fn begin(&mut self, budget: Budget, scope: Scope) -> Result<Live, Death> {
+        let mut live = self.live.take().ok_or_else(Death::gone)?;
+        enter(&mut live.store, scope, budget);
+        Ok(live)
+    }
+
+    /// Keeps the instance if the call came back.
+    fn end<T>(&mut self, mut live: Live, returned: Result<T, Stopped>) -> Result<T, Death> {
+        match returned {
+            Ok(value) => {
+                self.live = Some(live);
+                Ok(value)
+            }
+            Err(stopped) => Err(stopped.death(&mut live.store)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance")
+            .field("agent", &self.context.agent)
+            .field("alive", &self.is_alive())
+            .finish()
+    }
+}
+
+impl<T> From<Result<Result<T, Failure>, Death>> for Outcome<T> {
+    fn from(result: Result<Result<T, Failure>, Death>) -> Self {
+        match result {
+            Ok(Ok(value)) => Self::Done(value),
+            Ok(Err(failure)) => Self::Failed(failure),
+            Err(death) => Self::Died(death),
+        }
+    }
+}
+
+/// Makes the store ready for a call.
+fn enter(store: &mut Store<State>, scope: Scope, budget: Budget) {
+    let state = store.data_mut();
+    state.guest.enter(scope);
+    state.cpu.budget = budget.cpu;
+    state.cpu.stopwatch.restart(budget.begun);
+    state.memory.take_refused();
+    let fuel = hostcall_fuel(state.guest.context.limits.payload);
+    store.set_hostcall_fuel(fuel);
+    // It starts at zero, where the first check would end the call.
+    store.set_epoch_deadline(1);
+}
+
+/// A message of a batch as the guest gets it; what it may ask for goes to the scope.
+fn batched(call: Call, scope: &mut Scope) -> wit::Item {
+    if scope.trace.is_none() {
+        scope.trace = Some(call.trace);
+        scope.headers = call.headers;
+    } else {
+        scope.more_headers.push(call.headers);
+    }
+    wit::Item {
+        kind: call.kind.into(),
+        subject: call.subject,
+        payload: call.payload.into(),
+    }
+}
+
+/// Why a call did not come back.
+enum Stopped {
+    Engine(wasmtime::Error),
+    Timeout(Duration),
+    Panicked,
+}
+
+impl Stopped {
+    fn death(self, store: &mut Store<State>) -> Death {
+        match self {
+            Self::Engine(error) => {
+                Death::from_error(&error, store.data_mut().memory.take_refused())
+            }
+            Self::Timeout(wall) => Death::timeout(wall),
+            Self::Panicked => Death::new(
+                DeathKind::Host,
+                "the host made a mistake in a call of the agent",
+            ),
+        }
+    }
+}
+
+/// Runs a call until it comes back or its time is over. A panic in a host function ends this
+/// instance instead of the agent's task.
+async fn run<T>(
+    budget: Budget,
+    stopwatch: &Stopwatch,
+    call: impl Future<Output = WasmResult<T>>,
+) -> Result<T, Stopped> {
+    let call = AssertUnwindSafe(measured(stopwatch, call)).catch_unwind();
+    match within(budget.deadline, call).await {
+        Some(Ok(Ok(value))) => Ok(value),
+        Some(Ok(Err(error))) => Err(Stopped::Engine(error)),
+        Some(Err(_panic)) => Err(Stopped::Panicked),
+        None => Err(Stopped::Timeout(budget.wall)),
+    }
+}

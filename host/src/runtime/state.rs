@@ -1,0 +1,196 @@
+//! What belongs to one store, and the limits that the engine asks while guest code runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::cpu::Stopwatch;
+use super::death::OutOfCpu;
+use crate::capabilities::{AgentContext, Guest, wasi_context};
+use crate::limits::HOSTCALL_FUEL_EXTRA;
+
+/// What one element of a table counts, in bytes.
+const TABLE_ELEMENT: usize = size_of::<usize>();
+
+/// Most core instances, and most tables, in one store; a Python guest has 38 instances.
+const MAX_CORE_INSTANCES: usize = 48;
+
+/// Most linear memories in one store.
+const MAX_MEMORIES: usize = 4;
+
+/// The data of a store.
+pub(super) struct State {
+    pub(super) guest: Guest,
+    pub(super) memory: Memory,
+    pub(super) cpu: Cpu,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl State {
+    /// A store in which every limit of the agent is set.
+    pub(super) fn store(engine: &Engine, context: Arc<AgentContext>) -> Store<Self> {
+        let limits = Arc::clone(&context.limits);
+        let handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(handles);
+        let state = Self {
+            wasi: wasi_context(&context),
+            guest: Guest::new(context),
+            memory: Memory::new(usize::try_from(limits.memory).unwrap_or(usize::MAX)),
+            cpu: Cpu {
+                stopwatch: Arc::new(Stopwatch::new()),
+                budget: Duration::ZERO,
+            },
+            table,
+        };
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_max_component_handles(handles);
+        store.set_hostcall_fuel(hostcall_fuel(limits.payload));
+        store.epoch_deadline_callback(tick);
+        store
+    }
+}
+
+/// What a guest may hand over in one call, in bytes, of so much payload.
+pub(super) fn hostcall_fuel(payload: usize) -> usize {
+    payload.saturating_add(HOSTCALL_FUEL_EXTRA)
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.guest.context.report_unlogged();
+    }
+}
+
+/// The CPU budget of a call. Looked at with every tick of the epoch, so a call may exceed it by one tick.
+#[derive(Debug)]
+pub(super) struct Cpu {
+    pub(super) stopwatch: Arc<Stopwatch>,
+    pub(super) budget: Duration,
+}
+
+/// Every tick ends a call whose budget is used up, and lets other agents run before this one goes on.
+fn tick(store: StoreContextMut<'_, State>) -> Result<UpdateDeadline> {
+    let cpu = &store.data().cpu;
+    if cpu.stopwatch.used(Instant::now()) >= cpu.budget {
+        return Err(OutOfCpu(cpu.budget).into());
+    }
+    // The runtime's own yield lets timers and sockets be looked at; a mere wake-up would not.
+    Ok(UpdateDeadline::YieldCustom(
+        1,
+        Box::pin(tokio::task::yield_now()),
+    ))
+}
+
+/// All memories and tables of a store, together.
+#[derive(Debug)]
+pub(super) struct Memory {
+    used: usize,
+    most: usize,
+    /// The most that was asked for and not given since it was last looked at.
+    refused: Option<usize>,
+}
+
+impl Memory {
+    fn new(most: usize) -> Self {
+        Self {
+            used: 0,
+            most,
+            refused: None,
+        }
+    }
+
+    /// Bytes in use.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether growth was refused since this was last asked: a guest that then traps died of it.
+    pub(super) fn take_refused(&mut self) -> Option<String> {
+        let wanted = self.refused.take()?;
+        let most = self.most;
+        Some(format!(
+            "it wanted {wanted} bytes of memory, and [limits] memory allows {most}"
+        ))
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let wanted = self.used.saturating_add(desired.saturating_sub(current));
+        let fits = wanted <= self.most;
+        if fits {
+            self.used = wanted;
+        } else {
+            self.refused = Some(wanted);
+        }
+        fits
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        Ok(self.grow(current, desired))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        let bytes = |elements: usize| elements.saturating_mul(TABLE_ELEMENT);
+        Ok(self.grow(bytes(current), bytes(desired)))
+    }
+
+    fn instances(&self) -> usize {
+        MAX_CORE_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_CORE_INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_are_summed() {
+        let mut memory = Memory::new(1000);
+        assert!(memory.memory_growing(0, 400, None).unwrap());
+        assert!(
+            memory.memory_growing(0, 400, None).unwrap(),
+            "a second memory"
+        );
+        assert!(memory.table_growing(0, 25, None).unwrap());
+        assert_eq!(memory.used(), 1000);
+        assert_eq!(memory.take_refused(), None);
+        assert!(!memory.memory_growing(400, 401, None).unwrap());
+        assert!(!memory.table_growing(25, 26, None).unwrap());
+        assert!(memory.take_refused().unwrap().contains("1008 bytes"));
+        assert_eq!(memory.take_refused(), None);
+    }
+
+    #[test]
+    fn absurd_sizes_do_not_wrap_around() {
+        let mut memory = Memory::new(1000);
+        assert!(memory.memory_growing(0, 999, None).unwrap());
+        assert!(!memory.memory_growing(0, usize::MAX, None).unwrap());
+        assert!(!memory.table_growing(0, usize::MAX, None).unwrap());
+        assert_eq!(memory.used(), 999);
+    }
+}

@@ -1,0 +1,81 @@
+//! Small hostile and honest components, written as core modules in text and wrapped for the world.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod adversaries;
+mod calls;
+mod files;
+mod module;
+mod sweep;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::capabilities::fixture::{Built, Fixture};
+use crate::transport::Trace;
+use module::Module;
+
+/// One runtime for the tests that look at nothing but their own instance: making one costs more than the tests.
+fn shared() -> &'static Runtime {
+    static SHARED: OnceLock<Runtime> = OnceLock::new();
+    SHARED.get_or_init(|| runtime(16))
+}
+
+fn runtime(max_agents: u32) -> Runtime {
+    Runtime::new(RuntimeOptions {
+        cache_dir: None,
+        max_agents,
+    })
+    .unwrap()
+}
+
+fn call(payload: impl Into<Bytes>) -> Call {
+    Call {
+        kind: Kind::Execute,
+        subject: "agent.probe-001.cmd.execute".to_owned(),
+        payload: payload.into(),
+        headers: Arc::default(),
+        trace: Trace::begin("test"),
+        deadline: Instant::now() + Duration::from_secs(60),
+    }
+}
+
+/// Compiles and instantiates on the shared runtime.
+async fn instance(module: &Module, built: &Built) -> Instance {
+    try_instance(shared(), module, built).await.unwrap()
+}
+
+async fn try_instance(
+    runtime: &Runtime,
+    module: &Module,
+    built: &Built,
+) -> Result<Instance, Death> {
+    let component = runtime
+        .compile(module.component(), &PluginLimits::default())
+        .await
+        .unwrap();
+    runtime
+        .instantiate(&component, Arc::clone(&built.context))
+        .await
+}
+
+fn died<T: std::fmt::Debug>(outcome: Outcome<T>) -> Death {
+    match outcome {
+        Outcome::Died(death) => death,
+        other => panic!("expected a death, got {other:?}"),
+    }
+}
+
+fn reply(outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Done(Some(reply)) => reply,
+        other => panic!("expected a reply, got {other:?}"),
+    }
+}

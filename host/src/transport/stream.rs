@@ -1,0 +1,369 @@
+//! Looking into a stream for a person: single messages, its subjects, its consumers; and removing
+//! what the person says.
+//!
+//! Never on the way of work: messages are read one by one, and reading takes nothing from anybody.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::api::{CallError, code};
+use super::{Headers, Link, TransportError, check};
+
+/// A stream that is looked into. Cheap to make and to clone.
+#[derive(Debug, Clone)]
+pub struct StreamView {
+    link: Link,
+    stream: String,
+}
+
+/// A message as the stream holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// The subject it was published on.
+    pub subject: String,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// When it was stored, RFC 3339 in UTC.
+    pub stored_at: String,
+    /// Its headers.
+    pub headers: Headers,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// What a stream holds at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct StreamFacts {
+    /// Messages in it.
+    pub messages: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// The sequence of the oldest message; one more than `last` when there is none.
+    #[serde(rename = "first_seq")]
+    pub first: u64,
+    /// The sequence of the newest message there ever was.
+    #[serde(rename = "last_seq")]
+    pub last: u64,
+}
+
+/// How much of what a stream may hold is used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StreamUse {
+    /// Bytes, as a part of the most; 0 for a stream without a limit.
+    pub bytes: f64,
+    /// The age of the oldest message, as a part of the most; 0 without a limit, or without a message.
+    pub age: f64,
+}
+
+/// A consumer of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerFacts {
+    /// Its name.
+    pub name: String,
+    /// The subjects it takes; empty for all.
+    pub filters: Vec<String>,
+    /// Messages that were not delivered yet.
+    pub waiting: u64,
+    /// Messages that were delivered and not acknowledged yet.
+    pub in_flight: u64,
+}
+
+impl Link {
+    /// A stream by its name. Whether it exists is told by the first use: `NotFound`.
+    ///
+    /// Errors: `Invalid` for a name that no stream has.
+    pub fn stream(&self, stream: &str) -> Result<StreamView, TransportError> {
+        check::name("stream", stream)?;
+        Ok(StreamView {
+            link: self.clone(),
+            stream: stream.to_owned(),
+        })
+    }
+}
+
+impl StreamView {
+    /// How much the stream holds.
+    pub async fn facts(&self) -> Result<StreamFacts, TransportError> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: StreamFacts,
+        }
+        let info: Info = self.call("STREAM.INFO", &Value::Null).await?;
+        Ok(info.state)
+    }
+
+    /// How much of what the stream may hold is used up.
+    pub async fn used(&self) -> Result<StreamUse, TransportError> {
+        #[derive(Deserialize)]
+        struct Info {
+            config: Limits,
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct Limits {
+            #[serde(default)]
+            max_bytes: i64,
+            #[serde(default)]
+            max_age: i64,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            messages: u64,
+            bytes: u64,
+            #[serde(default, rename = "first_ts")]
+            oldest: String,
+        }
+        let Info { config, state } = self.call("STREAM.INFO", &Value::Null).await?;
+        let part = |used: f64, most: i64| if most > 0 { used / most as f64 } else { 0.0 };
+        let oldest = OffsetDateTime::parse(&state.oldest, &Rfc3339).ok();
+        let age = oldest.filter(|_| state.messages > 0).map_or(0.0, |at| {
+            (OffsetDateTime::now_utc() - at).as_seconds_f64() * 1e9
+        });
+        Ok(StreamUse {
+            bytes: part(state.bytes as f64, config.max_bytes),
+            age: part(age, config.max_age),
+        })
+    }
+
+    /// The message of a sequence; none when it was removed.
+    pub async fn message(&self, sequence: u64) -> Result<Option<StoredMessage>, TransportError> {
+        self.get(&json!({ "seq": sequence })).await
+    }
+
+    /// The oldest message from a sequence on that was published on `filter`, which may have wildcards.
+    pub async fn next(
+        &self,
+        from: u64,
+        filter: &str,
+    ) -> Result<Option<StoredMessage>, TransportError> {
+        check::pattern(filter)?;
+        self.get(&json!({ "seq": from.max(1), "next_by_subj": filter }))
+            .await
+    }
+
+    /// Removes one message; returns whether it was there. Done once the server says so.
+    pub async fn delete(&self, sequence: u64) -> Result<bool, TransportError> {
+        #[derive(Deserialize)]
+        struct Deleted {
+            success: bool,
+        }
+        // Without `no_erase` the server overwrites the message with noise first.
+        let body = json!({ "seq": sequence, "no_erase": true });
+        match self.call::<Deleted>("STREAM.MSG.DELETE", &body).await {
+            Ok(deleted) => Ok(deleted.success),
+            Err(error) if error.is(code::NO_MESSAGE) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes the messages that were published on `filter` and have a sequence smaller than
+    /// `before`; returns how many.
+    pub async fn purge(&self, filter: &str, before: u64) -> Result<u64, TransportError> {
+        #[derive(Deserialize)]
+        struct Purged {
+            purged: u64,
+        }
+        check::pattern(filter)?;
+        // The server takes the sequence 0 for no bound at all.
+        if before == 0 {
+            return Ok(0);
+        }
+        let body = json!({ "filter": filter, "seq": before });
+        let purged: Purged = self.call("STREAM.PURGE", &body).await?;
+        Ok(purged.purged)
+    }
+
+    /// The subjects that the stream holds messages of, with their number; at most `most` subjects
+    /// are told.
+    pub async fn subjects(
+        &self,
+        filter: &str,
+        most: usize,
+    ) -> Result<BTreeMap<String, u64>, TransportError> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            #[serde(default)]
+            subjects: Option<BTreeMap<String, u64>>,
+        }
+        check::pattern(filter)?;
+        let mut found = BTreeMap::new();
+        while found.len() < most {
+            let body = json!({ "subjects_filter": filter, "offset": found.len() });
+            let info: Info = self.call("STREAM.INFO", &body).await?;
+            let before = found.len();
+            found.extend(info.state.subjects.unwrap_or_default());
+            if found.len() == before {
+                break;
+            }
+        }
+        Ok(found.into_iter().take(most).collect())
+    }
+
+    /// The consumers of the stream, at most `most` of them.
+    pub async fn consumers(&self, most: usize) -> Result<Vec<ConsumerFacts>, TransportError> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(default)]
+            consumers: Option<Vec<RawConsumer>>,
+        }
+        let mut found: Vec<ConsumerFacts> = Vec::new();
+        while found.len() < most {
+            let body = json!({ "offset": found.len() });
+            let page: Page = self.call("CONSUMER.LIST", &body).await?;
+            let page = page.consumers.unwrap_or_default();
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page.into_iter().map(ConsumerFacts::from));
+        }
+        found.truncate(most);
+        Ok(found)
+    }
+
+    async fn get(&self, which: &Value) -> Result<Option<StoredMessage>, TransportError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            message: RawMessage,
+        }
+        match self.call::<Answer>("STREAM.MSG.GET", which).await {
+            Ok(answer) => answer.message.read().map(Some),
+            Err(error) if error.is(code::NO_MESSAGE) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn call<T: DeserializeOwned>(&self, call: &str, body: &Value) -> Result<T, CallError> {
+        let call = format!("{call}.{}", self.stream);
+        match self.link.call(&call, body).await {
+            Err(error) if error.is(code::STREAM_NOT_FOUND) => Err(CallError::Failed(
+                TransportError::NotFound(format!("there is no stream {:?}", self.stream)),
+            )),
+            called => called,
+        }
+    }
+}
+
+/// A stored message as the API shows it.
+#[derive(Deserialize)]
+struct RawMessage {
+    subject: String,
+    seq: u64,
+    time: String,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+}
+
+impl RawMessage {
+    fn read(self) -> Result<StoredMessage, TransportError> {
+        let malformed =
+            |_| TransportError::Other("JetStream's answer is malformed: no base64".to_owned());
+        let headers = STANDARD.decode(self.hdrs).map_err(malformed)?;
+        let payload = STANDARD.decode(self.data).map_err(malformed)?;
+        Ok(StoredMessage {
+            subject: self.subject,
+            sequence: self.seq,
+            stored_at: self.time,
+            headers: headers_of(&String::from_utf8_lossy(&headers)),
+            payload: payload.into(),
+        })
+    }
+}
+
+/// The headers in the block that goes over the wire. What is no header there is left out: other
+/// clients can store anything.
+fn headers_of(block: &str) -> Headers {
+    let mut headers = Headers::new();
+    for line in block.lines().skip(1) {
+        if let Some((name, value)) = line.split_once(':') {
+            let _ = headers.append(name, value.trim());
+        }
+    }
+    headers
+}
+
+#[derive(Deserialize)]
+struct RawConsumer {
+    name: String,
+    #[serde(default)]
+    config: RawConfig,
+    #[serde(default)]
+    num_pending: u64,
+    #[serde(default)]
+    num_ack_pending: u64,
+}
+
+#[derive(Deserialize, Default)]
+struct RawConfig {
+    #[serde(default)]
+    filter_subject: Option<String>,
+    #[serde(default)]
+    filter_subjects: Vec<String>,
+}
+
+impl From<RawConsumer> for ConsumerFacts {
+    fn from(raw: RawConsumer) -> Self {
+        let mut filters = raw.config.filter_subjects;
+        filters.extend(
+            raw.config
+                .filter_subject
+                .filter(|filter| !filter.is_empty()),
+        );
+        Self {
+            name: raw.name,
+            filters,
+            waiting: raw.num_pending,
+            in_flight: raw.num_ack_pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_stored_message_is_read_as_it_was_sent() {
+        let raw: RawMessage = serde_json::from_value(json!({
+            "subject": "dlq.work.nlp.test",
+            "seq": 7,
+            "time": "2026-01-02T03:04:05.000000006Z",
+            "hdrs": STANDARD.encode("NATS/1.0\r\nX-A: 1\r\nX-A: 2\r\nno header\r\nX-B:\r\n\r\n"),
+            "data": STANDARD.encode([0, 159]),
+        }))
+        .unwrap();
+        let message = raw.read().unwrap();
+        let headers: Vec<_> = message.headers.iter().collect();
+        assert_eq!(headers.len(), 3);
+        assert_eq!(message.headers.get("x-a"), Some("1"));
+        assert_eq!(message.headers.get("X-B"), Some(""));
+        assert_eq!(message.payload.as_ref(), [0, 159]);
+    }
+
+    #[test]
+    fn filters_of_both_kinds_are_seen() {
+        let consumer = |config: Value| {
+            let raw = json!({ "name": "c", "config": config, "num_pending": 3 });
+            ConsumerFacts::from(serde_json::from_value::<RawConsumer>(raw).unwrap())
+        };
+        assert_eq!(consumer(json!({})).filters, Vec::<String>::new());
+        assert_eq!(consumer(json!({ "filter_subject": "a" })).filters, ["a"]);
+        let several = consumer(json!({ "filter_subjects": ["a", "b"] }));
+        assert_eq!(several.filters, ["a", "b"]);
+        assert_eq!(several.waiting, 3);
+    }
+}

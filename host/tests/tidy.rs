@@ -1,0 +1,245 @@
+//! The rules of ARCHITECTURE.md that a compiler does not hold: who may import whom, which library
+//! is used where, and how long files and functions may be.
+//!
+//! Code under test (`mod tests`) is free to use what it likes.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::path::Path;
+
+use source::{File, files};
+
+/// A module, and the modules of ours that it may use. Every module may use itself, `status` and
+/// `telemetry`; and everyone who parses something may use `names` and `limits`.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    (
+        "cli",
+        &[
+            "host",
+            "patterns",
+            "provision",
+            "transport",
+            "runtime",
+            "config",
+            "permissions",
+            "limits",
+            "names",
+        ],
+    ),
+    (
+        "host",
+        &[
+            "agent",
+            "patterns",
+            "provision",
+            "runtime",
+            "transport",
+            "config",
+            "limits",
+            "names",
+        ],
+    ),
+    (
+        "agent",
+        &[
+            "patterns",
+            "runtime",
+            "transport",
+            "config",
+            "limits",
+            "names",
+        ],
+    ),
+    (
+        "patterns",
+        &["runtime", "transport", "config", "limits", "names"],
+    ),
+    (
+        "runtime",
+        &["capabilities", "bindings", "permissions", "limits", "names"],
+    ),
+    (
+        "capabilities",
+        &["bindings", "permissions", "transport", "limits", "names"],
+    ),
+    ("provision", &["transport", "config", "limits", "names"]),
+    ("config", &["permissions", "limits", "names"]),
+    ("transport", &["limits", "names"]),
+    ("permissions", &["limits", "names"]),
+    ("bindings", &[]),
+    ("names", &["limits"]),
+    ("limits", &[]),
+    ("status", &["limits", "names"]),
+    ("telemetry", &["limits", "names"]),
+];
+
+/// Modules that anyone may use.
+const FOR_ANYONE: &[&str] = &["status", "telemetry"];
+
+/// A path that begins so, and the only modules that may write it.
+const CONFINED: &[(&[&str], &[&str])] = &[
+    (&["async_nats"], &["transport", "provision"]),
+    (&["wasmtime"], &["bindings", "capabilities", "runtime"]),
+    (&["wasmtime_wasi"], &["bindings", "capabilities", "runtime"]),
+    (&["clap"], &["cli"]),
+    (&["indicatif"], &["cli"]),
+    (&["std", "env"], &["cli", "main"]),
+    (&["env", "var"], &["cli", "main"]),
+    (&["env", "var_os"], &["cli", "main"]),
+    (&["io", "stdout"], &["cli"]),
+    (&["io", "stderr"], &["cli"]),
+    (&["process", "exit"], &["main"]),
+    (&["process", "abort"], &["main"]),
+];
+
+/// Macros that print, which only `cli` may.
+const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
+
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: &[&str] = &["mod", "utils", "util", "common", "types", "helpers", "misc"];
+
+/// Lines of a file: more needs a reason in [`LONG_FILES`].
+const FILE_LINES: usize = 400;
+/// Lines of a file that no reason makes good.
+const FILE_LINES_EVER: usize = 600;
+/// Lines of a function, from `fn` to its closing brace.
+const FUNCTION_LINES: usize = 70;
+
+/// Files of more than [`FILE_LINES`] lines, each with its reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn check(found: Vec<String>) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    let mut found = Vec::new();
+    for file in files(&root().join("host/src")) {
+        if file.module != "lib" {
+            found.extend(foreign_imports(&file));
+        }
+    }
+    check(found);
+}
+
+fn foreign_imports(file: &File) -> Vec<String> {
+    let Some((_, allowed)) = IMPORTS.iter().find(|(module, _)| *module == file.module) else {
+        return vec![format!(
+            "{}: the module `{}` is not in the table of tidy.rs",
+            file.path, file.module
+        )];
+    };
+    let mut found = Vec::new();
+    for (line, used) in file.imports() {
+        let fine = used == file.module
+            || FOR_ANYONE.contains(&used.as_str())
+            || allowed.contains(&used.as_str());
+        if !fine {
+            found.push(format!(
+                "{}:{line}: `{}` may not use `{used}`",
+                file.path, file.module
+            ));
+        }
+    }
+    found
+}
+
+#[test]
+fn libraries_stay_where_they_belong() {
+    let mut found = Vec::new();
+    for file in files(&root().join("host/src")) {
+        found.extend(strays(&file));
+    }
+    check(found);
+}
+
+fn strays(file: &File) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, homes) in CONFINED {
+        if !homes.contains(&file.module.as_str()) {
+            for line in file.paths(path) {
+                found.push(format!(
+                    "{}:{line}: `{}` is used only in {}",
+                    file.path,
+                    path.join("::"),
+                    homes.join(", ")
+                ));
+            }
+        }
+    }
+    if file.module != "cli" {
+        for name in PRINTING {
+            for line in file.macros(name) {
+                found.push(format!("{}:{line}: only cli prints (`{name}!`)", file.path));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_and_functions_are_short_and_named_for_what_they_do() {
+    let mut found = Vec::new();
+    for folder in ["host/src", "host/tests", "guest-sdk/src", "tests"] {
+        for file in files(&root().join(folder)) {
+            found.extend(oddities(&file));
+        }
+    }
+    check(found);
+}
+
+fn oddities(file: &File) -> Vec<String> {
+    let mut found = Vec::new();
+    let lines = file.text.lines().count();
+    let excused = LONG_FILES.iter().any(|(path, _)| *path == file.path);
+    if lines > FILE_LINES_EVER || (lines > FILE_LINES && !excused) {
+        found.push(format!(
+            "{}: {lines} lines; {FILE_LINES} are enough",
+            file.path
+        ));
+    }
+    for (line, length) in file.functions() {
+        if length > FUNCTION_LINES {
+            found.push(format!(
+                "{}:{line}: a function of {length} lines; {FUNCTION_LINES} are enough",
+                file.path
+            ));
+        }
+    }
+    if !file.text.starts_with("//!") {
+        found.push(format!("{}: does not say what it does (`//!`)", file.path));
+    }
+    if EMPTY_NAMES.contains(&file.name.as_str()) {
+        found.push(format!("{}: a name that says nothing", file.path));
+    }
+    found
+}
+
+#[test]
+fn a_breach_is_seen() {
+    let file = |path: &str, text: &str| File::new(path, text.to_string());
+    let code = "//! x\nuse crate::{transport, names::Token};\nfn f() { crate::cli::g(); }\n";
+    let found = foreign_imports(&file("config/x.rs", code));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(foreign_imports(&file("main.rs", "use mistersmith::{cli, host};")).len() == 1);
+    assert_eq!(foreign_imports(&file("new_one.rs", "")).len(), 1);
+    assert!(foreign_imports(&file("cli/x.rs", "// crate::agent\n")).is_empty());
+
+    let code = "//! x\nuse async_nats as n;\nfn f() { println!(\"wasmtime::x\"); std::process::exit(1) }\n";
+    assert_eq!(strays(&file("agent.rs", code)).len(), 3);
+    assert_eq!(strays(&file("main.rs", code)).len(), 2);
+    assert_eq!(strays(&file("agent.rs", "use std::env::var;")).len(), 2);
+
+    let long = format!("fn f() {{\n{}}}\n", "    x();\n".repeat(70));
+    assert_eq!(oddities(&file("agent/utils.rs", &long)).len(), 3);
+    assert_eq!(oddities(&file("agent.rs", &"//! x\n".repeat(401))).len(), 1);
+}

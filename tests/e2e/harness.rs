@@ -1,0 +1,23 @@
+//! What the tests say instead of processes, folders, sockets and signals.
+
+mod cli;
+mod components;
+mod ear;
+mod host;
+mod logs;
+mod nats;
+mod outside;
+mod plugin;
+mod process;
+mod wait;
+
+pub use cli::Ran;
+pub use components::{component, components, rebuilt, renamed_in, repository};
+pub use ear::Ear;
+pub use host::{Host, Running};
+pub use logs::{Line, Logs};
+pub use nats::{Cluster, Nats, NatsOptions};
+pub use outside::{Headers, Outside, Stored, header, headers};
+pub use plugin::Plugin;
+pub use process::{is_alive, signal};
+pub use wait::{PATIENCE, until, until_in, within};

@@ -1,0 +1,292 @@
+//! NATS servers: one per test, on a free port, with its store in a temp folder.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Stdio;
+
+use async_nats::ConnectOptions;
+use tempfile::TempDir;
+
+use super::outside::Outside;
+use super::process::{Owned, program, signal};
+use super::wait::until;
+
+/// How a server is to be.
+#[derive(Debug, Clone, Default)]
+pub struct NatsOptions {
+    lines: Vec<String>,
+    without_jetstream: bool,
+    login: Option<(String, String)>,
+    ca: Option<std::path::PathBuf>,
+}
+
+impl NatsOptions {
+    /// Lines of the server's configuration.
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push(line.to_owned());
+        self
+    }
+
+    pub fn without_jetstream(mut self) -> Self {
+        self.without_jetstream = true;
+        self
+    }
+
+    /// The one user there is.
+    pub fn user(self, user: &str, password: &str) -> Self {
+        let line = format!("authorization {{ user: \"{user}\", password: \"{password}\" }}");
+        self.line(&line).as_user(user, password)
+    }
+
+    /// The user that the test itself is; the lines must let it in.
+    pub fn as_user(mut self, user: &str, password: &str) -> Self {
+        self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// The test itself does not connect: [`Nats::outside`] must not be used.
+    pub fn trusting(mut self, ca: &Path) -> Self {
+        self.ca = Some(ca.to_owned());
+        self
+    }
+
+    pub async fn start(self) -> Nats {
+        let mut server = Server::new("n1", self.without_jetstream, &self.lines);
+        server.start(None).await;
+        let outside = self.connect(&[server.url()]).await;
+        Nats {
+            server,
+            options: self,
+            outside,
+        }
+    }
+
+    async fn connect(&self, urls: &[String]) -> Outside {
+        let mut options = ConnectOptions::new()
+            .name("outside")
+            .retry_on_initial_connect()
+            .reconnect_delay_callback(|_| std::time::Duration::from_millis(50));
+        if let Some((user, password)) = &self.login {
+            options = options.user_and_password(user.clone(), password.clone());
+        }
+        if let Some(ca) = &self.ca {
+            options = options.add_root_certificates(ca.clone()).require_tls(true);
+        }
+        Outside::connect(options, urls).await
+    }
+}
+
+/// A running server, and a client of it: everything of [`Outside`] can be said to it.
+#[derive(Debug)]
+pub struct Nats {
+    server: Server,
+    options: NatsOptions,
+    outside: Outside,
+}
+
+impl Nats {
+    /// A server with JetStream, without users.
+    pub async fn start() -> Self {
+        NatsOptions::default().start().await
+    }
+
+    pub fn options() -> NatsOptions {
+        NatsOptions::default()
+    }
+
+    /// `nats://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.server.child.as_ref().expect("the server runs").id()
+    }
+
+    /// Ends the server as an administrator would.
+    pub async fn stop(&mut self) {
+        self.server.stop().await;
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.server.child = None;
+    }
+
+    /// Starts it again, on the same port and the same store.
+    pub async fn start_again(&mut self) {
+        let port = self.server.port;
+        self.server.start(Some(port)).await;
+        self.outside.answers().await;
+    }
+
+    pub fn pause(&self) {
+        signal(self.pid(), "STOP");
+    }
+
+    pub fn resume(&self) {
+        signal(self.pid(), "CONT");
+    }
+
+    /// Another client.
+    pub async fn another(&self) -> Outside {
+        self.options.connect(&[self.url()]).await
+    }
+}
+
+impl Deref for Nats {
+    type Target = Outside;
+
+    fn deref(&self) -> &Outside {
+        &self.outside
+    }
+}
+
+/// Three servers, and a client of them.
+#[derive(Debug)]
+pub struct Cluster {
+    servers: Vec<Server>,
+    outside: Outside,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
+        let peers: Vec<String> = routes
+            .iter()
+            .map(|p| format!("nats://127.0.0.1:{p}"))
+            .collect();
+        let mut servers = Vec::new();
+        for (number, port) in routes.iter().enumerate() {
+            let cluster =
+                format!("cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: {peers:?} }}");
+            let mut server = Server::new(&format!("n{}", number + 1), false, &[cluster]);
+            server.spawn(None);
+            servers.push(server);
+        }
+        for server in &mut servers {
+            server.listens().await;
+        }
+        let urls: Vec<String> = servers.iter().map(Server::url).collect();
+        let outside = NatsOptions::default().connect(&urls).await;
+        outside.jetstream_answers().await;
+        Self { servers, outside }
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(Server::url).collect()
+    }
+
+    /// Kills the server of that name.
+    pub fn kill(&mut self, name: &str) {
+        let server = self.servers.iter_mut().find(|server| server.name == name);
+        server.expect("a server of the cluster").child = None;
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Outside;
+
+    fn deref(&self) -> &Outside {
+        &self.outside
+    }
+}
+
+#[derive(Debug)]
+struct Server {
+    name: String,
+    folder: TempDir,
+    lines: Vec<String>,
+    port: u16,
+    child: Option<Owned>,
+}
+
+impl Server {
+    fn new(name: &str, without_jetstream: bool, lines: &[String]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let mut lines = lines.to_vec();
+        lines.push(format!("server_name: {name}"));
+        lines.push(format!("ports_file_dir: \"{path}\""));
+        lines.push(format!("log_file: \"{path}/log\""));
+        if !without_jetstream {
+            lines.push(format!(
+                "jetstream {{ store_dir: \"{path}/store\", max_memory_store: 64MB, max_file_store: 20GB }}"
+            ));
+        }
+        Self {
+            name: name.to_owned(),
+            folder,
+            lines,
+            port: 0,
+            child: None,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it and waits until it listens.
+    async fn start(&mut self, port: Option<u16>) {
+        self.spawn(port);
+        self.listens().await;
+    }
+
+    fn spawn(&mut self, port: Option<u16>) {
+        let file = self.folder.path().join("nats.conf");
+        let port = port.map_or("-1".to_owned(), |port| port.to_string());
+        let listen = format!("listen: \"127.0.0.1:{port}\"\n");
+        std::fs::write(&file, listen + &self.lines.join("\n")).unwrap();
+        let child = program("nats-server")
+            .arg("-c")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server must be on the PATH");
+        self.child = Some(Owned::new(child));
+    }
+
+    async fn listens(&mut self) {
+        let pid = self.child.as_ref().expect("spawned").id();
+        let ports = self.folder.path().join(format!("nats-server_{pid}.ports"));
+        let folder = self.folder.path().to_owned();
+        let child = std::cell::RefCell::new(self.child.as_mut().expect("spawned"));
+        self.port = until("nats-server listens", async || {
+            if child.borrow_mut().exited().is_some() {
+                let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+                panic!("nats-server ended: {log}");
+            }
+            let text = std::fs::read_to_string(&ports).ok()?;
+            let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
+            let url = ports["nats"][0].as_str()?;
+            url.rsplit(':').next()?.parse().ok()
+        })
+        .await;
+        let address = (std::net::Ipv4Addr::LOCALHOST, self.port);
+        until("nats-server accepts", async || {
+            std::net::TcpStream::connect(address).ok()
+        })
+        .await;
+    }
+
+    async fn stop(&mut self) {
+        if let Some(child) = &mut self.child {
+            signal(child.id(), "TERM");
+            child.ended("nats-server").await;
+        }
+        self.child = None;
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -1,0 +1,348 @@
+//! The rest of the world: a NATS client that knows the subjects, and nothing of the host.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::jetstream::{self, kv};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use super::ear::Ear;
+use super::wait::{PATIENCE, until, within};
+
+pub type Headers = HeaderMap;
+
+/// Headers from pairs.
+pub fn headers(pairs: &[(&str, &str)]) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in pairs {
+        headers.append(*name, *value);
+    }
+    headers
+}
+
+/// A message that a stream holds.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub subject: String,
+    pub sequence: u64,
+    pub headers: Headers,
+    pub payload: Bytes,
+}
+
+impl Stored {
+    pub fn header(&self, name: &str) -> String {
+        header(&self.headers, name)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.payload).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.payload)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// The first value of a header; empty where there is none.
+pub fn header(headers: &HeaderMap, name: &str) -> String {
+    let found = headers
+        .iter()
+        .find(|(key, _)| key.to_string().eq_ignore_ascii_case(name));
+    found
+        .and_then(|(_, values)| values.first())
+        .map(|v| v.as_str().to_owned())
+        .unwrap_or_default()
+}
+
+/// A client.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    pub client: Client,
+    pub js: jetstream::Context,
+}
+
+impl Outside {
+    pub async fn connect(options: ConnectOptions, urls: &[String]) -> Self {
+        let client = within("connects", options.connect(urls.join(",")))
+            .await
+            .unwrap();
+        let mut js = jetstream::new(client.clone());
+        js.set_timeout(PATIENCE);
+        let outside = Self { client, js };
+        outside.answers().await;
+        outside
+    }
+
+    /// Waits until the server answers.
+    pub async fn answers(&self) {
+        until("the server answers", async || {
+            let inbox = self.client.new_inbox();
+            let mut back = self.client.subscribe(inbox.clone()).await.ok()?;
+            self.client.publish(inbox, "".into()).await.ok()?;
+            tokio::time::timeout(Duration::from_millis(500), back.next())
+                .await
+                .ok()
+                .flatten()
+        })
+        .await;
+    }
+
+    /// Waits until JetStream has a leader.
+    pub async fn jetstream_answers(&self) {
+        until("JetStream answers", async || {
+            tokio::time::timeout(Duration::from_secs(1), self.js.query_account())
+                .await
+                .ok()?
+                .ok()
+        })
+        .await;
+    }
+
+    pub async fn publish(&self, subject: &str, payload: impl Into<Bytes>) {
+        self.publish_with(subject, Headers::new(), payload).await;
+    }
+
+    pub async fn publish_with(&self, subject: &str, headers: Headers, payload: impl Into<Bytes>) {
+        let payload = payload.into();
+        let sent = if headers.is_empty() {
+            self.client.publish(subject.to_owned(), payload).await
+        } else {
+            self.client
+                .publish_with_headers(subject.to_owned(), headers, payload)
+                .await
+        };
+        sent.unwrap();
+        self.client.flush().await.unwrap();
+    }
+
+    /// One answer. An answer that is an error is an answer.
+    pub async fn request(&self, subject: &str, payload: impl Into<Bytes>) -> Message {
+        self.request_with(subject, Headers::new(), payload).await
+    }
+
+    pub async fn request_with(
+        &self,
+        subject: &str,
+        headers: Headers,
+        payload: impl Into<Bytes>,
+    ) -> Message {
+        let request = async_nats::Request::new()
+            .payload(payload.into())
+            .headers(headers)
+            .timeout(Some(PATIENCE));
+        let answer = self.client.send_request(subject.to_owned(), request).await;
+        answer.unwrap_or_else(|error| panic!("request on {subject}: {error}"))
+    }
+
+    pub async fn request_json(&self, subject: &str, payload: impl Into<Bytes>) -> Value {
+        let answer = self.request(subject, payload).await;
+        serde_json::from_slice(&answer.payload)
+            .unwrap_or_else(|error| panic!("{subject} answered {:?}: {error}", answer.payload))
+    }
+
+    /// Publishes with a reply subject, and waits for that many answers.
+    pub async fn ask_all(
+        &self,
+        subject: &str,
+        payload: impl Into<Bytes>,
+        count: usize,
+    ) -> Vec<Value> {
+        let inbox = self.client.new_inbox();
+        let ear = Ear::on(&self.client, &inbox).await;
+        let payload = payload.into();
+        self.client
+            .publish_with_reply(subject.to_owned(), inbox, payload)
+            .await
+            .unwrap();
+        let answers = ear.number(count).await;
+        answers
+            .iter()
+            .map(|answer| serde_json::from_slice(&answer.payload).unwrap())
+            .collect()
+    }
+
+    /// Waits until that many agents of a plugin on the host of that name are ready; returns their ids.
+    pub async fn agents_ready(&self, plugin: &str, host: &str, count: u32) -> Vec<String> {
+        let inbox = self.client.new_inbox();
+        let ear = Ear::on(&self.client, &inbox).await;
+        until(
+            &format!("{count} agents of {plugin} are ready on {host}"),
+            async || {
+                let subject = format!("agent.{plugin}.cmd.status");
+                self.client
+                    .publish_with_reply(subject, inbox.clone(), "".into())
+                    .await
+                    .unwrap();
+                let mut ready = std::collections::BTreeSet::new();
+                for answer in ear.all() {
+                    let Ok(status) = serde_json::from_slice::<Value>(&answer.payload) else {
+                        continue;
+                    };
+                    let taking = status["status"] == "ready" || status["status"] == "paused";
+                    if taking && status["host"] == host {
+                        ready.insert(status["agent_id"].as_str().unwrap().to_owned());
+                    }
+                }
+                (ready.len() >= count as usize).then(|| ready.into_iter().collect())
+            },
+        )
+        .await
+    }
+
+    /// Has an agent execute a command of the probe.
+    pub async fn tell(&self, agent: &str, command: Value) -> Value {
+        self.request_json(&format!("agent.{agent}.cmd.execute"), command.to_string())
+            .await
+    }
+
+    /// Has an agent execute a command of the probe that the host refuses: kind and sentence.
+    pub async fn refused(&self, agent: &str, command: Value) -> (String, String) {
+        let told = self.tell(agent, command.clone()).await;
+        let text = |name: &str| told["error"][name].as_str().map(str::to_owned);
+        let refusal = text("kind").zip(text("message"));
+        refusal.unwrap_or_else(|| panic!("{command} was not refused: {told}"))
+    }
+
+    pub async fn listen(&self, subject: &str) -> Ear {
+        Ear::on(&self.client, subject).await
+    }
+
+    /// Publishes a work item; returns its sequence.
+    pub async fn work(&self, subject: &str, payload: impl Into<Bytes>) -> u64 {
+        self.work_with(subject, Headers::new(), payload).await
+    }
+
+    /// Publishes a work item that has a request id.
+    pub async fn work_as(&self, request: &str, subject: &str, payload: impl Into<Bytes>) -> u64 {
+        self.work_with(subject, headers(&[("X-Request-ID", request)]), payload)
+            .await
+    }
+
+    pub async fn work_with(
+        &self,
+        subject: &str,
+        headers: Headers,
+        payload: impl Into<Bytes>,
+    ) -> u64 {
+        let ack = self
+            .js
+            .publish_with_headers(subject.to_owned(), headers, payload.into())
+            .await;
+        within("a work item is stored", ack.unwrap().into_future())
+            .await
+            .unwrap()
+            .sequence
+    }
+
+    pub async fn stream(&self, name: &str) -> jetstream::stream::Stream {
+        within("a stream answers", self.js.get_stream(name))
+            .await
+            .unwrap()
+    }
+
+    pub async fn stream_info(&self, name: &str) -> jetstream::stream::Info {
+        self.stream(name).await.cached_info().clone()
+    }
+
+    /// The messages of a stream on a subject, which may have wildcards, oldest first.
+    pub async fn stored(&self, stream: &str, subject: &str) -> Vec<Stored> {
+        let stream = self.stream(stream).await;
+        let mut found = Vec::new();
+        let mut sequence = 1;
+        loop {
+            let next = match stream
+                .get_first_raw_message_by_subject(subject, sequence)
+                .await
+            {
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return found,
+                next => next.unwrap(),
+            };
+            sequence = next.sequence + 1;
+            found.push(Stored {
+                subject: next.subject.to_string(),
+                sequence: next.sequence,
+                headers: next.headers,
+                payload: next.payload,
+            });
+        }
+    }
+
+    /// All results of a request.
+    pub async fn results_of(&self, request: &str) -> Vec<Stored> {
+        self.stored("RESULTS", &format!("agent.*.resp.{request}"))
+            .await
+    }
+
+    /// The result of a request, when it is there.
+    pub async fn result_of(&self, request: &str) -> Stored {
+        until(&format!("a result of {request}"), async || {
+            self.results_of(request).await.pop()
+        })
+        .await
+    }
+
+    /// Waits for that many dead letters of an original subject, which may have wildcards.
+    pub async fn dead_letters(&self, subject: &str, count: usize) -> Vec<Stored> {
+        until(&format!("{count} dead letters of {subject}"), async || {
+            let found = self.stored("DLQ", &format!("dlq.{subject}")).await;
+            (found.len() >= count).then_some(found)
+        })
+        .await
+    }
+
+    /// Waits until no work is stored.
+    pub async fn work_is_done(&self) {
+        until("the work queue is empty", async || {
+            (self.stream_info("WORK_QUEUE").await.state.messages == 0).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn kv(&self, bucket: &str) -> kv::Store {
+        within("a bucket answers", self.js.get_key_value(bucket))
+            .await
+            .unwrap()
+    }
+
+    /// A value as JSON, when there is one.
+    pub async fn kv_json(&self, bucket: &str, key: &str) -> Option<Value> {
+        let value = self.kv(bucket).await.get(key).await.unwrap()?;
+        Some(serde_json::from_slice(&value).unwrap())
+    }
+
+    pub async fn keys(&self, bucket: &str) -> Vec<String> {
+        let keys = self.kv(bucket).await.keys().await.unwrap();
+        let mut keys: Vec<String> = keys.map(Result::unwrap).collect().await;
+        keys.sort();
+        keys
+    }
+
+    /// What AGENT_STATE says of an agent.
+    pub async fn state(&self, agent: &str) -> Option<Value> {
+        self.kv_json("AGENT_STATE", &format!("agent.{agent}")).await
+    }
+
+    /// Waits until AGENT_STATE says that of an agent.
+    pub async fn state_is(&self, agent: &str, status: &str) -> Value {
+        until(&format!("{agent} is {status} in AGENT_STATE"), async || {
+            self.state(agent)
+                .await
+                .filter(|state| state["status"] == status)
+        })
+        .await
+    }
+
+    /// Waits for an entry of the audit trail.
+    pub async fn audited(&self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(&format!("audit.{kind} has an entry"), async || {
+            let all = self.stored("AUDIT", &format!("audit.{kind}")).await;
+            all.iter().map(Stored::json).find(&wanted)
+        })
+        .await
+    }
+}

@@ -1,0 +1,247 @@
+//! A plugin in the folder of a host: its manifest, written by the test, and its component.
+
+use std::path::Path;
+
+use super::components::{component, repository};
+
+/// Sections of a manifest, and files beside it.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    pub name: String,
+    component: Option<Vec<u8>>,
+    version: String,
+    pub instances: u32,
+    head: Vec<String>,
+    config: Vec<String>,
+    execute: Vec<String>,
+    work: Vec<String>,
+    subscribe: Vec<String>,
+    publish_to: Vec<String>,
+    subscribe_to: Vec<String>,
+    request_from: Vec<String>,
+    deny: Vec<String>,
+    kv: Vec<String>,
+    limits: Vec<String>,
+    raw: Vec<String>,
+    /// The whole manifest, instead of all of the above.
+    whole: Option<String>,
+    files: Vec<(String, Vec<u8>)>,
+    /// The test waits until its agents are ready.
+    pub awaited: bool,
+}
+
+impl Plugin {
+    /// A plugin with the component of the same name.
+    pub fn new(name: &str) -> Self {
+        Self::bare(name).component(component(name))
+    }
+
+    /// A plugin of the repository, as it is shipped.
+    pub fn shipped(name: &str) -> Self {
+        let manifest = repository(&format!("plugins/{name}/plugin.toml"));
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        let instances = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("instances = "));
+        let instances = instances.map_or(1, |number| number.trim().parse().unwrap());
+        Self::new(name).instances(instances).whole(&manifest)
+    }
+
+    /// A plugin without component.
+    pub fn bare(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            component: None,
+            version: "0.1.0".to_owned(),
+            instances: 1,
+            head: Vec::new(),
+            config: Vec::new(),
+            execute: Vec::new(),
+            work: Vec::new(),
+            subscribe: Vec::new(),
+            publish_to: Vec::new(),
+            subscribe_to: Vec::new(),
+            request_from: Vec::new(),
+            deny: Vec::new(),
+            kv: Vec::new(),
+            limits: Vec::new(),
+            raw: Vec::new(),
+            whole: None,
+            files: Vec::new(),
+            awaited: true,
+        }
+    }
+
+    /// The bytes of `<name>.wasm`.
+    pub fn component(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.component = Some(bytes.into());
+        self
+    }
+
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = version.to_owned();
+        self
+    }
+
+    pub fn instances(mut self, count: u32) -> Self {
+        self.instances = count;
+        self
+    }
+
+    /// A line of `[plugin]`.
+    pub fn head(mut self, line: &str) -> Self {
+        self.head.push(line.to_owned());
+        self
+    }
+
+    /// A line of `[config]`.
+    pub fn config(mut self, line: &str) -> Self {
+        self.config.push(line.to_owned());
+        self
+    }
+
+    /// A line of `[execute]`.
+    pub fn execute(mut self, line: &str) -> Self {
+        self.execute.push(line.to_owned());
+        self
+    }
+
+    /// Work of a domain, tried at most three times and soon again.
+    pub fn work(self, domain: &str, task: &str) -> Self {
+        self.work_with(domain, task, "max_deliver = 3\nbackoff = [\"100ms\"]")
+    }
+
+    /// Work of a domain, with further lines.
+    pub fn work_with(mut self, domain: &str, task: &str, lines: &str) -> Self {
+        self.work
+            .push(format!("domain = \"{domain}\"\ntask = \"{task}\"\n{lines}"));
+        self
+    }
+
+    /// A subscription of the manifest.
+    pub fn subscribe(self, subject: &str) -> Self {
+        self.subscribe_with(subject, "")
+    }
+
+    /// A subscription as one of a queue group.
+    pub fn subscribe_queue(self, subject: &str, queue: &str) -> Self {
+        self.subscribe_with(subject, &format!("queue = \"{queue}\""))
+    }
+
+    /// A subscription with further lines.
+    pub fn subscribe_with(mut self, subject: &str, lines: &str) -> Self {
+        self.subscribe
+            .push(format!("subject = \"{subject}\"\n{lines}"));
+        self
+    }
+
+    pub fn grant_publish(mut self, pattern: &str) -> Self {
+        self.publish_to.push(pattern.to_owned());
+        self
+    }
+
+    pub fn grant_subscribe(mut self, pattern: &str) -> Self {
+        self.subscribe_to.push(pattern.to_owned());
+        self
+    }
+
+    pub fn grant_request(mut self, pattern: &str) -> Self {
+        self.request_from.push(pattern.to_owned());
+        self
+    }
+
+    pub fn deny(mut self, pattern: &str) -> Self {
+        self.deny.push(pattern.to_owned());
+        self
+    }
+
+    /// Keys of a bucket; `access` is `read`, `write` or `read-write`.
+    pub fn grant_kv(mut self, bucket: &str, keys: &str, access: &str) -> Self {
+        self.kv.push(format!(
+            "{{ bucket = \"{bucket}\", keys = [\"{keys}\"], access = \"{access}\" }}"
+        ));
+        self
+    }
+
+    /// A line of `[limits]`.
+    pub fn limit(mut self, line: &str) -> Self {
+        self.limits.push(line.to_owned());
+        self
+    }
+
+    /// Anything else, at the end of the manifest.
+    pub fn raw(mut self, toml: &str) -> Self {
+        self.raw.push(toml.to_owned());
+        self
+    }
+
+    /// Exactly this manifest.
+    pub fn whole(mut self, toml: &str) -> Self {
+        self.whole = Some(toml.to_owned());
+        self
+    }
+
+    /// A file beside the manifest.
+    pub fn file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name.to_owned(), content.into()));
+        self
+    }
+
+    /// A plugin that will not run: nobody waits for its agents.
+    pub fn not_awaited(mut self) -> Self {
+        self.awaited = false;
+        self
+    }
+
+    /// The text of `plugin.toml`.
+    pub fn manifest(&self) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
+        let mut text = format!(
+            "[plugin]\nname = \"{}\"\nversion = \"{}\"\ninstances = {}\n",
+            self.name, self.version, self.instances
+        );
+        text.extend(self.head.iter().map(|line| format!("{line}\n")));
+        let mut section = |name: &str, lines: &[String]| {
+            if !lines.is_empty() {
+                text.push_str(&format!("\n{name}\n{}\n", lines.join("\n")));
+            }
+        };
+        section("[config]", &self.config);
+        section("[execute]", &self.execute);
+        for work in &self.work {
+            section("[[work]]", std::slice::from_ref(work));
+        }
+        for subscribe in &self.subscribe {
+            section("[[subscribe]]", std::slice::from_ref(subscribe));
+        }
+        let list = |key: &str, patterns: &[String]| format!("{key} = {patterns:?}");
+        section(
+            "[permissions]",
+            &[
+                list("publish", &self.publish_to),
+                list("subscribe", &self.subscribe_to),
+                list("request", &self.request_from),
+                list("deny", &self.deny),
+                format!("kv = [{}]", self.kv.join(", ")),
+            ],
+        );
+        section("[limits]", &self.limits);
+        section("", &self.raw);
+        text
+    }
+
+    /// Writes the plugin into a plugins folder. The manifest comes last, as by hand.
+    pub fn write(&self, plugins: &Path) {
+        let folder = plugins.join(&self.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, content) in &self.files {
+            std::fs::write(folder.join(name), content).unwrap();
+        }
+        if let Some(bytes) = &self.component {
+            std::fs::write(folder.join(format!("{}.wasm", self.name)), bytes).unwrap();
+        }
+        std::fs::write(folder.join("plugin.toml"), self.manifest()).unwrap();
+    }
+}

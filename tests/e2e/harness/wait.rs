@@ -1,0 +1,46 @@
+//! Waiting for a condition, with a deadline. Nothing in these tests waits for time to pass.
+
+use std::time::{Duration, Instant};
+
+/// How long a condition may take that should hold soon: generous, because a test machine is busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what`.
+pub async fn until<T, F>(what: &str, look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    until_in(PATIENCE, what, look).await
+}
+
+/// As [`until`], with a deadline of its own.
+pub async fn until_in<T, F>(limit: Duration, what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The outcome of a future that should end soon.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what`.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}

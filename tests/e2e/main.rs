@@ -1,0 +1,22 @@
+//! The product from outside: a real nats-server, the real `mistersmith` program, real plugins, and a
+//! NATS client as the rest of the world.
+//!
+//! Nothing here is linked with the host but its pure names. Each test has a server and folders of
+//! its own, so that all of them run at the same time; nothing waits for a time to pass, but for a
+//! condition with a deadline.
+//!
+//! The components come from the folder that `MISTERSMITH_TEST_PLUGINS` names: `make test` builds
+//! them and sets it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod harness;
+mod lifecycle;
+mod work;

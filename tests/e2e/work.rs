@@ -1,0 +1,7 @@
+//! Work items: taken once, in order of urgency, tried again, never lost.
+
+mod consumers;
+mod crashes;
+mod fate;
+mod forms;
+mod urgency;
