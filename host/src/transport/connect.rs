@@ -84,14 +84,7 @@ pub(super) async fn open(
     changed: watch::Sender<u64>,
 ) -> Result<Link, TransportError> {
     let plan = Plan::new(spec)?;
-    let health = Arc::new(Health {
-        name: name.clone(),
-        closed: watch::channel(false).0,
-        overflowed: AtomicU64::new(0),
-        breaks: watch::channel(0).0,
-        replies: OnceLock::new(),
-        changed,
-    });
+    let health = Arc::new(Health::new(&name, changed));
     let client = first_connection(spec, &plan, &name, &health).await?;
     let (replies, answers) = Replies::listen(&client).await?;
     let _ = health.replies.set(Arc::downgrade(&replies));

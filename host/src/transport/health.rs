@@ -11,7 +11,7 @@ use super::replies::Replies;
 /// What the library reported about one connection.
 #[derive(Debug)]
 pub(super) struct Health {
-    pub(super) name: String,
+    name: String,
     closed: watch::Sender<bool>,
     overflowed: AtomicU64,
     /// How often the connection broke.
@@ -22,6 +22,18 @@ pub(super) struct Health {
 }
 
 impl Health {
+    /// Of a connection that is not there yet; `changed` is bumped at every change.
+    pub(super) fn new(name: &str, changed: watch::Sender<u64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            closed: watch::channel(false).0,
+            overflowed: AtomicU64::new(0),
+            breaks: watch::channel(0).0,
+            replies: OnceLock::new(),
+            changed,
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         *self.closed.borrow()
     }
