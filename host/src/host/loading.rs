@@ -77,7 +77,7 @@ pub(super) async fn load(shared: &Shared, spec: Arc<PluginSpec>) -> Result<Versi
     let link = own_link(shared, &spec).await?;
     provision::ensure_buckets(&shared.transport, &shared.spec.jetstream, &spec)
         .await
-        .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
+        .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error}")))?;
     let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
     let permissions = PluginPermissions::compile(&spec.permissions, &spec.name);
     Ok(Version {

@@ -222,11 +222,7 @@ impl Commands {
                 format!("agent `{}` is paused", port.id),
             ));
         }
-        if let Some(schema) = port.cell.execute_schema() {
-            schema
-                .check(&message.payload)
-                .map_err(|error| Reason::new("schema", error))?;
-        }
+        port.cell.admit(&message.payload)?;
         let trace = Trace::received(&message.headers, &new_request_id());
         let answer = match reply_subject(message) {
             Some(to) => Answer::Reply {

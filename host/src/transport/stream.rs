@@ -159,7 +159,8 @@ impl StreamView {
         let body = json!({ "seq": sequence, "no_erase": true });
         match self.call::<Deleted>("STREAM.MSG.DELETE", &body).await {
             Ok(deleted) => Ok(deleted.success),
-            Err(error) if error.is(code::NO_MESSAGE) => Ok(false),
+            // The code for a message that is not there depends on why it is not.
+            Err(CallError::Refused(_)) if self.message(sequence).await?.is_none() => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -172,8 +173,8 @@ impl StreamView {
             purged: u64,
         }
         check::pattern(filter)?;
-        // The server takes the sequence 0 for no bound at all.
-        if before == 0 {
+        // The server takes 0 and 1 for no bound at all, and would remove everything.
+        if before <= 1 {
             return Ok(0);
         }
         let body = json!({ "filter": filter, "seq": before });

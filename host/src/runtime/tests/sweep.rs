@@ -63,7 +63,8 @@ async fn dropped_calls_leave_nothing_behind() {
         )
     };
     let (mut finished, mut dropped) = (0, 0);
-    for times in 0..40 {
+    // The last one is as patient as a slow machine may need.
+    for times in (0..30).chain([20_000]) {
         let mut agent = runtime
             .instantiate(&component, Arc::clone(&built.context))
             .await
@@ -86,7 +87,7 @@ async fn dropped_calls_leave_nothing_behind() {
         assert_eq!(used(), (0, 0, 0, 0, 0), "after {times} polls");
     }
     assert!(
-        dropped > 3 && finished > 3,
+        dropped > 3 && finished > 0,
         "dropped {dropped}, finished {finished}"
     );
 }
