@@ -270,12 +270,12 @@ impl Life {
         };
         let outcome = instance.handle(call).await;
         let ended = matches!(outcome, Outcome::Died(_));
-        if ended || self.version.spec.instance == InstanceMode::Message {
-            if let Some(used) = self.instance.take()
-                && !ended
-            {
-                used.stop("shutdown").await;
-            }
+        let fresh = self.version.spec.instance == InstanceMode::Message;
+        if (ended || fresh)
+            && let Some(used) = self.instance.take()
+            && !ended
+        {
+            used.stop("shutdown").await;
         }
         outcome
     }

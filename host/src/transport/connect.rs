@@ -3,8 +3,7 @@
 //! Never logs a credential, and never sends one in plaintext to a server that is not on loopback, unless allowed.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions};
