@@ -11,6 +11,7 @@ mod check;
 mod connect;
 mod delivered;
 mod error;
+mod health;
 mod kv;
 mod link;
 mod message;

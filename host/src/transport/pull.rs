@@ -187,19 +187,17 @@ impl Puller {
 
 /// The body of a pull request.
 fn request(max: usize, expires: Duration, beats: bool, max_payload: usize) -> Bytes {
-    let mut body = json!({
-        "batch": max,
-        // Less than the largest message would end every pull at once.
-        "max_bytes": MAX_PULL_BYTES.max(max_payload.saturating_mul(2).saturating_add(8192)),
-    });
-    if expires.is_zero() {
-        body["no_wait"] = json!(true);
+    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    // Less than the largest message would end every pull at once.
+    let most = MAX_PULL_BYTES.max(max_payload.saturating_mul(2).saturating_add(8192));
+    let body = if expires.is_zero() {
+        json!({"batch": max, "max_bytes": most, "no_wait": true})
+    } else if beats {
+        let (expires, beat) = (nanos(expires), nanos(HEARTBEAT));
+        json!({"batch": max, "max_bytes": most, "expires": expires, "idle_heartbeat": beat})
     } else {
-        body["expires"] = json!(u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX));
-    }
-    if beats {
-        body["idle_heartbeat"] = json!(u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX));
-    }
+        json!({"batch": max, "max_bytes": most, "expires": nanos(expires)})
+    };
     Bytes::from(body.to_string())
 }
 
