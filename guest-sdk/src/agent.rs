@@ -14,8 +14,8 @@ use crate::reply::Reply;
 /// instance: until it is stopped, reloaded, panics, or exceeds a limit.
 ///
 /// Each call has the wall time `limits.timeout` (5 s) and the processor time `limits.cpu` (1 s) of
-/// the manifest. A panic ends the instance; the host starts another one, and the message is tried
-/// again as if [`Error::retry`] had been returned.
+/// the manifest. A panic is logged as an error and ends the instance; the host starts another one,
+/// and a work item is tried again as if [`Error::retry`] had been returned.
 pub trait Agent: Sized + 'static {
     /// Makes the agent; called once for each instance, before anything else. This is the place to
     /// read the [configuration](crate::context::config) and to [subscribe](crate::messaging::subscribe).

@@ -165,6 +165,7 @@ pub fn to(subject: impl Into<String>) -> Draft {
 /// # Errors
 /// Needs `[permissions] subscribe`, where one grant covers everything that the subject can match:
 /// [`Denied`](CallError::Denied), [`Invalid`](CallError::Invalid),
+/// [`RateLimited`](CallError::RateLimited), since it counts as a publish,
 /// [`Exhausted`](CallError::Exhausted) beyond `limits.subscriptions` (1000),
 /// [`Unavailable`](CallError::Unavailable).
 pub fn subscribe(subject: &str) -> Result<u64, CallError> {

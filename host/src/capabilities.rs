@@ -81,12 +81,18 @@ pub struct Heard {
     pub message: Message,
 }
 
-/// The rates of one agent. Kept with the agent, so that a new instance does not begin with full buckets.
+/// The rates of one agent. Make them once for an agent and give each of its instances a clone, which
+/// shares them: an instance that dies, or lives for one message, must not begin with full buckets.
+#[derive(Debug, Clone)]
+pub struct Meters(Arc<Rates>);
+
 #[derive(Debug)]
-pub struct Meters {
+struct Rates {
     publish: Rate,
     log: Rate,
     unlogged: AtomicU64,
+    /// How often it is said that lines were dropped.
+    unlogged_notices: Rate,
     reports: Reports,
     subscriptions: AtomicU64,
 }
@@ -94,18 +100,44 @@ pub struct Meters {
 impl Meters {
     /// Full buckets for these limits.
     pub fn new(limits: &PluginLimits) -> Self {
-        Self {
+        Self(Arc::new(Rates {
             publish: Rate::new(limits.publish_rate),
             log: Rate::new(limits.log_rate),
             unlogged: AtomicU64::new(0),
+            unlogged_notices: Rate::new(1),
             reports: Reports::new(),
             subscriptions: AtomicU64::new(0),
+        }))
+    }
+
+    /// Takes one message from the publish rate, if there is one.
+    fn publish(&self) -> bool {
+        self.0.publish.take()
+    }
+
+    /// Takes one line from the log rate, if there is one.
+    fn log(&self) -> bool {
+        let there_is = self.0.log.take();
+        if !there_is {
+            self.0.unlogged.fetch_add(1, Ordering::Relaxed);
         }
+        there_is
+    }
+
+    /// How many lines were not logged since this was last said, if it is to be said now.
+    fn take_unlogged(&self) -> Option<u64> {
+        let any = self.0.unlogged.load(Ordering::Relaxed) > 0;
+        (any && self.0.unlogged_notices.take()).then(|| self.0.unlogged.swap(0, Ordering::Relaxed))
+    }
+
+    /// Whether a refusal is reported, and how many before it were not.
+    fn report(&self) -> Option<u64> {
+        self.0.reports.admit()
     }
 
     /// A number for a subscription.
     fn next_subscription(&self) -> u64 {
-        self.subscriptions.fetch_add(1, Ordering::Relaxed) + 1
+        self.0.subscriptions.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

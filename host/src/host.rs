@@ -16,6 +16,7 @@ mod job;
 mod lease;
 mod loading;
 mod unit;
+mod upkeep;
 mod watch;
 
 use std::sync::Arc;
@@ -126,8 +127,6 @@ impl Host {
     pub async fn run(mut self) -> Ended {
         let mut clock = tokio::time::interval(crate::limits::SCAN);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut sweep = tokio::time::interval(crate::limits::SWEEP);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let server = self.server.take();
         let ended = loop {
             tokio::select! {
@@ -135,11 +134,6 @@ impl Host {
                 how = died(server.as_ref()) => break Ended::ServerDied(how),
                 held = self.lease.turned() => self.lease_turned(held).await,
                 _ = clock.tick() => self.fleet.scan().await,
-                _ = sweep.tick() => {
-                    if let Err(error) = self.shared.consumers.sweep().await {
-                        tracing::debug!(error = %format!("{error:#}"), "consumers not swept");
-                    }
-                }
             }
         };
         drain::drain(self).await;

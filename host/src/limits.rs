@@ -125,7 +125,7 @@ pub const PAYLOAD: Bounded<usize> = bounded(MIB, 1, 64 * MIB);
 /// `limits.publish_rate`: publishes, requests and writes of one agent, a second.
 pub const PUBLISH_RATE: Bounded<u32> = bounded(1000, 1, 1_000_000);
 
-/// `limits.requests`: requests of one agent that wait for an answer at the same time.
+/// `limits.requests`: requests that wait for an answer at the same time, all agents of the plugin on a host together.
 pub const REQUESTS: Bounded<u32> = bounded(16, 1, 1024);
 
 /// `limits.subscriptions`: run-time subscriptions of one agent; each is a task of the host.

@@ -1,63 +1,86 @@
-//! JetStream as this host needs it.
+//! What JetStream should hold for the host, and how to get there: read → plan (pure) → apply.
+//!
+//! Creates what is missing and widens what is too narrow. Never narrows, moves or deletes anything that
+//! somebody may still need, unless forced; never changes replicas on a single server, where a server
+//! of that age accepts it and loses the stream at its next start. Safe to repeat, and safe when
+//! several hosts start at once.
 
+mod apply;
+mod assets;
 pub mod claims;
 pub mod consumers;
+mod current;
+mod diff;
+mod facts;
+mod plan;
 
+pub use apply::{Applied, ProvisionError, apply};
+pub use assets::{Asset, Kind, desired};
 pub use claims::ConsumerClaims;
+pub use current::{Current, read};
+pub use diff::{Effect, FieldDiff};
+pub use facts::{Cluster, ServerFacts};
+pub use plan::{Action, Change, Plan, plan};
 
-use serde_json::{Value, json};
+use crate::config::{JetstreamSpec, PluginSpec};
+use crate::transport::{Role, Transport, TransportError};
 
-/// Creates what is missing.
-pub async fn ensure(
-    link: &crate::transport::Link,
-    _jetstream: &crate::config::JetstreamSpec,
-    plugins: &[&crate::config::PluginSpec],
-) -> anyhow::Result<()> {
-    let day: u64 = 24 * 3600 * 1_000_000_000;
-    let stream = |name: &str, subjects: &[&str], age: u64| json!({"name": name, "subjects": subjects, "retention": "limits", "storage": "file", "max_age": age, "num_replicas": 1, "max_msgs": -1, "max_bytes": -1, "max_consumers": -1, "allow_direct": true});
-    let kv = |name: &str, ttl: u64| json!({"name": format!("KV_{name}"), "subjects": [format!("$KV.{name}.>")], "retention": "limits", "storage": "file", "max_age": ttl, "num_replicas": 1, "max_msgs_per_subject": 1, "discard": "new", "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true, "max_msgs": -1, "max_bytes": -1, "max_consumers": -1});
-    let mut work = stream("WORK_QUEUE", &["work.>"], day);
-    work["retention"] = json!("workqueue");
-    work["discard"] = json!("new");
-    work["max_msgs_per_subject"] = json!(1000);
-    work["discard_new_per_subject"] = json!(true);
-    let mut all = vec![
-        stream(
-            "AGENT_LIFECYCLE",
-            &[
-                "agent.*.created",
-                "agent.*.started",
-                "agent.*.ready",
-                "agent.*.stopped",
-                "agent.*.error",
-            ],
-            7 * day,
-        ),
-        work,
-        stream(
-            "COORDINATION",
-            &["coord.>", "pipeline.>", "scatter.>", "gather.>"],
-            2 * day,
-        ),
-        stream("RESULTS", &["agent.*.resp.*"], day),
-        stream("DLQ", &["dlq.>"], 30 * day),
-        stream("AUDIT", &["audit.>"], 30 * day),
-        kv("AGENT_STATE", 300_000_000_000),
-        kv("AGENT_LEASES", 15_000_000_000),
-        kv("AGENT_CLAIMS", 0),
-        kv("AGENT_CONFIG", 0),
-        kv("CIRCUITS", 0),
-    ];
-    for plugin in plugins {
-        for grant in &plugin.permissions.kv {
-            all.push(kv(grant.bucket.as_str(), 0));
-        }
+/// Compares what the host and these plugins need with what the server holds. Changes nothing.
+pub async fn look(
+    transport: &Transport,
+    spec: &JetstreamSpec,
+    plugins: &[&PluginSpec],
+) -> Result<Plan, TransportError> {
+    let facts = ServerFacts::read(transport).await?;
+    compare(transport, desired(spec, plugins, &facts), &facts).await
+}
+
+/// Sees to it that everything the host needs is there, without force.
+///
+/// Errors: `Refused` names what cannot be used as it is.
+pub async fn ensure(transport: &Transport, spec: &JetstreamSpec) -> Result<(), ProvisionError> {
+    let plan = look(transport, spec, &[]).await?;
+    for note in &plan.notes {
+        tracing::info!("JetStream: {note}");
     }
-    for config in all {
-        let name = config["name"].as_str().unwrap_or_default().to_owned();
-        let _ = link
-            .call::<Value>(&format!("STREAM.CREATE.{name}"), &config)
-            .await;
+    carry_out(transport, &plan).await
+}
+
+/// Sees to it that the buckets are there that a plugin is granted. A bucket that exists is taken as it is.
+pub async fn ensure_buckets(
+    transport: &Transport,
+    spec: &JetstreamSpec,
+    plugin: &PluginSpec,
+) -> Result<(), ProvisionError> {
+    if plugin.permissions.kv.is_empty() {
+        return Ok(());
+    }
+    let facts = ServerFacts::read(transport).await?;
+    let mut assets = desired(spec, &[plugin], &facts);
+    assets.retain(Asset::is_granted);
+    let plan = compare(transport, assets, &facts).await?;
+    carry_out(transport, &plan).await
+}
+
+async fn compare(
+    transport: &Transport,
+    assets: Vec<Asset>,
+    facts: &ServerFacts,
+) -> Result<Plan, TransportError> {
+    let current = read(transport.link(Role::Control), &assets).await?;
+    Ok(plan(assets, &current, facts))
+}
+
+async fn carry_out(transport: &Transport, plan: &Plan) -> Result<(), ProvisionError> {
+    let applied = apply(transport.link(Role::Control), plan, false).await?;
+    for line in &applied.done {
+        tracing::info!("JetStream: {line}");
+    }
+    for line in &applied.warnings {
+        tracing::warn!("JetStream: {line}");
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

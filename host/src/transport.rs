@@ -11,6 +11,7 @@ mod check;
 mod connect;
 mod delivered;
 mod error;
+mod health;
 mod kv;
 mod link;
 mod message;
@@ -40,8 +41,9 @@ pub use kv::{Change, Entry, Kv, Watch};
 pub use link::Link;
 pub use message::{Headers, Message};
 pub use pull::{Pull, Puller};
+pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
-pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamView};
+pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
 pub use subscription::Subscription;
 pub use trace::Trace;
 
@@ -172,6 +174,12 @@ impl Transport {
                 .collect::<Vec<_>>()
                 .join(","),
         }
+    }
+
+    /// What a server tells who connects now: the first connection may be older than the cluster.
+    pub(crate) async fn fresh_server_info(&self) -> Result<async_nats::ServerInfo, TransportError> {
+        let link = Self::open(&self.shared.spec, "facts", &watch::channel(0).0).await?;
+        Ok(link.inner.client.server_info())
     }
 
     /// How long a message to the server and back takes now; gives up after two seconds.

@@ -1,9 +1,9 @@
 //! The rules of ARCHITECTURE.md that a compiler does not hold: who may import whom, which library
 //! is used where, and how long files and functions may be.
 //!
-//! Code under test (`mod tests`) is free to use what it likes.
+//! Tests are free to use what they like, and may be as long as their tables.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "tidy/source.rs"]
 mod source;
@@ -12,69 +12,25 @@ use std::path::Path;
 
 use source::{File, files};
 
-/// A module, and the modules of ours that it may use. Every module may use itself, `status` and
-/// `telemetry`; and everyone who parses something may use `names` and `limits`.
-const IMPORTS: &[(&str, &[&str])] = &[
-    ("main", &["cli"]),
-    (
-        "cli",
-        &[
-            "host",
-            "patterns",
-            "provision",
-            "transport",
-            "runtime",
-            "config",
-            "permissions",
-            "limits",
-            "names",
-        ],
-    ),
-    (
-        "host",
-        &[
-            "agent",
-            "patterns",
-            "provision",
-            "runtime",
-            "transport",
-            "config",
-            "limits",
-            "names",
-        ],
-    ),
-    (
-        "agent",
-        &[
-            "patterns",
-            "runtime",
-            "transport",
-            "config",
-            "limits",
-            "names",
-        ],
-    ),
-    (
-        "patterns",
-        &["runtime", "transport", "config", "limits", "names"],
-    ),
-    (
-        "runtime",
-        &["capabilities", "bindings", "permissions", "limits", "names"],
-    ),
-    (
-        "capabilities",
-        &["bindings", "permissions", "transport", "limits", "names"],
-    ),
-    ("provision", &["transport", "config", "limits", "names"]),
-    ("config", &["permissions", "limits", "names"]),
-    ("transport", &["limits", "names"]),
-    ("permissions", &["limits", "names"]),
-    ("bindings", &[]),
-    ("names", &["limits"]),
-    ("limits", &[]),
-    ("status", &["limits", "names"]),
-    ("telemetry", &["limits", "names"]),
+/// A module, and the modules of ours that it may use, outermost first.
+#[rustfmt::skip]
+const IMPORTS: &[(&str, &str)] = &[
+    ("main",         "cli"),
+    ("cli",          "host patterns provision runtime transport config permissions limits names"),
+    ("host",         "agent patterns provision runtime transport config permissions limits names"),
+    ("agent",        "patterns runtime transport config permissions limits names"),
+    ("patterns",     "runtime transport config permissions limits names"),
+    ("runtime",      "capabilities bindings transport permissions limits names"),
+    ("capabilities", "bindings transport permissions limits names"),
+    ("bindings",     ""),
+    ("provision",    "transport config limits names"),
+    ("config",       "permissions limits names"),
+    ("transport",    "limits names"),
+    ("permissions",  "limits names"),
+    ("status",       "limits names"),
+    ("telemetry",    "limits names"),
+    ("names",        "limits"),
+    ("limits",       ""),
 ];
 
 /// Modules that anyone may use.
@@ -112,8 +68,16 @@ const FUNCTION_LINES: usize = 70;
 /// Files of more than [`FILE_LINES`] lines, each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+/// The files of a folder of the repository.
+fn ours(folder: &str) -> Vec<File> {
+    // Asked now, not compiled in: a target folder may serve several checkouts.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let mut found = files(&Path::new(&package).parent().unwrap().join(folder));
+    assert!(!found.is_empty(), "no Rust file in {folder}");
+    for file in &mut found {
+        file.path = format!("{folder}/{}", file.path);
+    }
+    found
 }
 
 fn check(found: Vec<String>) {
@@ -123,7 +87,7 @@ fn check(found: Vec<String>) {
 #[test]
 fn modules_import_only_what_the_table_allows() {
     let mut found = Vec::new();
-    for file in files(&root().join("host/src")) {
+    for file in ours("host/src") {
         if file.module != "lib" {
             found.extend(foreign_imports(&file));
         }
@@ -142,7 +106,7 @@ fn foreign_imports(file: &File) -> Vec<String> {
     for (line, used) in file.imports() {
         let fine = used == file.module
             || FOR_ANYONE.contains(&used.as_str())
-            || allowed.contains(&used.as_str());
+            || allowed.split(' ').any(|module| module == used);
         if !fine {
             found.push(format!(
                 "{}:{line}: `{}` may not use `{used}`",
@@ -156,7 +120,7 @@ fn foreign_imports(file: &File) -> Vec<String> {
 #[test]
 fn libraries_stay_where_they_belong() {
     let mut found = Vec::new();
-    for file in files(&root().join("host/src")) {
+    for file in ours("host/src") {
         found.extend(strays(&file));
     }
     check(found);
@@ -189,8 +153,14 @@ fn strays(file: &File) -> Vec<String> {
 #[test]
 fn files_and_functions_are_short_and_named_for_what_they_do() {
     let mut found = Vec::new();
-    for folder in ["host/src", "host/tests", "guest-sdk/src", "tests"] {
-        for file in files(&root().join(folder)) {
+    for folder in [
+        "host/src",
+        "host/tests",
+        "guest-sdk/src",
+        "plugins",
+        "tests",
+    ] {
+        for file in ours(folder) {
             found.extend(oddities(&file));
         }
     }
@@ -200,7 +170,7 @@ fn files_and_functions_are_short_and_named_for_what_they_do() {
 fn oddities(file: &File) -> Vec<String> {
     let mut found = Vec::new();
     let lines = file.text.lines().count();
-    let excused = LONG_FILES.iter().any(|(path, _)| *path == file.path);
+    let excused = file.is_test() || LONG_FILES.iter().any(|(path, _)| *path == file.path);
     if lines > FILE_LINES_EVER || (lines > FILE_LINES && !excused) {
         found.push(format!(
             "{}: {lines} lines; {FILE_LINES} are enough",
@@ -208,7 +178,7 @@ fn oddities(file: &File) -> Vec<String> {
         ));
     }
     for (line, length) in file.functions() {
-        if length > FUNCTION_LINES {
+        if length > FUNCTION_LINES && !file.is_test() {
             found.push(format!(
                 "{}:{line}: a function of {length} lines; {FUNCTION_LINES} are enough",
                 file.path

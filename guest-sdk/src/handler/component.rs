@@ -1,16 +1,23 @@
 //! The exported interface `handler`, for every component that `export_agent!` makes.
 
+use std::panic;
+
 use crate::agent::{Agent, Event, Health, Leadership};
 use crate::bindings::exports::mistersmith::agent::handler as wit;
 use crate::bindings::mistersmith::agent::types;
 use crate::error::{Error, Result};
 use crate::handler::{self, Component, Delivery, Kind, Notice};
+use crate::log;
 use crate::message::Priority;
 use crate::messaging::millis;
 use crate::reply::Reply;
 
 impl<C: Component> wit::Guest for C {
     fn start() -> Result<(), wit::Failure> {
+        // One line that names the agent and the trace, in place of three that do not.
+        panic::set_hook(Box::new(|panic| {
+            log::error!("{}", panic.to_string().replace('\n', " "));
+        }));
         let agent = C::Agent::start()?;
         C::with(|slot| *slot = Some(agent));
         Ok(())

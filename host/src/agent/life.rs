@@ -1,5 +1,7 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,6 +40,8 @@ pub(super) struct Life {
     not_before: Option<Instant>,
     /// Held while messages are taken: not while paused or waiting to be started again.
     taking: Option<Taking>,
+    /// What the agent may still send and log this second: a new instance does not begin with more.
+    meters: Meters,
     /// What the agent did, in all its instances.
     counters: Arc<Counters>,
     /// The first instance was announced; with `instance = "message"` the others are not.
@@ -65,6 +69,7 @@ impl Life {
         crew: Arc<Crew>,
         around: Surroundings,
     ) -> Self {
+        let meters = Meters::new(&version.spec.limits);
         Self {
             port,
             inboxes,
@@ -77,6 +82,7 @@ impl Life {
             backoff: Backoff::default(),
             not_before: None,
             taking: None,
+            meters,
             counters: Arc::default(),
             announced: false,
         }
@@ -110,7 +116,7 @@ impl Life {
     async fn revive(&mut self) {
         let due = self.not_before.is_none_or(|at| at <= Instant::now());
         if self.instance.is_none() && due {
-            match self.raise(&self.version.clone()).await {
+            match self.raise(&self.version.clone(), self.meters.clone()).await {
                 Ok(raised) => self.ready(raised),
                 Err(reason) => self.fell(reason),
             }
@@ -143,9 +149,10 @@ impl Life {
     async fn raise(
         &mut self,
         version: &Version,
+        meters: Meters,
     ) -> Result<(Instance, mpsc::Receiver<Heard>), Reason> {
         let (hear, heard) = mpsc::channel(limits::MAILBOX);
-        let context = self.context(version, hear);
+        let context = self.context(version, hear, meters);
         let instantiated = self
             .around
             .runtime
@@ -165,7 +172,12 @@ impl Life {
         }
     }
 
-    fn context(&self, version: &Version, inbox: mpsc::Sender<Heard>) -> Arc<AgentContext> {
+    fn context(
+        &self,
+        version: &Version,
+        inbox: mpsc::Sender<Heard>,
+        meters: Meters,
+    ) -> Arc<AgentContext> {
         let spec = &version.spec;
         Arc::new(AgentContext {
             agent: self.port.id.clone(),
@@ -179,7 +191,7 @@ impl Life {
             requests: version.requests.clone(),
             counters: self.counters.clone(),
             audit: self.around.audit.clone(),
-            meters: Meters::new(&spec.limits),
+            meters,
         })
     }
 
@@ -258,12 +270,12 @@ impl Life {
         };
         let outcome = instance.handle(call).await;
         let ended = matches!(outcome, Outcome::Died(_));
-        if ended || self.version.spec.instance == InstanceMode::Message {
-            if let Some(used) = self.instance.take()
-                && !ended
-            {
-                used.stop("message").await;
-            }
+        let fresh = self.version.spec.instance == InstanceMode::Message;
+        if (ended || fresh)
+            && let Some(used) = self.instance.take()
+            && !ended
+        {
+            used.stop("shutdown").await;
         }
         outcome
     }
@@ -340,9 +352,11 @@ impl Life {
 
     /// The new version is started beside the old one, which goes on if the new one fails.
     async fn replaced(&mut self, Swap { version, done }: Swap) {
-        match self.raise(&version).await {
+        let meters = Meters::new(&version.spec.limits);
+        match self.raise(&version, meters.clone()).await {
             Ok(raised) => {
                 self.version = version;
+                self.meters = meters;
                 self.adopt();
                 if let Some(old) = self.instance.take() {
                     old.stop("reload").await;
@@ -356,61 +370,6 @@ impl Life {
                 let _ = done.send(Err(reason));
             }
         }
-    }
-
-    /// Handles what waits for this agent already, and where the whole plugin ends, what waits for
-    /// any of its agents. A paused agent, or one whose instance died, says that it will not.
-    async fn finish_waiting(&mut self, reason: &str) {
-        let whole = matches!(reason, "drain" | "removed");
-        loop {
-            let takes = self.instance.is_some() && !self.port.cell.is_paused();
-            let delivery = match self.inboxes.mailbox.try_recv() {
-                Ok(delivery) => delivery,
-                Err(_) if whole && takes => match self.crew.try_take() {
-                    Some(delivery) => delivery,
-                    None => return,
-                },
-                Err(_) => return,
-            };
-            if takes && reason != "lease-lost" {
-                self.handle(delivery).await;
-            } else {
-                self.turn_away(delivery).await;
-            }
-        }
-    }
-
-    async fn turn_away(&mut self, delivery: Delivery) {
-        let Delivery {
-            call,
-            answer: waiting,
-            ..
-        } = delivery;
-        let message = format!("agent `{}` has stopped", self.port.id);
-        let outcome = Outcome::Failed(Failure::Retry {
-            message,
-            delay: None,
-        });
-        answer(
-            &self.port,
-            &self.around.settler,
-            &self.around.work,
-            call,
-            waiting,
-            outcome,
-        )
-        .await;
-    }
-
-    async fn end(&mut self, reason: &'static str) {
-        self.taking = None;
-        if let Some(instance) = self.instance.take() {
-            instance.stop(reason).await;
-        }
-        self.port.cell.set_status(AgentStatus::Stopped);
-        self.announce(&Step::Stopped {
-            reason: reason.to_owned(),
-        });
     }
 
     fn adopt(&self) {

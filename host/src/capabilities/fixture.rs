@@ -20,6 +20,8 @@ pub(crate) struct Fixture {
     pub(crate) link: Option<Link>,
     pub(crate) config: Map<String, serde_json::Value>,
     pub(crate) inbox: usize,
+    /// Hears of refusals instead of the recorder.
+    pub(crate) audit: Option<Arc<dyn Audit>>,
 }
 
 /// An agent's context and what a test looks at.
@@ -56,6 +58,7 @@ impl Fixture {
             link: None,
             config: Map::new(),
             inbox: 64,
+            audit: None,
         }
     }
 
@@ -98,7 +101,9 @@ impl Fixture {
             config: Arc::new(SharedConfig::new(self.config)),
             inbox: sender,
             counters: Arc::default(),
-            audit: Arc::new(Recorder(Arc::clone(&refused))),
+            audit: self
+                .audit
+                .unwrap_or_else(|| Arc::new(Recorder(Arc::clone(&refused)))),
             version: "1.2.3".to_owned(),
             agent,
             plugin,

@@ -60,6 +60,9 @@ impl kv::Host for Guest {
     async fn keys(&mut self, bucket: String, pattern: String) -> Result<Vec<String>, Error> {
         let allowed = self.context.permissions.kv_keys(&bucket, &pattern);
         allowed.map_err(|refusal| self.context.refuse("kv.keys", refusal))?;
+        self.link()?;
+        // A listing makes the server walk the bucket: it costs like a write.
+        self.context.take_publish()?;
         let kv = self.bucket(&bucket).await?;
         self.wait(kv.keys(&pattern, self.context.limits.keys)).await
     }

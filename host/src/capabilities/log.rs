@@ -4,7 +4,6 @@
 //! the host nor flood the log.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
 
 use tracing::Level;
 
@@ -43,8 +42,7 @@ impl AgentContext {
         if !enabled(level) {
             return;
         }
-        if !self.meters.log.take() {
-            self.meters.unlogged.fetch_add(1, Ordering::Relaxed);
+        if !self.meters.log() {
             self.counters.unlogged.add_one();
             return;
         }
@@ -74,11 +72,10 @@ impl AgentContext {
         }
     }
 
-    /// Says how many lines were dropped since it was last said. Called with the next line that
+    /// Says how many lines were dropped, at most once a second. Called with the next line that
     /// passes, and when an instance ends.
     pub(crate) fn report_unlogged(&self) {
-        let dropped = self.meters.unlogged.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
+        if let Some(dropped) = self.meters.take_unlogged() {
             let (agent, plugin) = (self.agent.as_str(), self.plugin.as_str());
             let most = self.limits.log_rate;
             tracing::warn!(target: TARGET, agent, plugin, dropped, "log lines were dropped: [limits] log_rate is {most} a second");

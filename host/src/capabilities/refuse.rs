@@ -14,7 +14,7 @@ impl AgentContext {
             Refusal::Invalid(reason) => (reason, Error::Invalid),
         };
         self.counters.refused.add_one();
-        if let Some(unreported) = self.meters.reports.admit() {
+        if let Some(unreported) = self.meters.report() {
             self.audit.refused(Refused {
                 agent: self.agent.clone(),
                 plugin: self.plugin.clone(),
@@ -45,7 +45,7 @@ impl AgentContext {
 
     /// Takes one from the publish rate.
     pub(super) fn take_publish(&self) -> Result<(), Error> {
-        if self.meters.publish.take() {
+        if self.meters.publish() {
             Ok(())
         } else {
             Err(self.limit(Error::RateLimited))

@@ -274,7 +274,8 @@ fn conclude(tally: &Tally, begun: Instant) -> anyhow::Result<()> {
 }
 
 /// The next steps, as commands to type.
-const HOW_TO_GO_ON: &str = "  mistersmith run                                  start the agents, and leave them running
+const HOW_TO_GO_ON: &str =
+    "  mistersmith run                                  start the agents, and leave them running
   mistersmith request tools.echo hello             ask one of them (in another terminal)
   mistersmith publish work.nlp.high.sentiment 'What a fine day'
   mistersmith agents                               see them

@@ -8,6 +8,8 @@ mod list;
 mod purge;
 mod replay;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -43,16 +45,15 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()> {
     let transport = connect::connect(global).await?;
-    let link = transport.link(Role::Control);
-    let letters = Letters {
-        link: link.clone(),
-        view: link.stream(STREAM)?,
-    };
+    execute(&Letters::new(transport.link(Role::Control))?, command).await
+}
+
+async fn execute(letters: &Letters, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::List(args) => list::run(&letters, &args).await,
-        Command::Show(args) => show::run(&letters, &args).await,
-        Command::Replay(args) => replay::run(&letters, &args).await,
-        Command::Purge(args) => purge::run(&letters, &args).await,
+        Command::List(args) => list::run(letters, &args).await,
+        Command::Show(args) => show::run(letters, &args).await,
+        Command::Replay(args) => replay::run(letters, &args).await,
+        Command::Purge(args) => purge::run(letters, &args).await,
     }
 }
 
@@ -109,6 +110,13 @@ struct Letters {
 }
 
 impl Letters {
+    fn new(link: &Link) -> anyhow::Result<Letters> {
+        Ok(Letters {
+            link: link.clone(),
+            view: link.stream(STREAM)?,
+        })
+    }
+
     /// Finds the part of the stream that a filter means.
     async fn range(&self, filter: &Filter) -> anyhow::Result<Range> {
         let pattern = filter.pattern();

@@ -14,10 +14,17 @@ use crate::names::PluginName;
 
 /// The files of a new plugin. In them stand `{{name}}` for its name, `{{sdk}}` for the dependency
 /// on the SDK, `{{workspace}}` for what makes it a workspace of its own.
-const TEMPLATE: [(&str, &str); 3] = [
+const TEMPLATE: [(&str, &str); 4] = [
+    (".gitignore", include_str!("new/template/gitignore.in")),
     ("Cargo.toml", include_str!("new/template/Cargo.toml.in")),
     ("plugin.toml", include_str!("new/template/plugin.toml.in")),
     ("src/lib.rs", include_str!("new/template/src/lib.rs.in")),
+];
+
+/// Names that are good for a plugin and taken by something else.
+const TAKEN: [(&str, &str); 2] = [
+    ("mistersmith-sdk", "the package that plugins depend on"),
+    ("target", "the folder that cargo compiles into"),
 ];
 
 /// Arguments of `new`.
@@ -29,6 +36,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let name: PluginName = args.name.parse().map_err(usage)?;
+    if let Some((taken, by)) = TAKEN.iter().find(|(taken, _)| *taken == name.as_str()) {
+        return Err(usage(format!(
+            "{taken:?} is the name of {by}; choose another"
+        )));
+    }
     let plugins = global.plugins()?;
     let folder = plugins.join(name.as_str());
     if folder.symlink_metadata().is_ok() {
@@ -89,4 +101,69 @@ fn how_to_go_on(name: &PluginName, folder: &Path) -> String {
          run it:     mistersmith run\n\
          ask it:     mistersmith request tools.{name} 'how many words are these'"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::cli::exit::Exit;
+    use clap::Parser;
+
+    /// Makes a plugin as a person types it; returns the exit.
+    fn make(plugins: &Path, name: &str) -> Exit {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            global: Global,
+            #[command(flatten)]
+            args: Args,
+        }
+        let plugins = plugins.to_str().unwrap();
+        let line = Line::try_parse_from(["new", "--plugins", plugins, name]).unwrap();
+        match run(&line.global, &line.args) {
+            Ok(()) => Exit::DONE,
+            Err(error) => Exit::failed(&error),
+        }
+    }
+
+    #[test]
+    fn all_of_a_plugin_is_written_or_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let plugins = root.path().join("not/yet/there");
+        assert_eq!(make(&plugins, "my-agent"), Exit::DONE);
+        let read =
+            |file: &str| std::fs::read_to_string(plugins.join("my-agent").join(file)).unwrap();
+        for (file, _) in TEMPLATE {
+            let text = read(file);
+            assert!(text.contains("my-agent"), "{file}");
+            assert!(!text.contains("{{"), "{file}");
+        }
+        let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+        assert_eq!(manifest["package"]["name"].as_str(), Some("my-agent"));
+        assert!(manifest.contains_key("workspace"));
+        let names: Vec<_> = std::fs::read_dir(&plugins)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names.len(), 2, "the plugin and the SDK: {names:?}");
+    }
+
+    #[test]
+    fn what_is_there_or_taken_or_no_name_is_refused() {
+        let plugins = tempfile::tempdir().unwrap();
+        std::fs::write(plugins.path().join("there"), "").unwrap();
+        for name in [
+            "there",
+            "target",
+            "mistersmith-sdk",
+            "Upper",
+            "x-001",
+            "../x",
+            "",
+        ] {
+            assert_eq!(make(plugins.path(), name), Exit::USAGE, "{name:?}");
+        }
+        assert_eq!(std::fs::read_dir(plugins.path()).unwrap().count(), 1);
+    }
 }

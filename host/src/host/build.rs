@@ -22,7 +22,7 @@ use crate::transport::{Role, Transport};
 
 use super::fleet::Fleet;
 use super::lease::Lease;
-use super::{Buckets, DataFolder, Host, Shared, beat};
+use super::{Buckets, DataFolder, Host, Shared, beat, upkeep};
 
 /// A connection and what it needed to come about.
 pub struct Connected {
@@ -63,7 +63,7 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     let Connected { transport, server } = connect(&spec, &name, &data).await?;
     let control = transport.link(Role::Control).clone();
     let work = transport.link(Role::Work).clone();
-    provision::ensure(&control, &spec.jetstream, &[])
+    provision::ensure(&transport, &spec.jetstream)
         .await
         .context("JetStream is not set up")?;
     let kv = Buckets {
@@ -104,6 +104,7 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
     });
     serve(&shared).await?;
     background.push(beat::start(shared.clone()));
+    background.push(upkeep::start(shared.clone()));
     let mut fleet = Fleet::new(shared.clone());
     fleet.load().await;
     Ok(Host {

@@ -75,13 +75,9 @@ pub(super) async fn read(seen: &Seen, others: &[&PluginSpec]) -> Result<Read, Pr
 pub(super) async fn load(shared: &Shared, spec: Arc<PluginSpec>) -> Result<Version, Problem> {
     let component = compile(shared, &spec.component, &spec.limits).await?;
     let link = own_link(shared, &spec).await?;
-    provision::ensure(
-        shared.transport.link(Role::Control),
-        &shared.spec.jetstream,
-        &[&spec],
-    )
-    .await
-    .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error:#}")))?;
+    provision::ensure_buckets(&shared.transport, &shared.spec.jetstream, &spec)
+        .await
+        .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error}")))?;
     let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
     let permissions = PluginPermissions::compile(&spec.permissions, &spec.name);
     Ok(Version {

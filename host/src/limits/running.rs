@@ -93,8 +93,12 @@ pub const MAX_HOSTS: usize = 10_000;
 /// Most consumers of work on one NATS system; a cluster has a Raft group for each.
 pub const MAX_CONSUMERS: usize = 10_000;
 
-/// How often consumers are looked for that nobody needs any longer.
-pub const SWEEP: Duration = Duration::from_secs(60);
+/// How often the host looks after consumers that nobody needs, streams that fill up, work that
+/// nobody takes.
+pub const UPKEEP: Duration = Duration::from_secs(30);
+
+/// Most subjects of waiting work that are looked at for work that nobody takes.
+pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
 
 /// Most agents of one host: address space is reserved for them when the engine is built. For more,
 /// run more hosts.

@@ -222,11 +222,7 @@ impl Commands {
                 format!("agent `{}` is paused", port.id),
             ));
         }
-        if let Some(schema) = port.cell.execute_schema() {
-            schema
-                .check(&message.payload)
-                .map_err(|error| Reason::new("schema", error))?;
-        }
+        port.cell.admit(&message.payload)?;
         let trace = Trace::received(&message.headers, &new_request_id());
         let answer = match reply_subject(message) {
             Some(to) => Answer::Reply {
@@ -254,7 +250,7 @@ impl Commands {
 
     async fn refuse(&self, message: &Message, port: &AgentPort, reason: &Reason) {
         let Some(reply) = reply_subject(message) else {
-            tracing::warn!(agent = %port.id, kind = %reason.kind, message = %reason.message, "execute refused");
+            tracing::warn!(agent = %port.id, kind = %reason.kind, error = %reason.message, "execute refused");
             return;
         };
         let trace = Trace::received(&message.headers, &new_request_id());

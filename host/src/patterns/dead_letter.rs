@@ -67,8 +67,8 @@ pub fn audit(
         "sequence": held.meta.stream_sequence,
         "deliveries": held.meta.deliveries,
         "agent_id": agent.map(AgentId::as_str),
-        "kind": reason.kind,
-        "message": reason.message,
+        "error_kind": reason.kind,
+        "error": reason.message,
         "dlq_sequence": letter.sequence,
     })
 }

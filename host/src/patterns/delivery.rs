@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::Schema;
 use crate::limits;
 use crate::permissions::reserved::{may_answer, may_reply_to};
 use crate::runtime::{Call, Kind};
 use crate::transport::{Fate, Link, Message, Meta, Trace};
 
 use super::crew::Weight;
+use super::disposition::Reason;
 use super::keeper::Kept;
 
 /// What an agent is handed: the call to make, and who waits for its outcome.
@@ -44,6 +46,23 @@ pub fn reply_subject(message: &Message) -> Option<&str> {
 /// host's place, and never where a stream answers too.
 pub fn plugin_reply_subject(message: &Message) -> Option<&str> {
     reply_subject(message).filter(|_| may_answer(&message.subject))
+}
+
+/// Whether a payload may wake the plugin: no larger than `most` bytes, and as its schema wants it.
+///
+/// # Errors
+/// Why not: `too-large` or `schema`.
+pub fn admit(payload: &[u8], most: usize, schema: Option<&Schema>) -> Result<(), Reason> {
+    let size = payload.len();
+    if size > most {
+        let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
+        return Err(Reason::new("too-large", text));
+    }
+    schema.map_or(Ok(()), |schema| {
+        schema
+            .check(payload)
+            .map_err(|text| Reason::new("schema", text))
+    })
 }
 
 /// Where the outcome of a call goes.

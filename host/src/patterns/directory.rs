@@ -13,7 +13,8 @@ use crate::names::{AgentId, PluginName};
 use crate::runtime::{Health, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
-use super::delivery::Delivery;
+use super::delivery::{self, Delivery};
+use super::disposition::Reason;
 
 /// What an agent is told between two messages.
 #[derive(Debug)]
@@ -70,6 +71,7 @@ struct Inner {
     plugin: String,
     capabilities: Vec<String>,
     execute_schema: Option<Schema>,
+    payload: usize,
     status: AgentStatus,
     busy_since: Option<Instant>,
     load: f32,
@@ -91,6 +93,7 @@ impl AgentCell {
             plugin: plugin.as_str().to_owned(),
             capabilities: Vec::new(),
             execute_schema: None,
+            payload: 0,
             status: AgentStatus::Error,
             busy_since: None,
             load: 0.0,
@@ -130,6 +133,7 @@ impl AgentCell {
         inner.version = spec.version.clone();
         inner.capabilities = spec.capabilities.clone();
         inner.execute_schema = spec.execute_schema.clone();
+        inner.payload = spec.limits.payload;
         inner.base = spec.config.clone();
         self.config
             .replace(override_config(&inner.base, &inner.overrides));
@@ -150,9 +154,16 @@ impl AgentCell {
         self.dirty.store(true, Ordering::Release);
     }
 
-    /// What the payload of `cmd.execute` must look like.
-    pub fn execute_schema(&self) -> Option<Schema> {
-        self.inner().execute_schema.clone()
+    /// Whether the payload of a `cmd.execute` may wake the plugin.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, payload: &[u8]) -> Result<(), Reason> {
+        let inner = self.inner();
+        let (most, schema) = (inner.payload, inner.execute_schema.clone());
+        // The check of a large payload must not hold up those who ask how the agent is.
+        drop(inner);
+        delivery::admit(payload, most, schema.as_ref())
     }
 
     /// Lets the agent take messages, or keeps it from it. A message in hand is finished.

@@ -207,7 +207,7 @@ impl Settler {
                 if let Err(error) = held.fate.term_confirmed().await {
                     tracing::debug!(%error, "term not confirmed; the dead letter is recognised when it repeats");
                 }
-                tracing::warn!(subject = %call.subject, kind = %reason.kind, message = %reason.message, "dead letter");
+                tracing::warn!(subject = %call.subject, kind = %reason.kind, error = %reason.message, "dead letter");
                 self.outbox.audit(
                     "dead-letter",
                     dead_letter::audit(agent, call, held, &reason, &letter),

@@ -90,6 +90,7 @@ impl Outbox {
     /// Stores `audit.<kind>`; `body` is an object, to which host and time are added.
     pub fn audit(&self, kind: &str, mut body: Value) {
         if let Some(object) = body.as_object_mut() {
+            object.insert("kind".to_owned(), json!(kind));
             object.insert("host".to_owned(), json!(self.facts.host));
             object.insert("host_id".to_owned(), json!(self.facts.host_id));
             object.insert("at".to_owned(), json!(now()));

@@ -17,7 +17,7 @@ use crate::transport::{Link, Message, Subscription, Trace, TransportError};
 
 use super::commands::send_error;
 use super::crew::{Crew, Weight};
-use super::delivery::{Answer, Delivery, call, plugin_reply_subject};
+use super::delivery::{Answer, Delivery, admit, call, plugin_reply_subject};
 use super::directory::{AgentPort, Directory, Target};
 use super::disposition::Reason;
 use super::lifecycle::new_request_id;
@@ -130,7 +130,7 @@ impl Task {
         let ports = listener
             .directory
             .find(&Target::Named(listener.plugin.as_str().to_owned()));
-        if let Err(reason) = admit(&rules, &message) {
+        if let Err(reason) = admit(&message.payload, rules.payload, rules.schema.as_ref()) {
             return self.refuse(&message, ports.first(), &reason).await;
         }
         if self.shared {
@@ -202,20 +202,6 @@ impl Task {
 }
 
 /// Why a message must not wake the plugin.
-fn admit(rules: &Rules, message: &Message) -> Result<(), Reason> {
-    let (size, most) = (message.payload.len(), rules.payload);
-    if size > most {
-        let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
-        return Err(Reason::new("too-large", text));
-    }
-    match &rules.schema {
-        Some(schema) => schema
-            .check(&message.payload)
-            .map_err(|text| Reason::new("schema", text)),
-        None => Ok(()),
-    }
-}
-
 fn too_much(listener: &Listener) -> Reason {
     Reason::new(
         "busy",

@@ -21,7 +21,7 @@ use crate::runtime::Kind;
 use crate::transport::{Delivered, Link, Pull, Puller, Trace, TransportError};
 
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, RetryRule, call};
+use super::delivery::{Answer, Delivery, Held, RetryRule, admit, call};
 use super::disposition::{Reason, Settler, exhausted};
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
@@ -260,7 +260,7 @@ impl WorkQueue {
             priority: lane.priority,
             retries,
         };
-        let refused = admit(lane, &held, &message.payload, self.feed.payload);
+        let refused = unfit(lane, &held, &message.payload, self.feed.payload);
         let call = call(kind, message, trace.at(lane.priority));
         match refused {
             Some(reason) => self.feed.settler.refuse(call, held, reason).await,
@@ -307,20 +307,9 @@ impl LaneState {
 }
 
 /// Why an item must not wake the plugin, which takes payloads of at most `most` bytes.
-fn admit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
-    if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
-        return Some(reason);
-    }
-    let size = payload.len();
-    if size > most {
-        let text = format!("the payload has {size} bytes, [limits] payload allows {most}");
-        return Some(Reason::new("too-large", text));
-    }
-    let schema = lane.schema.as_ref()?;
-    schema
-        .check(payload)
-        .err()
-        .map(|text| Reason::new("schema", text))
+fn unfit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
+    exhausted(held.meta.deliveries, &lane.rule)
+        .or_else(|| admit(payload, most, lane.schema.as_ref()).err())
 }
 
 async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Step {

@@ -1,11 +1,15 @@
 //! Whose the consumers of WORK_QUEUE are: a record per durable in AGENT_CLAIMS, `durable.<name>`,
 //! with the plugin that takes its work and the hosts that run that plugin.
 //!
-//! Records change by compare-and-swap only. A host that is listed counts while its lease lives.
+//! Records change by compare-and-swap only. A host that is listed counts while its lease lives. A
+//! consumer is marked before it is deleted, and whoever wants it waits until that is done: otherwise it
+//! could be deleted under the hands of a host that has just claimed it.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::consumers::{self, ConsumerState, Obstacle, WorkConsumer};
@@ -14,6 +18,11 @@ use crate::limits;
 use crate::names::{HostId, PluginName};
 use crate::transport::{Kv, Link, TransportError};
 
+/// How long a consumer that another host is deleting is waited for; then that host is taken for dead.
+const RETIRING: Duration = Duration::from_secs(10);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The value of a durable's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
@@ -21,6 +30,9 @@ struct Record {
     plugin: String,
     /// The hosts that run this plugin.
     hosts: BTreeSet<String>,
+    /// It is being deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    retiring: bool,
 }
 
 /// Claims consumers for one host.
@@ -33,16 +45,21 @@ pub struct ConsumerClaims {
 }
 
 impl ConsumerClaims {
-    /// For this host, over this connection.
+    /// For this host, over this connection, once at its start: takes it out of every record that it left
+    /// behind. It may have ended without a word, and come back with other plugins.
     pub async fn new(link: Link, host: HostId) -> Result<Self, TransportError> {
         let claims = link.kv("AGENT_CLAIMS").await?;
         let leases = link.kv("AGENT_LEASES").await?;
-        Ok(Self {
+        let ours = Self {
             link,
             claims,
             leases,
             host,
-        })
+        };
+        for name in ours.recorded().await? {
+            ours.leave(&name, None).await?;
+        }
+        Ok(ours)
     }
 
     /// Claims the consumers of a plugin's work, makes those that are missing, and lets go of those
@@ -106,6 +123,7 @@ impl ConsumerClaims {
         let record = serde_json::from_slice(&entry.value).unwrap_or(Record {
             plugin: String::new(),
             hosts: BTreeSet::new(),
+            retiring: false,
         });
         Ok(Some((record, entry.revision)))
     }
@@ -117,15 +135,22 @@ impl ConsumerClaims {
         consumer: &WorkConsumer,
         living: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
+        let start = Instant::now();
         loop {
             let found = self.record_of(&consumer.durable).await?;
+            if found.as_ref().is_some_and(|(record, _)| record.retiring)
+                && start.elapsed() < RETIRING
+            {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
             let revision = found.as_ref().map(|(_, revision)| *revision);
             let Some(record) = join(found.map(|(r, _)| r), plugin, &self.host, living)
                 .map_err(|other| taken(plugin, &consumer.filter, &other))?
             else {
                 return Ok(());
             };
-            let value = serde_json::to_vec(&record)?.into();
+            let value = record.json();
             let key = key(&consumer.durable);
             let written = match revision {
                 Some(revision) => self.claims.update(&key, value, revision).await,
@@ -201,25 +226,33 @@ impl ConsumerClaims {
             if wanted.iter().any(|consumer| consumer.durable == name) {
                 continue;
             }
-            loop {
-                let Some((mut record, revision)) = self.record_of(&name).await? else {
-                    break;
-                };
-                if record.plugin != plugin.as_str() || !record.hosts.remove(self.host.as_str()) {
-                    break;
-                }
-                let value = serde_json::to_vec(&record)?.into();
-                match self.claims.update(&key(&name), value, revision).await {
-                    Ok(_) => {
-                        self.retire(&name, living, wanted).await?;
-                        break;
-                    }
-                    Err(TransportError::Conflict) => {}
-                    Err(error) => return Err(error.into()),
-                }
+            if self.leave(&name, Some(plugin)).await? {
+                self.retire(&name, living, wanted).await?;
             }
         }
         Ok(())
+    }
+
+    /// Takes us out of the record of a consumer, if it is this plugin's; returns whether we were in it.
+    async fn leave(&self, name: &str, plugin: Option<&PluginName>) -> Result<bool, TransportError> {
+        loop {
+            let Some((mut record, revision)) = self.record_of(name).await? else {
+                return Ok(false);
+            };
+            let another = plugin.is_some_and(|plugin| record.plugin != plugin.as_str());
+            if another || !record.hosts.remove(self.host.as_str()) {
+                return Ok(false);
+            }
+            match self
+                .claims
+                .update(&key(name), record.json(), revision)
+                .await
+            {
+                Ok(_) => return Ok(true),
+                Err(TransportError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Deletes a consumer that no living host claims, if nothing waits for it or it is in the way
@@ -244,17 +277,35 @@ impl ConsumerClaims {
                 return Ok(());
             }
         }
-        // The record first: whoever claims the name meanwhile makes the swap fail, and a consumer
-        // that is left without a record is made or removed by the next claim of its name.
+        let marked = Record {
+            hosts: BTreeSet::new(),
+            retiring: true,
+            ..record.clone()
+        };
+        let revision = match self
+            .claims
+            .update(&key(name), marked.json(), revision)
+            .await
+        {
+            Ok(revision) => revision,
+            // Somebody claims it, or retires it as well.
+            Err(TransportError::Conflict) => return Ok(()),
+            Err(error) => return Err(error).context("the record of a consumer cannot be marked"),
+        };
+        consumers::delete(&self.link, name).await?;
+        tracing::info!(consumer = name, plugin = %record.plugin, "consumer retired");
         match self.claims.delete(&key(name), Some(revision)).await {
-            Ok(()) => {
-                consumers::delete(&self.link, name).await?;
-                tracing::info!(consumer = name, plugin = %record.plugin, "consumer retired");
-                Ok(())
-            }
-            Err(TransportError::Conflict) => Ok(()),
+            // Whoever changed it took us for dead, and has seen to the consumer itself.
+            Ok(()) | Err(TransportError::Conflict) => Ok(()),
             Err(error) => Err(error).context("the record of a consumer cannot be deleted"),
         }
+    }
+}
+
+impl Record {
+    /// Texts and a flag: it cannot fail.
+    fn json(&self) -> Bytes {
+        serde_json::to_vec(self).unwrap_or_default().into()
     }
 }
 
@@ -284,10 +335,12 @@ fn join(
         _ => Record {
             plugin: plugin.as_str().to_owned(),
             hosts: BTreeSet::new(),
+            retiring: false,
         },
     };
     record.hosts.retain(|host| living.contains(host));
     record.hosts.insert(us);
+    record.retiring = false;
     Ok(Some(record))
 }
 
@@ -319,43 +372,4 @@ fn explain(wanted: &WorkConsumer, obstacle: Obstacle) -> anyhow::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn set(names: &[&str]) -> BTreeSet<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
-    #[test]
-    fn who_may_join_a_record() {
-        let plugin: PluginName = "ours".parse().unwrap();
-        let host: HostId = "us".parse().unwrap();
-        let living = set(&["us", "them"]);
-        let record = |plugin: &str, hosts: &[&str]| Record {
-            plugin: plugin.into(),
-            hosts: set(hosts),
-        };
-        let cases = [
-            (None, Ok(Some(record("ours", &["us"])))),
-            (Some(record("ours", &["us"])), Ok(None)),
-            (
-                Some(record("ours", &["them", "dead"])),
-                Ok(Some(record("ours", &["them", "us"]))),
-            ),
-            (
-                Some(record("other", &["dead"])),
-                Ok(Some(record("ours", &["us"]))),
-            ),
-            (Some(record("other", &["them"])), Err("other".to_owned())),
-            (Some(record("other", &["us"])), Err("other".to_owned())),
-        ];
-        for (found, expected) in cases {
-            assert_eq!(
-                join(found.clone(), &plugin, &host, &living),
-                expected,
-                "{found:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -7,8 +7,10 @@
 )]
 
 mod adversaries;
+mod bounds;
 mod calls;
 mod files;
+mod lines;
 mod module;
 mod sweep;
 
@@ -19,7 +21,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::capabilities::fixture::{Built, Fixture};
-use crate::transport::{Headers, Trace};
+use crate::transport::Trace;
 use module::Module;
 
 /// One runtime for the tests that look at nothing but their own instance: making one costs more than the tests.
@@ -41,7 +43,7 @@ fn call(payload: impl Into<Bytes>) -> Call {
         kind: Kind::Execute,
         subject: "agent.probe-001.cmd.execute".to_owned(),
         payload: payload.into(),
-        headers: Headers::new(),
+        headers: Arc::default(),
         trace: Trace::begin("test"),
         deadline: Instant::now() + Duration::from_secs(60),
     }
@@ -78,4 +80,39 @@ fn reply(outcome: Outcome) -> Reply {
         Outcome::Done(Some(reply)) => reply,
         other => panic!("expected a reply, got {other:?}"),
     }
+}
+
+/// One limit at a time: the others are far away.
+fn limits(change: impl FnOnce(&mut PluginLimits)) -> Built {
+    let roomy = |fixture: &mut Fixture| {
+        fixture.limits.timeout = Duration::from_secs(30);
+        fixture.limits.cpu = Duration::from_secs(30);
+        change(&mut fixture.limits);
+    };
+    Fixture::granted().with(roomy).build()
+}
+
+/// Asks an agent that answers an empty payload and misbehaves at any other.
+async fn death_of(module: &Module, built: &Built) -> Death {
+    let mut agent = instance(module, built).await;
+    assert_eq!(
+        reply(agent.handle(&call("")).await).payload,
+        "",
+        "it works until it is asked"
+    );
+    let death = died(agent.handle(&call("x")).await);
+    assert!(!agent.is_alive());
+    assert_eq!(agent.memory(), 0);
+    assert_eq!(
+        died(agent.handle(&call("")).await).kind,
+        DeathKind::Gone,
+        "it stays dead"
+    );
+    let mut next = instance(module, built).await;
+    assert_eq!(
+        reply(next.handle(&call("")).await).payload,
+        "",
+        "another one works"
+    );
+    death
 }

@@ -38,8 +38,6 @@ pub(crate) mod code {
     pub(crate) const STREAM_NAME_IN_USE: u32 = 10058;
     /// Nodes are missing for so many replicas.
     pub(crate) const NO_PEERS: u32 = 10005;
-    /// A single server has no replicas.
-    pub(crate) const REPLICAS_NOT_SUPPORTED: u32 = 10074;
     pub(crate) const CONSUMER_OVERLAPS: [u32; 2] = [10099, 10100];
     pub(super) const WRONG_SEQUENCE: [u32; 2] = [10071, 10164];
     pub(super) const TOO_LARGE: [u32; 2] = [10054, 10097];

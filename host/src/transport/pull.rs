@@ -26,6 +26,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(2);
 /// Unused inboxes that one puller keeps.
 const MAX_IDLE_INBOXES: usize = 16;
+/// How much can be on its way when a waiting pull is taken back: its message, a heartbeat, its end.
+const ON_ITS_WAY: u64 = 4;
 /// The delay with which messages of a dropped pull are given back.
 const GIVE_BACK: Duration = Duration::from_millis(100);
 
@@ -66,6 +68,36 @@ impl Consumer {
 struct Inbox {
     subject: String,
     subscriber: Subscriber,
+    /// Everything that was read from it, in all its pulls.
+    read: u64,
+}
+
+impl Inbox {
+    async fn next(&mut self) -> Option<async_nats::Message> {
+        let message = self.subscriber.next().await?;
+        self.read = self.read.saturating_add(1);
+        Some(message)
+    }
+
+    /// Lets the server forget the inbox, and with it the pull that waits there; what is on its way still
+    /// arrives, and then the inbox ends.
+    ///
+    /// The library's own `drain` forgets the subscription before the server does, so that a message on its
+    /// way would be dropped and come again only after the ack wait. An unsubscription after some more
+    /// messages, and these messages sent by ourselves, end it on both sides at the same one.
+    async fn close(&mut self, link: &Link) -> bool {
+        let last = self.read.saturating_add(ON_ITS_WAY);
+        if self.subscriber.unsubscribe_after(last).await.is_err() {
+            return false;
+        }
+        for _ in 0..ON_ITS_WAY {
+            let sent = link.send(&self.subject, None, Headers::new(), Bytes::new());
+            if sent.await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 impl Link {
@@ -116,6 +148,7 @@ impl Puller {
             end: now + expires + SLACK,
             heard: now,
             beats,
+            waits: !expires.is_zero(),
             stopping: false,
         })
     }
@@ -131,6 +164,7 @@ impl Puller {
         Ok(Inbox {
             subject,
             subscriber,
+            read: 0,
         })
     }
 
@@ -153,19 +187,17 @@ impl Puller {
 
 /// The body of a pull request.
 fn request(max: usize, expires: Duration, beats: bool, max_payload: usize) -> Bytes {
-    let mut body = json!({
-        "batch": max,
-        // Less than the largest message would end every pull at once.
-        "max_bytes": MAX_PULL_BYTES.max(max_payload.saturating_mul(2).saturating_add(8192)),
-    });
-    if expires.is_zero() {
-        body["no_wait"] = json!(true);
+    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    // Less than the largest message would end every pull at once.
+    let most = MAX_PULL_BYTES.max(max_payload.saturating_mul(2).saturating_add(8192));
+    let body = if expires.is_zero() {
+        json!({"batch": max, "max_bytes": most, "no_wait": true})
+    } else if beats {
+        let (expires, beat) = (nanos(expires), nanos(HEARTBEAT));
+        json!({"batch": max, "max_bytes": most, "expires": expires, "idle_heartbeat": beat})
     } else {
-        body["expires"] = json!(u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX));
-    }
-    if beats {
-        body["idle_heartbeat"] = json!(u64::try_from(HEARTBEAT.as_nanos()).unwrap_or(u64::MAX));
-    }
+        json!({"batch": max, "max_bytes": most, "expires": nanos(expires)})
+    };
     Bytes::from(body.to_string())
 }
 
@@ -186,6 +218,8 @@ pub struct Pull {
     /// When the server last said anything.
     heard: Instant,
     beats: bool,
+    /// It waits for messages that are not there yet.
+    waits: bool,
     /// Taken back: the inbox ends by itself and is not used again.
     stopping: bool,
 }
@@ -193,6 +227,7 @@ pub struct Pull {
 /// What a message on the inbox means for the pull.
 enum Word {
     Message(Box<async_nats::Message>),
+    /// Nothing: the server lives, or one of our own last messages to an inbox.
     Beat,
     /// Over, and nothing more comes to this inbox.
     Over,
@@ -218,7 +253,7 @@ impl Pull {
             };
             let word = tokio::select! {
                 biased;
-                message = inbox.subscriber.next() => match message {
+                message = inbox.next() => match message {
                     Some(message) => read_word(message, self.came),
                     None if self.stopping => Word::Over,
                     None => Word::Failed(TransportError::disconnected()),
@@ -250,14 +285,15 @@ impl Pull {
 
     /// Takes the pull back. What is on its way already is still returned by [`Pull::next`], and then none.
     pub async fn stop(&mut self) {
-        if self.stopping {
+        // One that takes what is there ends by itself, and everything it asked for may be on its way.
+        if self.stopping || !self.waits {
             return;
         }
         self.stopping = true;
         self.end = Instant::now() + SLACK;
         self.beats = false;
         if let Some(inbox) = &mut self.inbox
-            && inbox.subscriber.drain().await.is_err()
+            && !inbox.close(&self.puller.link).await
         {
             self.inbox = None;
         }
@@ -303,12 +339,13 @@ impl Drop for Pull {
 
 /// Ends the subscription of a dropped pull, so that the server forgets the pull, and returns what came.
 async fn give_back(link: Link, mut inbox: Inbox) {
-    if inbox.subscriber.drain().await.is_err() {
+    if !inbox.close(&link).await {
         return;
     }
     let rest = async {
-        while let Some(message) = inbox.subscriber.next().await {
+        while let Some(message) = inbox.next().await {
             if message.status.is_none()
+                && message.reply.is_some()
                 && let Ok(delivered) = Delivered::received(&link, message)
             {
                 let _ = delivered.fate.nak(GIVE_BACK).await;
@@ -320,7 +357,11 @@ async fn give_back(link: Link, mut inbox: Inbox) {
 
 fn read_word(message: async_nats::Message, came: bool) -> Word {
     let Some(status) = message.status else {
-        return Word::Message(Box::new(message));
+        // What a consumer delivers says where to acknowledge it.
+        return match message.reply {
+            Some(_) => Word::Message(Box::new(message)),
+            None => Word::Beat,
+        };
     };
     let said = message.description.unwrap_or_default();
     match status {

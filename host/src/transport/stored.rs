@@ -96,7 +96,7 @@ impl Link {
 
 /// Does something that may be done twice again and again, with growing pauses, until it succeeds, fails for
 /// good, or `patience` is over. The last error is told.
-pub(super) async fn persist<T, F, Fut>(
+pub(crate) async fn persist<T, F, Fut>(
     patience: Duration,
     mut attempt: F,
 ) -> Result<T, TransportError>

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::api::{CallError, code};
 use super::{Headers, Link, TransportError, check};
@@ -52,6 +54,15 @@ pub struct StreamFacts {
     pub last: u64,
 }
 
+/// How much of what a stream may hold is used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StreamUse {
+    /// Bytes, as a part of the most; 0 for a stream without a limit.
+    pub bytes: f64,
+    /// The age of the oldest message, as a part of the most; 0 without a limit, or without a message.
+    pub age: f64,
+}
+
 /// A consumer of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerFacts {
@@ -89,6 +100,39 @@ impl StreamView {
         Ok(info.state)
     }
 
+    /// How much of what the stream may hold is used up.
+    pub async fn used(&self) -> Result<StreamUse, TransportError> {
+        #[derive(Deserialize)]
+        struct Info {
+            config: Limits,
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct Limits {
+            #[serde(default)]
+            max_bytes: i64,
+            #[serde(default)]
+            max_age: i64,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            messages: u64,
+            bytes: u64,
+            #[serde(default, rename = "first_ts")]
+            oldest: String,
+        }
+        let Info { config, state } = self.call("STREAM.INFO", &Value::Null).await?;
+        let part = |used: f64, most: i64| if most > 0 { used / most as f64 } else { 0.0 };
+        let oldest = OffsetDateTime::parse(&state.oldest, &Rfc3339).ok();
+        let age = oldest.filter(|_| state.messages > 0).map_or(0.0, |at| {
+            (OffsetDateTime::now_utc() - at).as_seconds_f64() * 1e9
+        });
+        Ok(StreamUse {
+            bytes: part(state.bytes as f64, config.max_bytes),
+            age: part(age, config.max_age),
+        })
+    }
+
     /// The message of a sequence; none when it was removed.
     pub async fn message(&self, sequence: u64) -> Result<Option<StoredMessage>, TransportError> {
         self.get(&json!({ "seq": sequence })).await
@@ -115,7 +159,8 @@ impl StreamView {
         let body = json!({ "seq": sequence, "no_erase": true });
         match self.call::<Deleted>("STREAM.MSG.DELETE", &body).await {
             Ok(deleted) => Ok(deleted.success),
-            Err(error) if error.is(code::NO_MESSAGE) => Ok(false),
+            // The code for a message that is not there depends on why it is not.
+            Err(CallError::Refused(_)) if self.message(sequence).await?.is_none() => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -128,8 +173,8 @@ impl StreamView {
             purged: u64,
         }
         check::pattern(filter)?;
-        // The server takes the sequence 0 for no bound at all.
-        if before == 0 {
+        // The server takes 0 and 1 for no bound at all, and would remove everything.
+        if before <= 1 {
             return Ok(0);
         }
         let body = json!({ "filter": filter, "seq": before });

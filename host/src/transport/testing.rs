@@ -130,3 +130,48 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+/// Several servers that form a cluster.
+pub(crate) struct Cluster {
+    servers: Vec<TestServer>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(size: usize) -> Self {
+        let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
+        let routes: Vec<String> = ports
+            .iter()
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .collect();
+        let starting = ports.iter().enumerate().map(|(number, port)| {
+            let config = format!(
+                "server_name: s{number}\ncluster {{ name: C, listen: \"127.0.0.1:{port}\", routes: {routes:?} }}"
+            );
+            async move { TestServer::start_with(&config).await }
+        });
+        Self {
+            servers: futures_util::future::join_all(starting).await,
+        }
+    }
+
+    pub(crate) fn spec(&self) -> ConnectSpec {
+        let servers = self.servers.iter().map(TestServer::url).collect();
+        let first = self.servers.first().unwrap();
+        ConnectSpec {
+            servers,
+            ..first.spec()
+        }
+    }
+
+    /// Ends the server of this name.
+    pub(crate) fn stop_one(&mut self, name: &str) {
+        let number: usize = name.strip_prefix('s').unwrap().parse().unwrap();
+        self.servers[number].stop();
+    }
+}
+
+/// A port that nobody listened on a moment ago; nats-server takes no "any port" for routes.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

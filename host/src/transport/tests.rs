@@ -11,6 +11,7 @@ mod core;
 mod kv;
 mod pull;
 mod stored;
+mod stream;
 
 use std::time::Duration;
 

@@ -53,10 +53,10 @@ impl File {
             (Some((module, _)), Some((_, name))) => (module, name),
             _ => (stem, stem),
         };
-        let code = match text.find("#[cfg(test)]\nmod tests") {
-            _ if name == "tests" => "",
-            Some(end) => &text[..end],
-            None => &text,
+        let code = if holds_tests(path) {
+            ""
+        } else {
+            without_tests(&text)
         };
         File {
             tokens: tokens(code),
@@ -67,11 +67,18 @@ impl File {
         }
     }
 
+    /// The file holds nothing but tests.
+    pub(crate) fn is_test(&self) -> bool {
+        holds_tests(&self.path)
+    }
+
     /// The modules of ours that are named, each with its line.
     pub(crate) fn imports(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         for start in 0..self.tokens.len() {
-            let ours = self.word(start, "crate") || self.word(start, "mistersmith");
+            let name = self.word(start, "crate") || self.word(start, "mistersmith");
+            // `exports::mistersmith::agent` is a package of the bindings.
+            let ours = name && !(start > 0 && self.word(start - 1, "::"));
             if !(ours && self.word(start + 1, "::")) {
                 continue;
             }
@@ -128,7 +135,8 @@ impl File {
     /// The functions: the line of each, and how many lines it has. Reads the form that rustfmt
     /// gives: a function ends with a brace that stands as far in as its first line.
     pub(crate) fn functions(&self) -> Vec<(usize, usize)> {
-        let lines: Vec<&str> = self.text.lines().collect();
+        let code = without_tests(&self.text);
+        let lines: Vec<&str> = code.lines().collect();
         let mut found = Vec::new();
         for (first, line) in lines.iter().enumerate() {
             let inner = line.trim_start();
@@ -159,6 +167,19 @@ impl File {
         let word = token.text.starts_with(|c: char| c.is_lowercase());
         // `crate::Name` and `crate::name!` are of the crate's root.
         (word && token.text != "self").then(|| (token.line, token.text.clone()))
+    }
+}
+
+fn holds_tests(path: &str) -> bool {
+    path.split('/')
+        .any(|part| part == "tests" || part == "tests.rs")
+}
+
+/// The code of a file before its module of tests, which stands last.
+fn without_tests(text: &str) -> &str {
+    match text.find("#[cfg(test)]\nmod tests") {
+        Some(end) => &text[..end],
+        None => text,
     }
 }
 

@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn long_texts_stay_within_bounds() {
         for word in ["good ", "very ", "not ", "!", "?", ",", "’", "😀"] {
-            let found = of(&word.repeat(100_000));
+            let found = of(&word.repeat(20_000));
             assert!((-1.0..=1.0).contains(&found.score), "{word} {found:?}");
         }
     }

@@ -98,87 +98,36 @@ impl Sentence {
 impl Word {
     /// It turns the meaning of what follows: `not`, `isn't`, `never`.
     pub(crate) fn negates(&self) -> bool {
-        const NEGATIONS: [&str; 25] = [
-            "not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "nowhere",
-            "without", "cannot", "cant", "dont", "doesnt", "didnt", "isnt", "wasnt", "arent",
-            "werent", "wont", "hardly", "barely", "scarcely", "rarely", "seldom",
-        ];
-        self.text.ends_with("n't") || NEGATIONS.contains(&self.text.as_str())
+        const NEGATIONS: &str = "\
+            not no never none nobody nothing neither nor nowhere without cannot cant dont doesnt \
+            didnt isnt wasnt arent werent wont hardly barely scarcely rarely seldom";
+        self.text.ends_with("n't") || self.is_one_of(NEGATIONS)
     }
 
     /// It makes what follows stronger (above 0) or weaker (below 0).
     pub(crate) fn boosts(&self) -> Option<f64> {
-        const STRONGER: [&str; 43] = [
-            "absolutely",
-            "amazingly",
-            "awfully",
-            "completely",
-            "considerably",
-            "damn",
-            "decidedly",
-            "deeply",
-            "enormously",
-            "entirely",
-            "especially",
-            "exceptionally",
-            "extraordinarily",
-            "extremely",
-            "fully",
-            "greatly",
-            "highly",
-            "hugely",
-            "immensely",
-            "incredibly",
-            "insanely",
-            "intensely",
-            "more",
-            "most",
-            "particularly",
-            "perfectly",
-            "pretty",
-            "purely",
-            "quite",
-            "really",
-            "remarkably",
-            "seriously",
-            "so",
-            "such",
-            "super",
-            "terribly",
-            "thoroughly",
-            "too",
-            "totally",
-            "truly",
-            "unbelievably",
-            "utterly",
-            "very",
-        ];
-        const WEAKER: [&str; 15] = [
-            "almost",
-            "bit",
-            "fairly",
-            "kinda",
-            "less",
-            "little",
-            "marginally",
-            "moderately",
-            "occasionally",
-            "partly",
-            "rather",
-            "slightly",
-            "somewhat",
-            "sort",
-            "sorta",
-        ];
+        const STRONGER: &str = "\
+            absolutely amazingly awfully completely considerably damn decidedly deeply enormously \
+            entirely especially exceptionally extraordinarily extremely fully greatly highly \
+            hugely immensely incredibly insanely intensely more most particularly perfectly pretty \
+            purely quite really remarkably seriously so such super terribly thoroughly too totally \
+            truly unbelievably utterly very";
+        const WEAKER: &str = "\
+            almost bit fairly kinda less little marginally moderately occasionally partly rather \
+            slightly somewhat sort sorta";
         /// How much a booster adds to, or takes from, a valence.
         const STEP: f64 = 0.293;
-        if STRONGER.contains(&self.text.as_str()) {
+        if self.is_one_of(STRONGER) {
             Some(STEP)
-        } else if WEAKER.contains(&self.text.as_str()) {
+        } else if self.is_one_of(WEAKER) {
             Some(-STEP)
         } else {
             None
         }
+    }
+
+    fn is_one_of(&self, words: &str) -> bool {
+        words.split(' ').any(|word| word == self.text)
     }
 
     /// What follows it weighs more than what stands before it.
@@ -188,11 +137,10 @@ impl Word {
 
     /// After it `like` is a verb: `I like`, `don't like`, but `looks like`, `the like`.
     pub(crate) fn likes(&self) -> bool {
-        const BEFORE_VERB: [&str; 20] = [
-            "i", "we", "you", "they", "who", "people", "users", "everyone", "and", "to", "do",
-            "did", "really", "also", "still", "would", "will", "not", "never", "always",
-        ];
-        self.text.ends_with("n't") || BEFORE_VERB.contains(&self.text.as_str())
+        const BEFORE_VERB: &str = "\
+            i we you they who people users everyone and to do did really also still would will not \
+            never always";
+        self.text.ends_with("n't") || self.is_one_of(BEFORE_VERB)
     }
 }
 

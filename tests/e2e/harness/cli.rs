@@ -48,7 +48,9 @@ pub async fn run<A: AsRef<OsStr>>(folder: &Path, variables: &[(&str, String)], a
     // Some commands call cargo.
     let limit = PATIENCE * 10;
     let ended = tokio::time::timeout(limit, command.output()).await;
-    let output = ended.unwrap_or_else(|_| panic!("a command does not end")).unwrap();
+    let output = ended
+        .unwrap_or_else(|_| panic!("a command does not end"))
+        .unwrap();
     Ran {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -16,9 +16,14 @@ pub fn components() -> PathBuf {
 /// The component of a plugin: `<name>/<name>.wasm`, or cargo's `<na_me>.wasm`.
 pub fn component(name: &str) -> Vec<u8> {
     let folder = components();
-    let files = [format!("{name}.wasm"), format!("{}.wasm", name.replace('-', "_"))];
+    let files = [
+        format!("{name}.wasm"),
+        format!("{}.wasm", name.replace('-', "_")),
+    ];
     let places = [folder.join(name), folder.clone()];
-    let mut candidates = places.iter().flat_map(|place| files.iter().map(|file| place.join(file)));
+    let mut candidates = places
+        .iter()
+        .flat_map(|place| files.iter().map(|file| place.join(file)));
     let found = candidates.find_map(|file| std::fs::read(file).ok());
     found.unwrap_or_else(|| panic!("neither of {files:?} is in {}", folder.display()))
 }
@@ -39,7 +44,10 @@ pub fn renamed_in(component: &[u8], from: &str, to: &str) -> Vec<u8> {
         .filter(|(_, window)| *window == from.as_bytes())
         .map(|(place, _)| place)
         .collect();
-    assert!(!places.is_empty(), "the component does not mention {from:?}");
+    assert!(
+        !places.is_empty(),
+        "the component does not mention {from:?}"
+    );
     for place in places {
         changed[place..place + to.len()].copy_from_slice(to.as_bytes());
     }

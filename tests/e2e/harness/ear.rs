@@ -36,21 +36,37 @@ impl Ear {
     }
 
     pub fn all(&self) -> Vec<Message> {
-        self.heard.lock().unwrap().iter().map(|(_, message)| message.clone()).collect()
+        self.heard
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, message)| message.clone())
+            .collect()
     }
 
     /// When each of them came.
     pub fn times(&self) -> Vec<Instant> {
-        self.heard.lock().unwrap().iter().map(|(time, _)| *time).collect()
+        self.heard
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(time, _)| *time)
+            .collect()
     }
 
     pub fn subjects(&self) -> Vec<String> {
-        self.all().iter().map(|message| message.subject.to_string()).collect()
+        self.all()
+            .iter()
+            .map(|message| message.subject.to_string())
+            .collect()
     }
 
     /// How many came on exactly this subject.
     pub fn count(&self, subject: &str) -> usize {
-        self.all().iter().filter(|message| *message.subject == *subject).count()
+        self.all()
+            .iter()
+            .filter(|message| *message.subject == *subject)
+            .count()
     }
 
     pub fn forget(&self) {
@@ -59,12 +75,16 @@ impl Ear {
 
     /// Waits for the first message on exactly this subject.
     pub async fn on_subject(&self, subject: &str) -> Message {
-        self.first(subject, |message| *message.subject == *subject).await
+        self.first(subject, |message| *message.subject == *subject)
+            .await
     }
 
     /// Waits for the first message that is wanted.
     pub async fn first(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
-        until(&format!("hears {what}"), async || self.all().into_iter().find(&wanted)).await
+        until(&format!("hears {what}"), async || {
+            self.all().into_iter().find(&wanted)
+        })
+        .await
     }
 
     /// Waits until that many have come.

@@ -55,7 +55,10 @@ impl Host {
             folder,
             name: "h1".to_owned(),
             nats: format!("servers = {urls:?}"),
-            lines: vec!["heartbeat = \"1s\"".to_owned(), "grace = \"10s\"".to_owned()],
+            lines: vec![
+                "heartbeat = \"1s\"".to_owned(),
+                "grace = \"10s\"".to_owned(),
+            ],
             raw: Vec::new(),
             plugins: Vec::new(),
             variables: Vec::new(),
@@ -124,7 +127,11 @@ impl Host {
 
     /// Writes the files without running anything: for commands.
     pub fn written(self) -> Running {
-        let mut config = format!("[host]\nname = \"{}\"\n{}\n", self.name, self.lines.join("\n"));
+        let mut config = format!(
+            "[host]\nname = \"{}\"\n{}\n",
+            self.name,
+            self.lines.join("\n")
+        );
         if !self.nats.is_empty() {
             config.push_str(&format!("\n[nats]\n{}\n", self.nats));
         }
@@ -133,7 +140,11 @@ impl Host {
         for plugin in &self.plugins {
             plugin.write(&self.folder.path().join("plugins"));
         }
-        Running { host: self, child: None, logs: Logs::default() }
+        Running {
+            host: self,
+            child: None,
+            logs: Logs::default(),
+        }
     }
 
     /// Runs it, and waits until its agents are ready.
@@ -171,7 +182,12 @@ impl Running {
             .env_remove("NATS_URL")
             .env_remove("NATS_CREDS")
             .env_remove("MISTERSMITH_LOG")
-            .envs(self.host.variables.iter().map(|(name, value)| (name, value)))
+            .envs(
+                self.host
+                    .variables
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -192,7 +208,11 @@ impl Running {
         for (plugin, instances) in plugins {
             self.wait_plugin(&plugin, instances).await;
         }
-        self.wait_log(|line| line.message().contains("host ready"), "the host is ready").await;
+        self.wait_log(
+            |line| line.message().contains("host ready"),
+            "the host is ready",
+        )
+        .await;
     }
 
     /// Waits until a plugin is loaded and its agents on this host are ready.
@@ -201,7 +221,9 @@ impl Running {
             line.message() == "plugin loaded" && line.field("plugin") == plugin
         };
         self.wait_log(loaded, &format!("{plugin} is loaded")).await;
-        let Some(outside) = self.host.outside.clone() else { return };
+        let Some(outside) = self.host.outside.clone() else {
+            return;
+        };
         let name = self.host.name.clone();
         outside.agents_ready(plugin, &name, instances).await;
     }
@@ -214,7 +236,10 @@ impl Running {
             if found.is_none()
                 && let Some(status) = this.borrow_mut().exited()
             {
-                panic!("the host ended ({status}) before: {what}\n{}", logs.tail(40));
+                panic!(
+                    "the host ended ({status}) before: {what}\n{}",
+                    logs.tail(40)
+                );
             }
             found
         })
@@ -239,7 +264,10 @@ impl Running {
 
     /// The id in the data folder.
     pub fn host_id(&self) -> String {
-        std::fs::read_to_string(self.data().join("host_id")).unwrap().trim().to_owned()
+        std::fs::read_to_string(self.data().join("host_id"))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     pub fn pid(&self) -> u32 {
@@ -307,7 +335,11 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- log of host {} ---\n{}", self.host.name, self.logs.tail(60));
+            eprintln!(
+                "--- log of host {} ---\n{}",
+                self.host.name,
+                self.logs.tail(60)
+            );
         }
         self.child = None;
         // The host's own server ends with the host; a test of just that must not leave one behind.

@@ -46,7 +46,10 @@ impl Logs {
         std::thread::spawn(move || {
             for text in BufReader::new(source).split(b'\n') {
                 let Ok(text) = text else { return };
-                lines.lock().unwrap().push(Line::read(&String::from_utf8_lossy(&text)));
+                lines
+                    .lock()
+                    .unwrap()
+                    .push(Line::read(&String::from_utf8_lossy(&text)));
             }
         });
         logs
@@ -62,7 +65,10 @@ impl Logs {
 
     /// Waits for a line whose message contains `text`.
     pub async fn saying(&self, text: &str) -> Line {
-        self.first(&format!("the host logs {text:?}"), |line| line.message().contains(text)).await
+        self.first(&format!("the host logs {text:?}"), |line| {
+            line.message().contains(text)
+        })
+        .await
     }
 
     /// Waits for a line.
@@ -74,6 +80,9 @@ impl Logs {
     pub fn tail(&self, count: usize) -> String {
         let all = self.all();
         let from = all.len().saturating_sub(count);
-        all[from..].iter().map(|line| format!("{}\n", line.0)).collect()
+        all[from..]
+            .iter()
+            .map(|line| format!("{}\n", line.0))
+            .collect()
     }
 }

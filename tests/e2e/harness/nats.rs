@@ -54,7 +54,11 @@ impl NatsOptions {
         let mut server = Server::new("n1", self.without_jetstream, &self.lines);
         server.start(None).await;
         let outside = self.connect(&[server.url()]).await;
-        Nats { server, options: self, outside }
+        Nats {
+            server,
+            options: self,
+            outside,
+        }
     }
 
     async fn connect(&self, urls: &[String]) -> Outside {
@@ -152,12 +156,14 @@ pub struct Cluster {
 impl Cluster {
     pub async fn start() -> Self {
         let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
-        let peers: Vec<String> = routes.iter().map(|p| format!("nats://127.0.0.1:{p}")).collect();
+        let peers: Vec<String> = routes
+            .iter()
+            .map(|p| format!("nats://127.0.0.1:{p}"))
+            .collect();
         let mut servers = Vec::new();
         for (number, port) in routes.iter().enumerate() {
-            let cluster = format!(
-                "cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: {peers:?} }}"
-            );
+            let cluster =
+                format!("cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: {peers:?} }}");
             let mut server = Server::new(&format!("n{}", number + 1), false, &[cluster]);
             server.spawn(None);
             servers.push(server);
@@ -212,7 +218,13 @@ impl Server {
                 "jetstream {{ store_dir: \"{path}/store\", max_memory_store: 64MB, max_file_store: 20GB }}"
             ));
         }
-        Self { name: name.to_owned(), folder, lines, port: 0, child: None }
+        Self {
+            name: name.to_owned(),
+            folder,
+            lines,
+            port: 0,
+            child: None,
+        }
     }
 
     fn url(&self) -> String {
@@ -258,7 +270,10 @@ impl Server {
         })
         .await;
         let address = (std::net::Ipv4Addr::LOCALHOST, self.port);
-        until("nats-server accepts", async || std::net::TcpStream::connect(address).ok()).await;
+        until("nats-server accepts", async || {
+            std::net::TcpStream::connect(address).ok()
+        })
+        .await;
     }
 
     async fn stop(&mut self) {

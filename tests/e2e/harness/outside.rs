@@ -43,14 +43,20 @@ impl Stored {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.payload).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.payload)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
 /// The first value of a header; empty where there is none.
 pub fn header(headers: &HeaderMap, name: &str) -> String {
-    let found = headers.iter().find(|(key, _)| key.to_string().eq_ignore_ascii_case(name));
-    found.and_then(|(_, values)| values.first()).map(|v| v.as_str().to_owned()).unwrap_or_default()
+    let found = headers
+        .iter()
+        .find(|(key, _)| key.to_string().eq_ignore_ascii_case(name));
+    found
+        .and_then(|(_, values)| values.first())
+        .map(|v| v.as_str().to_owned())
+        .unwrap_or_default()
 }
 
 /// A client.
@@ -62,7 +68,9 @@ pub struct Outside {
 
 impl Outside {
     pub async fn connect(options: ConnectOptions, urls: &[String]) -> Self {
-        let client = within("connects", options.connect(urls.join(","))).await.unwrap();
+        let client = within("connects", options.connect(urls.join(",")))
+            .await
+            .unwrap();
         let mut js = jetstream::new(client.clone());
         js.set_timeout(PATIENCE);
         let outside = Self { client, js };
@@ -76,7 +84,10 @@ impl Outside {
             let inbox = self.client.new_inbox();
             let mut back = self.client.subscribe(inbox.clone()).await.ok()?;
             self.client.publish(inbox, "".into()).await.ok()?;
-            tokio::time::timeout(Duration::from_millis(500), back.next()).await.ok().flatten()
+            tokio::time::timeout(Duration::from_millis(500), back.next())
+                .await
+                .ok()
+                .flatten()
         })
         .await;
     }
@@ -84,7 +95,10 @@ impl Outside {
     /// Waits until JetStream has a leader.
     pub async fn jetstream_answers(&self) {
         until("JetStream answers", async || {
-            tokio::time::timeout(Duration::from_secs(1), self.js.query_account()).await.ok()?.ok()
+            tokio::time::timeout(Duration::from_secs(1), self.js.query_account())
+                .await
+                .ok()?
+                .ok()
         })
         .await;
     }
@@ -98,7 +112,9 @@ impl Outside {
         let sent = if headers.is_empty() {
             self.client.publish(subject.to_owned(), payload).await
         } else {
-            self.client.publish_with_headers(subject.to_owned(), headers, payload).await
+            self.client
+                .publish_with_headers(subject.to_owned(), headers, payload)
+                .await
         };
         sent.unwrap();
         self.client.flush().await.unwrap();
@@ -130,38 +146,58 @@ impl Outside {
     }
 
     /// Publishes with a reply subject, and waits for that many answers.
-    pub async fn ask_all(&self, subject: &str, payload: impl Into<Bytes>, count: usize) -> Vec<Value> {
+    pub async fn ask_all(
+        &self,
+        subject: &str,
+        payload: impl Into<Bytes>,
+        count: usize,
+    ) -> Vec<Value> {
         let inbox = self.client.new_inbox();
         let ear = Ear::on(&self.client, &inbox).await;
         let payload = payload.into();
-        self.client.publish_with_reply(subject.to_owned(), inbox, payload).await.unwrap();
+        self.client
+            .publish_with_reply(subject.to_owned(), inbox, payload)
+            .await
+            .unwrap();
         let answers = ear.number(count).await;
-        answers.iter().map(|answer| serde_json::from_slice(&answer.payload).unwrap()).collect()
+        answers
+            .iter()
+            .map(|answer| serde_json::from_slice(&answer.payload).unwrap())
+            .collect()
     }
 
     /// Waits until that many agents of a plugin on the host of that name are ready; returns their ids.
     pub async fn agents_ready(&self, plugin: &str, host: &str, count: u32) -> Vec<String> {
         let inbox = self.client.new_inbox();
         let ear = Ear::on(&self.client, &inbox).await;
-        until(&format!("{count} agents of {plugin} are ready on {host}"), async || {
-            let subject = format!("agent.{plugin}.cmd.status");
-            self.client.publish_with_reply(subject, inbox.clone(), "".into()).await.unwrap();
-            let mut ready = std::collections::BTreeSet::new();
-            for answer in ear.all() {
-                let Ok(status) = serde_json::from_slice::<Value>(&answer.payload) else { continue };
-                let taking = status["status"] == "ready" || status["status"] == "paused";
-                if taking && status["host"] == host {
-                    ready.insert(status["agent_id"].as_str().unwrap().to_owned());
+        until(
+            &format!("{count} agents of {plugin} are ready on {host}"),
+            async || {
+                let subject = format!("agent.{plugin}.cmd.status");
+                self.client
+                    .publish_with_reply(subject, inbox.clone(), "".into())
+                    .await
+                    .unwrap();
+                let mut ready = std::collections::BTreeSet::new();
+                for answer in ear.all() {
+                    let Ok(status) = serde_json::from_slice::<Value>(&answer.payload) else {
+                        continue;
+                    };
+                    let taking = status["status"] == "ready" || status["status"] == "paused";
+                    if taking && status["host"] == host {
+                        ready.insert(status["agent_id"].as_str().unwrap().to_owned());
+                    }
                 }
-            }
-            (ready.len() >= count as usize).then(|| ready.into_iter().collect())
-        })
+                (ready.len() >= count as usize).then(|| ready.into_iter().collect())
+            },
+        )
         .await
     }
 
     /// Has an agent execute a command of the probe.
     pub async fn tell(&self, agent: &str, command: Value) -> Value {
-        self.request_json(&format!("agent.{agent}.cmd.execute"), command.to_string()).await
+        self.request_json(&format!("agent.{agent}.cmd.execute"), command.to_string())
+            .await
     }
 
     /// Has an agent execute a command of the probe that the host refuses: kind and sentence.
@@ -183,16 +219,30 @@ impl Outside {
 
     /// Publishes a work item that has a request id.
     pub async fn work_as(&self, request: &str, subject: &str, payload: impl Into<Bytes>) -> u64 {
-        self.work_with(subject, headers(&[("X-Request-ID", request)]), payload).await
+        self.work_with(subject, headers(&[("X-Request-ID", request)]), payload)
+            .await
     }
 
-    pub async fn work_with(&self, subject: &str, headers: Headers, payload: impl Into<Bytes>) -> u64 {
-        let ack = self.js.publish_with_headers(subject.to_owned(), headers, payload.into()).await;
-        within("a work item is stored", ack.unwrap().into_future()).await.unwrap().sequence
+    pub async fn work_with(
+        &self,
+        subject: &str,
+        headers: Headers,
+        payload: impl Into<Bytes>,
+    ) -> u64 {
+        let ack = self
+            .js
+            .publish_with_headers(subject.to_owned(), headers, payload.into())
+            .await;
+        within("a work item is stored", ack.unwrap().into_future())
+            .await
+            .unwrap()
+            .sequence
     }
 
     pub async fn stream(&self, name: &str) -> jetstream::stream::Stream {
-        within("a stream answers", self.js.get_stream(name)).await.unwrap()
+        within("a stream answers", self.js.get_stream(name))
+            .await
+            .unwrap()
     }
 
     pub async fn stream_info(&self, name: &str) -> jetstream::stream::Info {
@@ -205,7 +255,10 @@ impl Outside {
         let mut found = Vec::new();
         let mut sequence = 1;
         loop {
-            let next = match stream.get_first_raw_message_by_subject(subject, sequence).await {
+            let next = match stream
+                .get_first_raw_message_by_subject(subject, sequence)
+                .await
+            {
                 Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return found,
                 next => next.unwrap(),
             };
@@ -221,12 +274,16 @@ impl Outside {
 
     /// All results of a request.
     pub async fn results_of(&self, request: &str) -> Vec<Stored> {
-        self.stored("RESULTS", &format!("agent.*.resp.{request}")).await
+        self.stored("RESULTS", &format!("agent.*.resp.{request}"))
+            .await
     }
 
     /// The result of a request, when it is there.
     pub async fn result_of(&self, request: &str) -> Stored {
-        until(&format!("a result of {request}"), async || self.results_of(request).await.pop()).await
+        until(&format!("a result of {request}"), async || {
+            self.results_of(request).await.pop()
+        })
+        .await
     }
 
     /// Waits for that many dead letters of an original subject, which may have wildcards.
@@ -247,7 +304,9 @@ impl Outside {
     }
 
     pub async fn kv(&self, bucket: &str) -> kv::Store {
-        within("a bucket answers", self.js.get_key_value(bucket)).await.unwrap()
+        within("a bucket answers", self.js.get_key_value(bucket))
+            .await
+            .unwrap()
     }
 
     /// A value as JSON, when there is one.
@@ -271,7 +330,9 @@ impl Outside {
     /// Waits until AGENT_STATE says that of an agent.
     pub async fn state_is(&self, agent: &str, status: &str) -> Value {
         until(&format!("{agent} is {status} in AGENT_STATE"), async || {
-            self.state(agent).await.filter(|state| state["status"] == status)
+            self.state(agent)
+                .await
+                .filter(|state| state["status"] == status)
         })
         .await
     }

@@ -40,7 +40,9 @@ impl Plugin {
     pub fn shipped(name: &str) -> Self {
         let manifest = repository(&format!("plugins/{name}/plugin.toml"));
         let manifest = std::fs::read_to_string(manifest).unwrap();
-        let instances = manifest.lines().find_map(|line| line.strip_prefix("instances = "));
+        let instances = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("instances = "));
         let instances = instances.map_or(1, |number| number.trim().parse().unwrap());
         Self::new(name).instances(instances).whole(&manifest)
     }
@@ -111,7 +113,8 @@ impl Plugin {
 
     /// Work of a domain, with further lines.
     pub fn work_with(mut self, domain: &str, task: &str, lines: &str) -> Self {
-        self.work.push(format!("domain = \"{domain}\"\ntask = \"{task}\"\n{lines}"));
+        self.work
+            .push(format!("domain = \"{domain}\"\ntask = \"{task}\"\n{lines}"));
         self
     }
 
@@ -127,7 +130,8 @@ impl Plugin {
 
     /// A subscription with further lines.
     pub fn subscribe_with(mut self, subject: &str, lines: &str) -> Self {
-        self.subscribe.push(format!("subject = \"{subject}\"\n{lines}"));
+        self.subscribe
+            .push(format!("subject = \"{subject}\"\n{lines}"));
         self
     }
 

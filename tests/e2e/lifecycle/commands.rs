@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::harness::{Host, Nats, Plugin, header, headers, until};
 
 fn ids(answers: &[Value]) -> Vec<String> {
-    let mut ids: Vec<String> =
-        answers.iter().map(|a| a["agent_id"].as_str().unwrap().to_owned()).collect();
+    let mut ids: Vec<String> = answers
+        .iter()
+        .map(|a| a["agent_id"].as_str().unwrap().to_owned())
+        .collect();
     ids.sort();
     ids
 }
@@ -20,8 +22,18 @@ async fn a_command_reaches_whom_it_names() {
         .with(Plugin::shipped("echo"))
         .run()
         .await;
-    let _two = Host::new(&nats).named("two").plugin("probe", |p| p).run().await;
-    let everybody = ["echo-001", "echo-002", "probe-001", "probe-002", "probe-003"];
+    let _two = Host::new(&nats)
+        .named("two")
+        .plugin("probe", |p| p)
+        .run()
+        .await;
+    let everybody = [
+        "echo-001",
+        "echo-002",
+        "probe-001",
+        "probe-002",
+        "probe-003",
+    ];
     let probes = ["probe-001", "probe-002", "probe-003"];
     for (whom, meant) in [
         // As the seeds have it: the wildcard, published.
@@ -30,7 +42,11 @@ async fn a_command_reaches_whom_it_names() {
         ("probe", &probes),
         ("probe-003", &probes[2..]),
     ] {
-        for (command, status) in [("pause", "paused"), ("resume", "ready"), ("status", "ready")] {
+        for (command, status) in [
+            ("pause", "paused"),
+            ("resume", "ready"),
+            ("status", "ready"),
+        ] {
             let subject = format!("agent.{whom}.cmd.{command}");
             let answers = nats.ask_all(&subject, "", meant.len()).await;
             assert_eq!(ids(&answers), meant, "{subject}");
@@ -41,7 +57,9 @@ async fn a_command_reaches_whom_it_names() {
         }
     }
     // Everybody is asked, and nobody else answers.
-    let answers = nats.ask_all("agent.all.cmd.status", "", everybody.len()).await;
+    let answers = nats
+        .ask_all("agent.all.cmd.status", "", everybody.len())
+        .await;
     assert_eq!(ids(&answers), everybody);
     nats.audited("command", |entry| {
         entry["command"] == "pause" && entry["agent_id"] == "probe-003" && entry["ok"] == true
@@ -54,15 +72,15 @@ async fn execute_runs_the_handler_and_replies() {
     let nats = Nats::start().await;
     let _host = Host::new(&nats)
         .plugin("probe", |p| {
-            p.execute("schema = \"command.json\"").file(
-                "command.json",
-                r#"{"type": "object", "required": ["do"]}"#,
-            )
+            p.execute("schema = \"command.json\"")
+                .file("command.json", r#"{"type": "object", "required": ["do"]}"#)
         })
         .run()
         .await;
     let reply = json!({"do": "reply", "payload": "<b>", "content_type": "text/html", "headers": [["X-Mine", "1"]]});
-    let answer = nats.request("agent.probe-001.cmd.execute", reply.to_string()).await;
+    let answer = nats
+        .request("agent.probe-001.cmd.execute", reply.to_string())
+        .await;
     let told = answer.headers.as_ref().unwrap();
     assert_eq!(answer.payload, "<b>");
     assert_eq!(header(told, "Content-Type"), "text/html");
@@ -71,9 +89,21 @@ async fn execute_runs_the_handler_and_replies() {
 
     // A failure says so, in words and as micro services do.
     for (payload, kind, code) in [
-        (r#"{"do": "fail_reject", "message": "not today"}"#, "rejected", "400"),
-        (r#"{"do": "fail_retry", "message": "not yet"}"#, "retry", "503"),
-        (r#"{"do": "fail_other", "message": "no idea"}"#, "failed", "500"),
+        (
+            r#"{"do": "fail_reject", "message": "not today"}"#,
+            "rejected",
+            "400",
+        ),
+        (
+            r#"{"do": "fail_retry", "message": "not yet"}"#,
+            "retry",
+            "503",
+        ),
+        (
+            r#"{"do": "fail_other", "message": "no idea"}"#,
+            "failed",
+            "500",
+        ),
         (r#"{"do": "trap"}"#, "trap", "500"),
         (r#"{"without": "do"}"#, "schema", "400"),
         ("no json", "schema", "400"),
@@ -91,11 +121,17 @@ async fn execute_runs_the_handler_and_replies() {
     // Nobody waits: the result is stored, also when it is an error.
     let asked = |id: &str| headers(&[("X-Request-ID", id)]);
     let subject = "agent.probe-001.cmd.execute";
-    nats.publish_with(subject, asked("quiet-1"), r#"{"do": "echo", "value": 7}"#).await;
+    nats.publish_with(subject, asked("quiet-1"), r#"{"do": "echo", "value": 7}"#)
+        .await;
     let stored = nats.result_of("quiet-1").await;
     assert_eq!(stored.subject, "agent.probe-001.resp.quiet-1");
     assert_eq!(stored.text(), "7");
-    nats.publish_with(subject, asked("quiet-2"), r#"{"do": "fail_reject", "message": "no"}"#).await;
+    nats.publish_with(
+        subject,
+        asked("quiet-2"),
+        r#"{"do": "fail_reject", "message": "no"}"#,
+    )
+    .await;
     let stored = nats.result_of("quiet-2").await;
     assert_eq!(stored.json()["ok"], false);
     assert_eq!(stored.header("Nats-Service-Error"), "no");
@@ -105,16 +141,31 @@ async fn execute_runs_the_handler_and_replies() {
 async fn a_paused_agent_takes_nothing_until_it_is_resumed() {
     let nats = Nats::start().await;
     let mut host = Host::new(&nats)
-        .plugin("probe", |p| p.work("lab", "*").subscribe_queue("probe.in", "probes"))
+        .plugin("probe", |p| {
+            p.work("lab", "*").subscribe_queue("probe.in", "probes")
+        })
         .run()
         .await;
     let answer = nats.request_json("agent.probe-001.cmd.pause", "").await;
-    assert_eq!(answer, json!({"ok": true, "agent_id": "probe-001", "status": "paused"}));
+    assert_eq!(
+        answer,
+        json!({"ok": true, "agent_id": "probe-001", "status": "paused"})
+    );
 
-    nats.work_as("w1", "work.lab.critical.x", r#"{"do": "header", "name": "X-Retry-Count"}"#).await;
-    let answer = nats.request("agent.probe-001.cmd.execute", r#"{"do": "counter"}"#).await;
+    nats.work_as(
+        "w1",
+        "work.lab.critical.x",
+        r#"{"do": "header", "name": "X-Retry-Count"}"#,
+    )
+    .await;
+    let answer = nats
+        .request("agent.probe-001.cmd.execute", r#"{"do": "counter"}"#)
+        .await;
     let said = answer.headers.as_ref().unwrap();
-    assert!(header(said, "Nats-Service-Error").contains("paused"), "{answer:?}");
+    assert!(
+        header(said, "Nats-Service-Error").contains("paused"),
+        "{answer:?}"
+    );
     let consumer = until("the item is stored and not taken", async || {
         let info = nats.stream_info("WORK_QUEUE").await;
         (info.state.messages == 1).then_some(info)
@@ -153,23 +204,38 @@ async fn configuration_is_replaced_at_run_time_and_kept() {
         .run()
         .await;
     let answer = nats
-        .request_json("agent.probe-001.cmd.config", r#"{"language": "de", "more": [1]}"#)
+        .request_json(
+            "agent.probe-001.cmd.config",
+            r#"{"language": "de", "more": [1]}"#,
+        )
         .await;
     assert_eq!(answer["ok"], true, "{answer}");
     let expected = json!({"report_to": "report", "language": "de", "depth": 3, "more": [1]});
-    let notice = ear.first("the notice", |m| m.payload.windows(6).any(|w| w == b"notice")).await;
+    let notice = ear
+        .first("the notice", |m| {
+            m.payload.windows(6).any(|w| w == b"notice")
+        })
+        .await;
     let notice: Value = serde_json::from_slice(&notice.payload).unwrap();
     assert_eq!(notice["agent"], "probe-001");
     assert_eq!(notice["config"], expected);
-    let config = async |agent: &str| nats.tell(agent, json!({"do": "context"})).await["config"].clone();
+    let config =
+        async |agent: &str| nats.tell(agent, json!({"do": "context"})).await["config"].clone();
     assert_eq!(config("probe-001").await, expected);
-    assert_eq!(config("probe-002").await["language"], "en", "the other one was not meant");
+    assert_eq!(
+        config("probe-002").await["language"],
+        "en",
+        "the other one was not meant"
+    );
 
     for bad in ["", "no json", "[1]", "\"text\""] {
         let answer = nats.request("agent.probe-001.cmd.config", bad).await;
         let told: Value = serde_json::from_slice(&answer.payload).unwrap();
         assert_eq!(told["ok"], false, "{bad}");
-        assert!(told["error"].as_str().unwrap().contains("JSON object"), "{told}");
+        assert!(
+            told["error"].as_str().unwrap().contains("JSON object"),
+            "{told}"
+        );
         assert!(!header(answer.headers.as_ref().unwrap(), "Nats-Service-Error").is_empty());
     }
 
@@ -179,27 +245,38 @@ async fn configuration_is_replaced_at_run_time_and_kept() {
     assert_eq!(config("probe-001").await, expected, "it is kept");
 
     // Null takes a change back.
-    nats.request_json("agent.probe-001.cmd.config", r#"{"language": null, "more": null}"#).await;
+    nats.request_json(
+        "agent.probe-001.cmd.config",
+        r#"{"language": null, "more": null}"#,
+    )
+    .await;
     until("the manifest's value is back", async || {
         let config = config("probe-001").await;
         (config == json!({"report_to": "report", "language": "en", "depth": 3})).then_some(())
     })
     .await;
-    nats.audited("config", |entry| entry["agent_id"] == "probe-001").await;
+    nats.audited("config", |entry| entry["agent_id"] == "probe-001")
+        .await;
 }
 
 #[tokio::test]
 async fn a_shut_down_agent_stays_down_until_its_host_restarts() {
     let nats = Nats::start().await;
     let ear = nats.listen("agent.probe-001.*").await;
-    let mut host = Host::new(&nats).plugin("probe", |p| p.instances(2)).run().await;
+    let mut host = Host::new(&nats)
+        .plugin("probe", |p| p.instances(2))
+        .run()
+        .await;
     nats.state_is("probe-001", "ready").await;
     let answer = nats.request_json("agent.probe-001.cmd.shutdown", "").await;
     assert_eq!(answer["ok"], true, "{answer}");
     let stopped = ear.on_subject("agent.probe-001.stopped").await;
     let stopped: Value = serde_json::from_slice(&stopped.payload).unwrap();
     assert_eq!(stopped["reason"], "shutdown");
-    until("its state is gone", async || nats.state("probe-001").await.is_none().then_some(())).await;
+    until("its state is gone", async || {
+        nats.state("probe-001").await.is_none().then_some(())
+    })
+    .await;
 
     // Nobody answers for it, and it is not started again behind our back.
     let answers = nats.ask_all("agent.all.cmd.status", "", 1).await;

@@ -8,13 +8,17 @@ fn steps(ear: &Ear, agent: &str) -> Vec<String> {
     let prefix = format!("agent.{agent}.");
     let is_step = |step: &&str| *step != "heartbeat" && !step.contains('.');
     let subjects = ear.subjects();
-    let steps = subjects.iter().filter_map(|subject| subject.strip_prefix(&prefix).filter(is_step));
+    let steps = subjects
+        .iter()
+        .filter_map(|subject| subject.strip_prefix(&prefix).filter(is_step));
     steps.map(str::to_owned).collect()
 }
 
 fn is_time(value: &Value) -> bool {
     let format = &time::format_description::well_known::Rfc3339;
-    let time = value.as_str().and_then(|text| time::OffsetDateTime::parse(text, format).ok());
+    let time = value
+        .as_str()
+        .and_then(|text| time::OffsetDateTime::parse(text, format).ok());
     time.is_some_and(|time| time.offset().is_utc())
 }
 
@@ -28,7 +32,11 @@ async fn an_agents_life_is_told_step_by_step() {
     let ear = nats.listen("agent.>").await;
     let mut host = Host::new(&nats)
         .named("kitchen")
-        .plugin("probe", |p| p.instances(2).version("1.2.3").head("capabilities = [\"probing\"]"))
+        .plugin("probe", |p| {
+            p.instances(2)
+                .version("1.2.3")
+                .head("capabilities = [\"probing\"]")
+        })
         .run()
         .await;
 
@@ -53,11 +61,21 @@ async fn an_agents_life_is_told_step_by_step() {
         let fields: Vec<&String> = told.as_object().unwrap().keys().collect();
         assert_eq!(
             fields,
-            ["agent_id", "capabilities", "current_load", "last_heartbeat", "metadata", "status"]
+            [
+                "agent_id",
+                "capabilities",
+                "current_load",
+                "last_heartbeat",
+                "metadata",
+                "status"
+            ]
         );
         assert_eq!(told["agent_id"], "probe-001");
         assert_eq!(told["capabilities"], json!(["probing"]));
-        assert!((0.0..=1.0).contains(&told["current_load"].as_f64().unwrap()), "{told}");
+        assert!(
+            (0.0..=1.0).contains(&told["current_load"].as_f64().unwrap()),
+            "{told}"
+        );
         assert!(is_time(&told["last_heartbeat"]), "{told}");
     }
     // The heartbeat goes on; it is told, not stored.
@@ -67,8 +85,10 @@ async fn an_agents_life_is_told_step_by_step() {
     })
     .await;
     let stored = nats.stored("AGENT_LIFECYCLE", "agent.probe-001.>").await;
-    let stored: Vec<&str> =
-        stored.iter().filter_map(|event| event.subject.rsplit('.').next()).collect();
+    let stored: Vec<&str> = stored
+        .iter()
+        .filter_map(|event| event.subject.rsplit('.').next())
+        .collect();
     assert_eq!(stored, ["created", "started", "ready"]);
 
     let (code, _) = host.stop().await;
@@ -76,8 +96,15 @@ async fn an_agents_life_is_told_step_by_step() {
     for agent in ["probe-001", "probe-002"] {
         let stopped = body(&ear.on_subject(&format!("agent.{agent}.stopped")).await);
         assert_eq!(stopped["reason"], "drain");
-        assert_eq!(steps(&ear, agent), ["created", "started", "ready", "stopped"]);
-        assert_eq!(nats.state(agent).await, None, "a stopped agent has no state");
+        assert_eq!(
+            steps(&ear, agent),
+            ["created", "started", "ready", "stopped"]
+        );
+        assert_eq!(
+            nats.state(agent).await,
+            None,
+            "a stopped agent has no state"
+        );
     }
     let stopped = nats.stored("AGENT_LIFECYCLE", "agent.*.stopped").await;
     assert_eq!(stopped.len(), 2, "the last words are stored too");
@@ -92,7 +119,8 @@ async fn state_follows_what_the_agent_does() {
         .await;
     nats.state_is("probe-001", "ready").await;
     let busy = json!({"do": "sleep", "ms": 3000, "how": "wait"});
-    nats.publish("agent.probe-001.cmd.execute", busy.to_string()).await;
+    nats.publish("agent.probe-001.cmd.execute", busy.to_string())
+        .await;
     nats.state_is("probe-001", "busy").await;
     // A busy agent still answers for itself.
     let status = nats.request_json("agent.probe-001.cmd.status", "").await;
@@ -111,11 +139,16 @@ async fn state_follows_what_the_agent_does() {
 async fn a_death_is_an_error_event_and_a_new_instance() {
     let nats = Nats::start().await;
     let ear = nats.listen("agent.>").await;
-    let _host = Host::new(&nats).plugin("probe", |p| p.instances(2)).run().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| p.instances(2))
+        .run()
+        .await;
     let before = nats.tell("probe-001", json!({"do": "counter"})).await;
     let other = nats.tell("probe-002", json!({"do": "counter"})).await;
 
-    let answer = nats.request("agent.probe-001.cmd.execute", r#"{"do":"trap"}"#).await;
+    let answer = nats
+        .request("agent.probe-001.cmd.execute", r#"{"do":"trap"}"#)
+        .await;
     let told = body(&answer);
     assert_eq!(told["ok"], false, "{told}");
     assert!(!header(answer.headers.as_ref().unwrap(), "Nats-Service-Error").is_empty());
@@ -123,7 +156,10 @@ async fn a_death_is_an_error_event_and_a_new_instance() {
     let error = body(&ear.on_subject("agent.probe-001.error").await);
     assert_eq!(error["agent_id"], "probe-001");
     assert_eq!(error["kind"], "trap");
-    assert!(error["message"].as_str().unwrap().contains("unreachable"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("unreachable"),
+        "{error}"
+    );
     assert!(is_time(&error["at"]));
 
     until("it is ready again", async || {
@@ -138,9 +174,18 @@ async fn a_death_is_an_error_event_and_a_new_instance() {
     assert_ne!(after["instance"], before["instance"]);
     assert_eq!(after["count"], 1);
     let same = nats.tell("probe-002", json!({"do": "counter"})).await;
-    assert_eq!(same["instance"], other["instance"], "the neighbour noticed nothing");
+    assert_eq!(
+        same["instance"], other["instance"],
+        "the neighbour noticed nothing"
+    );
     let health = nats.request_json("health.check.probe-001", "").await;
-    assert!(health["last_error"].as_str().unwrap().contains("unreachable"), "{health}");
+    assert!(
+        health["last_error"]
+            .as_str()
+            .unwrap()
+            .contains("unreachable"),
+        "{health}"
+    );
 }
 
 #[tokio::test]
@@ -150,18 +195,29 @@ async fn a_start_that_fails_is_told_and_tried_again_ever_later() {
     let ready = nats.listen("agent.*.ready").await;
     let _host = Host::new(&nats)
         .plugin("probe", |p| {
-            p.config("on_start = { do = \"fail_other\", message = \"no model\" }").not_awaited()
+            p.config("on_start = { do = \"fail_other\", message = \"no model\" }")
+                .not_awaited()
         })
         .run()
         .await;
     let error = body(&ear.on_subject("agent.probe-001.error").await);
     assert_eq!(error["kind"], "start");
-    assert!(error["message"].as_str().unwrap().contains("no model"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("no model"),
+        "{error}"
+    );
     nats.state_is("probe-001", "error").await;
     ear.number(5).await;
-    let waits: Vec<_> = ear.times().windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let waits: Vec<_> = ear
+        .times()
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .collect();
     // 100, 200, 400, 800 ms; what is told may be late, but not early.
-    assert!(waits[3] > waits[0] && waits[3].as_millis() >= 600, "the delay grows: {waits:?}");
+    assert!(
+        waits[3] > waits[0] && waits[3].as_millis() >= 600,
+        "the delay grows: {waits:?}"
+    );
     assert!(ready.all().is_empty());
     let health = nats.request_json("health.check.probe-001", "").await;
     assert_eq!(health["status"], "error");
@@ -171,7 +227,9 @@ async fn a_start_that_fails_is_told_and_tried_again_ever_later() {
 async fn health_checks_are_answered_by_each_agent_for_itself() {
     let nats = Nats::start().await;
     let _host = Host::new(&nats)
-        .plugin("probe", |p| p.instances(2).head("capabilities = [\"a\", \"b\"]"))
+        .plugin("probe", |p| {
+            p.instances(2).head("capabilities = [\"a\", \"b\"]")
+        })
         .with(crate::harness::Plugin::shipped("echo"))
         .run()
         .await;
@@ -188,7 +246,10 @@ async fn health_checks_are_answered_by_each_agent_for_itself() {
 
     // The seeds publish the wildcard literally; so do we understand it.
     let answers = nats.ask_all("health.check.*", "", 4).await;
-    let mut agents: Vec<&str> = answers.iter().map(|a| a["agent_id"].as_str().unwrap()).collect();
+    let mut agents: Vec<&str> = answers
+        .iter()
+        .map(|a| a["agent_id"].as_str().unwrap())
+        .collect();
     agents.sort_unstable();
     assert_eq!(agents, ["echo-001", "echo-002", "probe-001", "probe-002"]);
 }
@@ -197,12 +258,21 @@ async fn health_checks_are_answered_by_each_agent_for_itself() {
 async fn an_emergency_drains_every_host() {
     let nats = Nats::start().await;
     let ear = nats.listen("agent.>").await;
-    let mut first = Host::new(&nats).named("first").plugin("probe", |p| p).run().await;
-    let mut second = Host::new(&nats).named("second").plugin("probe", |p| p).run().await;
+    let mut first = Host::new(&nats)
+        .named("first")
+        .plugin("probe", |p| p)
+        .run()
+        .await;
+    let mut second = Host::new(&nats)
+        .named("second")
+        .plugin("probe", |p| p)
+        .run()
+        .await;
     nats.publish("broadcast.emergency.shutdown", "").await;
     assert_eq!(first.ended().await, Some(0));
     assert_eq!(second.ended().await, Some(0));
     ear.on_subject("agent.probe-001.stopped").await;
     ear.on_subject("agent.probe-002.stopped").await;
-    nats.audited("command", |entry| entry["command"] == "emergency.shutdown").await;
+    nats.audited("command", |entry| entry["command"] == "emergency.shutdown")
+        .await;
 }

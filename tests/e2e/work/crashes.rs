@@ -15,18 +15,22 @@ async fn what_was_in_hand_when_the_host_was_killed_is_done_by_the_next() {
     let nats = Nats::start().await;
     let ran = nats.listen("ran").await;
     let mut host = Host::new(&nats)
-        .plugin("probe", |p| p.instances(2).work("lab", "*").grant_publish("ran"))
+        .plugin("probe", |p| {
+            p.instances(2).work("lab", "*").grant_publish("ran")
+        })
         .run()
         .await;
     let slow = json!({"do": "sequence", "commands": [
         {"do": "publish", "subject": "ran"}, {"do": "sleep", "ms": 2000, "how": "wait"},
         {"do": "header", "name": "X-Retry-Count"},
     ]});
-    nats.work_as("held-1", "work.lab.high.x", slow.to_string()).await;
+    nats.work_as("held-1", "work.lab.high.x", slow.to_string())
+        .await;
     nats.work_as("held-2", "work.lab.x", slow.to_string()).await;
     ran.number(2).await;
     host.kill();
-    nats.work_as("later", "work.lab.low.x", r#"{"do": "echo", "value": 1}"#).await;
+    nats.work_as("later", "work.lab.low.x", r#"{"do": "echo", "value": 1}"#)
+        .await;
     assert_eq!(nats.stream_info("WORK_QUEUE").await.state.messages, 3);
     host.start();
     host.wait_ready().await;
@@ -52,24 +56,38 @@ async fn an_item_may_take_longer_than_the_ack_wait() {
     let ran = nats.listen("ran").await;
     let _host = Host::new(&nats)
         .plugin("probe", |p| {
-            p.instances(2).work("lab", "*").grant_publish("ran").limit("timeout = \"60s\"")
+            p.instances(2)
+                .work("lab", "*")
+                .grant_publish("ran")
+                .limit("timeout = \"60s\"")
         })
         .run()
         .await;
     let slow = json!({"do": "sequence", "commands": [
         {"do": "publish", "subject": "ran"}, {"do": "sleep", "ms": 40_000, "how": "wait"},
     ]});
-    nats.work_as("slow", "work.lab.high.x", slow.to_string()).await;
-    let result = until_in(ACK_WAIT, "it is done", async || nats.results_of("slow").await.pop()).await;
+    nats.work_as("slow", "work.lab.high.x", slow.to_string())
+        .await;
+    let result = until_in(ACK_WAIT, "it is done", async || {
+        nats.results_of("slow").await.pop()
+    })
+    .await;
     assert_eq!(result.header("X-Retry-Count"), "0");
     nats.work_is_done().await;
-    assert_eq!(ran.all().len(), 1, "it ran once, although another agent was free");
+    assert_eq!(
+        ran.all().len(),
+        1,
+        "it ran once, although another agent was free"
+    );
 }
 
 #[tokio::test]
 async fn a_result_that_was_stored_before_the_crash_is_recognised() {
     let nats = Nats::start().await;
-    let _host = Host::new(&nats).plugin("probe", |p| p.work("lab", "*")).run().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| p.work("lab", "*"))
+        .run()
+        .await;
     nats.request_json("agent.probe-001.cmd.pause", "").await;
     let ok = r#"{"do": "echo", "value": "second"}"#;
     let sequence = nats.work_as("twice", "work.lab.high.ok", ok).await;
@@ -81,10 +99,25 @@ async fn a_result_that_was_stored_before_the_crash_is_recognised() {
         (sequence, "result", "agent.probe-009.resp.twice"),
         (rejected, "dlq", "dlq.work.lab.high.dead"),
     ] {
-        let item = nats.stream("WORK_QUEUE").await.get_raw_message(sequence).await.unwrap();
-        let id = format!("WORK_QUEUE:{sequence}:{}:{output}", item.time.unix_timestamp_nanos());
-        let publish = PublishMessage::build().payload("first".into()).message_id(id);
-        nats.js.send_publish(subject.to_owned(), publish).await.unwrap().await.unwrap();
+        let item = nats
+            .stream("WORK_QUEUE")
+            .await
+            .get_raw_message(sequence)
+            .await
+            .unwrap();
+        let id = format!(
+            "WORK_QUEUE:{sequence}:{}:{output}",
+            item.time.unix_timestamp_nanos()
+        );
+        let publish = PublishMessage::build()
+            .payload("first".into())
+            .message_id(id);
+        nats.js
+            .send_publish(subject.to_owned(), publish)
+            .await
+            .unwrap()
+            .await
+            .unwrap();
     }
     nats.request_json("agent.probe-001.cmd.resume", "").await;
     nats.work_is_done().await;
@@ -99,22 +132,35 @@ async fn a_result_that_was_stored_before_the_crash_is_recognised() {
 #[tokio::test]
 async fn work_outlives_the_server() {
     let mut nats = Nats::start().await;
-    let host = Host::new(&nats).plugin("probe", |p| p.work("lab", "*")).run().await;
+    let host = Host::new(&nats)
+        .plugin("probe", |p| p.work("lab", "*"))
+        .run()
+        .await;
     nats.request_json("agent.probe-001.cmd.pause", "").await;
-    nats.work_as("before", "work.lab.high.x", r#"{"do": "echo", "value": 1}"#).await;
+    nats.work_as("before", "work.lab.high.x", r#"{"do": "echo", "value": 1}"#)
+        .await;
     nats.kill();
-    host.logs.first("it notices", |line| {
-        line.message().contains("disconnected") || line.message().contains("connection")
-    })
-    .await;
+    host.logs
+        .first("it notices", |line| {
+            line.message().contains("disconnected") || line.message().contains("connection")
+        })
+        .await;
     nats.start_again().await;
-    until_in(Duration::from_secs(60), "it comes back by itself", async || {
-        let request = nats.client.request("agent.probe-001.cmd.resume", "".into());
-        tokio::time::timeout(Duration::from_secs(2), request).await.ok()?.ok()
-    })
+    until_in(
+        Duration::from_secs(60),
+        "it comes back by itself",
+        async || {
+            let request = nats.client.request("agent.probe-001.cmd.resume", "".into());
+            tokio::time::timeout(Duration::from_secs(2), request)
+                .await
+                .ok()?
+                .ok()
+        },
+    )
     .await;
     assert_eq!(nats.result_of("before").await.text(), "1");
-    nats.work_as("after", "work.lab.high.x", r#"{"do": "echo", "value": 2}"#).await;
+    nats.work_as("after", "work.lab.high.x", r#"{"do": "echo", "value": 2}"#)
+        .await;
     assert_eq!(nats.result_of("after").await.text(), "2");
     nats.work_is_done().await;
 }

@@ -10,13 +10,17 @@ use crate::harness::{Host, Nats};
 async fn urgent_work_is_taken_more_often_and_low_work_is_not_starved() {
     const EACH: usize = 45;
     let nats = Nats::start().await;
-    let _host = Host::new(&nats).plugin("probe", |p| p.work("lab", "*")).run().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| p.work("lab", "*"))
+        .run()
+        .await;
     nats.request_json("agent.probe-001.cmd.pause", "").await;
     let slow = json!({"do": "sleep", "ms": 15, "how": "wait"}).to_string();
     for number in 0..EACH {
         for priority in ["low", "normal", "high", "critical"] {
             let subject = format!("work.lab.{priority}.x");
-            nats.work_as(&format!("{priority}-{number}"), &subject, slow.clone()).await;
+            nats.work_as(&format!("{priority}-{number}"), &subject, slow.clone())
+                .await;
         }
     }
     nats.request_json("agent.probe-001.cmd.resume", "").await;
@@ -45,7 +49,10 @@ async fn urgent_work_is_taken_more_often_and_low_work_is_not_starved() {
 #[tokio::test]
 async fn the_short_form_is_as_urgent_as_normal() {
     let nats = Nats::start().await;
-    let _host = Host::new(&nats).plugin("probe", |p| p.work("lab", "*")).run().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| p.work("lab", "*"))
+        .run()
+        .await;
     nats.request_json("agent.probe-001.cmd.pause", "").await;
     let slow = json!({"do": "sleep", "ms": 15, "how": "wait"}).to_string();
     for _ in 0..30 {
@@ -56,7 +63,11 @@ async fn the_short_form_is_as_urgent_as_normal() {
     nats.work_is_done().await;
     let results = nats.stored("RESULTS", "agent.*.resp.*").await;
     assert_eq!(results.len(), 60);
-    assert!(results.iter().all(|result| result.header("X-Priority") == "normal"));
+    assert!(
+        results
+            .iter()
+            .all(|result| result.header("X-Priority") == "normal")
+    );
     // Odd sequences are of the short form; ids tell the sequence.
     let short = results[..30].iter().filter(|result| {
         let id = result.header("X-Request-ID");

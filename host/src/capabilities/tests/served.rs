@@ -23,7 +23,7 @@ fn handling(built: &Built) -> (Guest, Trace) {
     guest.enter(Scope {
         deadline: Instant::now() + Duration::from_secs(5),
         trace: Some(trace.clone()),
-        headers,
+        headers: Arc::new(headers),
         more_headers: Vec::new(),
     });
     (guest, trace)

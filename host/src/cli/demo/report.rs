@@ -61,7 +61,7 @@ fn gathered(lines: &[(Duration, String)]) -> Vec<(Duration, String)> {
         if !run.is_empty() && rest == words && rest.contains(' ') && rest.len() < 40 {
             run.push(first);
             if let Some((_, last)) = out.last_mut() {
-*last = format!("{} {}", run.join(", "), plural(words));
+                *last = format!("{} {}", run.join(", "), plural(words));
             }
             continue;
         }
@@ -98,7 +98,11 @@ mod tests {
         let texts: Vec<String> = gathered(&lines).into_iter().map(|(_, l)| l).collect();
         assert_eq!(
             texts,
-            ["echo-001, echo-002 are ready", "500 results", "1000 results"]
+            [
+                "echo-001, echo-002 are ready",
+                "500 results",
+                "1000 results"
+            ]
         );
     }
 }

@@ -9,7 +9,7 @@ async fn an_echo_answers_what_it_was_given() {
     let mut echo = instance(&Module::echo(), &built).await;
     assert_eq!(echo.start().await, Outcome::Done(()));
     for payload in [&b""[..], b"hello", &[7; 100_000]] {
-        let reply = reply(echo.handle(call(payload)).await);
+        let reply = reply(echo.handle(&call(payload)).await);
         assert_eq!(reply.payload, payload);
         assert_eq!((reply.content_type, reply.headers), (None, Vec::new()));
     }
@@ -38,7 +38,7 @@ async fn every_kind_arrives_as_it_was_sent() {
     let built = Fixture::new().build();
     let mut agent = instance(&module, &built).await;
     let mut seen = async |kind: Kind| {
-        let reply = reply(agent.handle(Call { kind, ..call("") }).await);
+        let reply = reply(agent.handle(&Call { kind, ..call("") }).await);
         reply
             .payload
             .chunks(4)
@@ -98,7 +98,7 @@ async fn failures_say_what_would_help() {
     for (module, failure) in cases {
         let built = Fixture::new().build();
         let mut agent = instance(&module, &built).await;
-        assert_eq!(agent.handle(call("")).await, Outcome::Failed(failure));
+        assert_eq!(agent.handle(&call("")).await, Outcome::Failed(failure));
         assert!(agent.is_alive(), "a failure is not a death");
     }
 }
@@ -119,7 +119,7 @@ async fn a_reply_that_breaks_a_rule_is_rejected() {
     let built = Fixture::new().build();
     let mut good = instance(&header("X-Free", "yes"), &built).await;
     assert_eq!(
-        reply(good.handle(call("a")).await).headers,
+        reply(good.handle(&call("a")).await).headers,
         [("X-Free".to_owned(), "yes".to_owned())]
     );
     for (name, value) in [
@@ -128,7 +128,7 @@ async fn a_reply_that_breaks_a_rule_is_rejected() {
         ("X-A", "v\\0d\\0aY: z"),
     ] {
         let mut agent = instance(&header(name, value), &built).await;
-        let outcome = agent.handle(call("a")).await;
+        let outcome = agent.handle(&call("a")).await;
         let Outcome::Failed(Failure::Reject(reason)) = outcome else {
             panic!("{name}: {outcome:?}");
         };
@@ -149,10 +149,10 @@ async fn a_reply_over_the_payload_limit_is_rejected() {
         .build();
     let mut echo = instance(&Module::echo(), &built).await;
     assert_eq!(
-        reply(echo.handle(call(vec![1; 1000])).await).payload.len(),
+        reply(echo.handle(&call(vec![1; 1000])).await).payload.len(),
         1000
     );
-    let outcome = echo.handle(call(vec![1; 1001])).await;
+    let outcome = echo.handle(&call(vec![1; 1001])).await;
     assert!(
         matches!(&outcome, Outcome::Failed(Failure::Reject(why)) if why.contains("1001 bytes")),
         "{outcome:?}"
@@ -195,7 +195,7 @@ async fn a_guest_may_ask_for_headers_ids_and_the_time_left() {
     let mut agent = instance(&module, &built).await;
     let trace = Trace::begin("req-42");
     assert_eq!(
-        reply(agent.handle(Call { trace, ..call("") }).await).payload,
+        reply(agent.handle(&Call { trace, ..call("") }).await).payload,
         "req-42"
     );
 
@@ -208,7 +208,7 @@ async fn a_guest_may_ask_for_headers_ids_and_the_time_left() {
     let deadline = Instant::now() + Duration::from_millis(900);
     let left = reply(
         agent
-            .handle(Call {
+            .handle(&Call {
                 deadline,
                 ..call("")
             })

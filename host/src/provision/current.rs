@@ -1,0 +1,94 @@
+//! What the server holds now.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Asset;
+use crate::transport::api::{CallError, code};
+use crate::transport::{Link, TransportError};
+
+/// What the server holds of what is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Current {
+    /// The streams that exist, by name.
+    pub(super) streams: BTreeMap<String, Stream>,
+    /// For a stream that does not exist: which others capture one of its subjects.
+    pub(super) in_the_way: BTreeMap<String, Vec<String>>,
+}
+
+/// One stream that exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Stream {
+    /// Its whole configuration, also what we do not know.
+    pub(super) config: Map<String, Value>,
+    #[serde(default)]
+    pub(super) state: State,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct State {
+    #[serde(default)]
+    pub(super) messages: u64,
+}
+
+/// Reads what exists of these assets, and what stands in the way of the others.
+pub async fn read(link: &Link, assets: &[Asset]) -> Result<Current, TransportError> {
+    let mut current = Current::default();
+    for asset in assets {
+        match stream(link, &asset.stream).await? {
+            Some(stream) => {
+                current.streams.insert(asset.stream.clone(), stream);
+            }
+            None => {
+                let others = in_the_way(link, asset).await?;
+                if !others.is_empty() {
+                    current.in_the_way.insert(asset.stream.clone(), others);
+                }
+            }
+        }
+    }
+    Ok(current)
+}
+
+/// One stream; none when it does not exist.
+pub(super) async fn stream(link: &Link, name: &str) -> Result<Option<Stream>, CallError> {
+    match link
+        .call(&format!("STREAM.INFO.{name}"), &json!(null))
+        .await
+    {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if error.is(code::STREAM_NOT_FOUND) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn in_the_way(link: &Link, asset: &Asset) -> Result<Vec<String>, TransportError> {
+    #[derive(Deserialize)]
+    struct Names {
+        #[serde(default)]
+        streams: Option<Vec<String>>,
+    }
+    let mut found = Vec::new();
+    for subject in asset.subjects() {
+        let names: Names = link
+            .call("STREAM.NAMES", &json!({ "subject": subject }))
+            .await?;
+        found.extend(names.streams.unwrap_or_default());
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+impl Asset {
+    pub(super) fn subjects(&self) -> Vec<&str> {
+        let subjects = self.config.get("subjects").and_then(Value::as_array);
+        subjects
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    }
+}

@@ -1,0 +1,289 @@
+//! The difference between what is wanted and what there is. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::current::Current;
+use super::diff::{compare, has_safe_part};
+use super::{Asset, Effect, FieldDiff, ServerFacts};
+
+/// What is to be done, and what is not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// One for each asset.
+    pub changes: Vec<Change>,
+    /// What the reader should know: replicas, reserved bytes.
+    pub notes: Vec<String>,
+}
+
+/// What is to be done with one asset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// How it should be.
+    pub asset: Asset,
+    /// What is done about it.
+    pub action: Action,
+    /// Where it differs.
+    pub diffs: Vec<FieldDiff>,
+    /// The whole configuration that an update starts from.
+    #[serde(skip)]
+    pub(super) current: Map<String, Value>,
+}
+
+/// What is done about one asset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It is as it should be.
+    Same,
+    /// It does not exist, and is created.
+    Create,
+    /// It is widened. What would narrow it is left as it is.
+    Update,
+    /// It is wider than it should be, and left as it is. By force it is narrowed.
+    Drift,
+    /// It cannot be used as it is, and cannot be changed. By force it is deleted with these messages
+    /// and made anew.
+    Refused {
+        /// Messages that are in it.
+        messages: u64,
+    },
+    /// Other streams capture its subjects; force does not help.
+    InTheWay {
+        /// Those streams.
+        streams: Vec<String>,
+    },
+}
+
+/// Compares what is wanted with what there is.
+pub fn plan(desired: Vec<Asset>, current: &Current, facts: &ServerFacts) -> Plan {
+    let notes = notes(&desired, facts);
+    let changes = desired
+        .into_iter()
+        .map(|asset| change(asset, current, facts.cluster.is_some()))
+        .collect();
+    Plan { changes, notes }
+}
+
+fn change(asset: Asset, current: &Current, cluster: bool) -> Change {
+    let Some(stream) = current.streams.get(&asset.stream) else {
+        let others = current.in_the_way.get(&asset.stream);
+        let action = others.map_or(Action::Create, |streams| Action::InTheWay {
+            streams: streams.clone(),
+        });
+        return Change {
+            asset,
+            action,
+            diffs: Vec::new(),
+            current: Map::new(),
+        };
+    };
+    let diffs = compare(&asset, &stream.config, cluster);
+    let action = if diffs.iter().any(|diff| diff.effect == Effect::Impossible) {
+        Action::Refused {
+            messages: stream.state.messages,
+        }
+    } else if has_safe_part(&diffs) {
+        Action::Update
+    } else if diffs.is_empty() {
+        Action::Same
+    } else {
+        Action::Drift
+    };
+    Change {
+        asset,
+        action,
+        diffs,
+        current: stream.config.clone(),
+    }
+}
+
+fn notes(desired: &[Asset], facts: &ServerFacts) -> Vec<String> {
+    let mut notes = Vec::new();
+    match &facts.cluster {
+        None => notes.push(
+            "one replica of everything: this is a single server, and what it stores is lost with its disk".to_owned(),
+        ),
+        Some(cluster) if desired.iter().all(|asset| asset.config.get("num_replicas") == Some(&Value::from(1))) => {
+            notes.push(format!(
+                "one replica of everything: three need a cluster of three servers, and \"{}\" shows {}",
+                cluster.name,
+                cluster.servers.map_or("none".to_owned(), |servers| servers.to_string()),
+            ));
+        }
+        Some(_) => {}
+    }
+    let elastic: Vec<String> = desired
+        .iter()
+        .filter(|asset| asset.elastic)
+        .filter_map(|asset| Some(format!("{} {}", asset.name, bytes(asset.max_bytes()?))))
+        .collect();
+    if !elastic.is_empty() {
+        notes.push(format!(
+            "byte limits are reservations: {}; where the server has no more, a stream is created with less",
+            elastic.join(", ")
+        ));
+    }
+    notes
+}
+
+impl Plan {
+    /// Nothing is to be done and nothing is in the way.
+    pub fn is_same(&self) -> bool {
+        self.changes
+            .iter()
+            .all(|change| change.action == Action::Same)
+    }
+}
+
+impl Change {
+    /// The asset in words: ``stream `WORK_QUEUE` ``.
+    pub fn title(&self) -> String {
+        format!("{} `{}`", self.asset.kind.as_str(), self.asset.name)
+    }
+
+    fn of(&self, effect: Effect) -> String {
+        let diffs = self.diffs.iter().filter(|diff| diff.effect == effect);
+        diffs
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let title = self.title();
+        match &self.action {
+            Action::Same => write!(f, "same     {title}"),
+            Action::Create => write!(f, "create   {title}: {}", described(&self.asset.config)),
+            Action::Update => {
+                write!(f, "update   {title}: {}", self.of(Effect::Safe))?;
+                let kept = self.of(Effect::Narrows);
+                if kept.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, "; kept as it is without --force: {kept}")
+                }
+            }
+            Action::Drift => write!(
+                f,
+                "drift    {title}: {}; left as it is, --force narrows it, which can delete messages",
+                self.of(Effect::Narrows)
+            ),
+            Action::Refused { messages } => write!(
+                f,
+                "refused  {title}: {}; this cannot be changed: --force deletes it with its {messages} messages and makes it anew",
+                self.of(Effect::Impossible)
+            ),
+            Action::InTheWay { streams } => write!(
+                f,
+                "refused  {title}: its subjects are captured by {}; take them out of there",
+                streams
+                    .iter()
+                    .map(|name| format!("stream `{name}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        }
+    }
+}
+
+/// What `provision --plan` prints.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for change in &self.changes {
+            writeln!(f, "{change}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note     {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A new asset in a few words.
+fn described(config: &Map<String, Value>) -> String {
+    let value = |field: &str| {
+        config
+            .get(field)
+            .map_or_else(String::new, |value| shown(field, value))
+    };
+    let mut words = vec![
+        value("subjects"),
+        value("retention"),
+        format!("kept {}", value("max_age")),
+        format!("{} replica(s)", value("num_replicas")),
+    ];
+    for (field, text) in [
+        ("max_bytes", "at most"),
+        ("max_msgs_per_subject", "per subject at most"),
+    ] {
+        if config
+            .get(field)
+            .and_then(Value::as_i64)
+            .is_some_and(|limit| limit > 0)
+        {
+            words.push(format!("{text} {}", value(field)));
+        }
+    }
+    words.push(format!("discard {}", value("discard")));
+    words.join(", ")
+}
+
+/// A setting for people.
+pub(super) fn shown(field: &str, value: &Value) -> String {
+    match (field, value) {
+        ("max_age" | "duplicate_window", Value::Number(number)) => match number.as_u64() {
+            Some(0) | None => "for ever".to_owned(),
+            Some(nanos) => duration(Duration::from_nanos(nanos)),
+        },
+        ("max_bytes", Value::Number(number)) => number
+            .as_u64()
+            .filter(|bytes| *bytes > 0)
+            .map_or("no limit".to_owned(), bytes),
+        ("max_msgs_per_subject", Value::Number(number))
+            if number.as_i64().is_some_and(|n| n <= 0) =>
+        {
+            "no limit".to_owned()
+        }
+        (_, Value::Array(values)) => values
+            .iter()
+            .map(|value| shown("", value))
+            .collect::<Vec<_>>()
+            .join(" "),
+        (_, Value::String(text)) => text.clone(),
+        (_, Value::Null) => "none".to_owned(),
+        (_, other) => other.to_string(),
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    let (size, unit) = units
+        .into_iter()
+        .find(|(size, _)| bytes >= *size)
+        .unwrap_or((1, "B"));
+    let (whole, tenth) = (bytes / size, bytes % size * 10 / size);
+    if tenth == 0 {
+        format!("{whole} {unit}")
+    } else {
+        format!("{whole}.{tenth} {unit}")
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    match units
+        .into_iter()
+        .find(|(size, _)| seconds >= *size && seconds % size == 0)
+    {
+        _ if millis > 0 => format!("{}ms", duration.as_millis()),
+        Some((size, unit)) => format!("{}{unit}", seconds / size),
+        None => format!("{seconds}s"),
+    }
+}

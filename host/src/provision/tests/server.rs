@@ -1,0 +1,297 @@
+//! One real server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::super::{Action, ProvisionError, apply};
+use super::{Bed, action};
+use crate::config::{JetstreamSpec, StreamOverride};
+use crate::transport::{Headers, Role, TransportError};
+
+const STREAMS: [&str; 6] = [
+    "AGENT_LIFECYCLE",
+    "WORK_QUEUE",
+    "COORDINATION",
+    "RESULTS",
+    "DLQ",
+    "AUDIT",
+];
+
+#[tokio::test]
+async fn everything_is_made_and_a_second_time_nothing_is() {
+    let bed = Bed::new().await;
+    let spec = JetstreamSpec::default();
+    let plan = bed.plan(&spec).await;
+    assert!(
+        plan.changes
+            .iter()
+            .all(|change| change.action == Action::Create)
+    );
+    let applied = apply(bed.link(), &plan, false).await.unwrap();
+    assert_eq!(applied.done.len(), 12);
+    assert_eq!(applied.warnings, Vec::<String>::new());
+    for name in STREAMS {
+        let config = &bed.stream(name).await["config"];
+        assert_eq!(
+            (&config["storage"], &config["num_replicas"]),
+            (&json!("file"), &json!(1)),
+            "{name}"
+        );
+    }
+    let work = &bed.stream("WORK_QUEUE").await["config"];
+    assert_eq!(work["retention"], "workqueue");
+    assert_eq!(
+        (&work["discard"], &work["discard_new_per_subject"]),
+        (&json!("new"), &json!(true))
+    );
+    assert_eq!(
+        bed.stream("DLQ").await["config"]["duplicate_window"],
+        86_400_000_000_000_u64
+    );
+    assert_eq!(
+        bed.stream("KV_AGENT_LEASES").await["config"]["max_age"],
+        15_000_000_000_u64
+    );
+
+    let again = bed.plan(&spec).await;
+    assert!(again.is_same(), "{again}");
+    assert_eq!(
+        apply(bed.link(), &again, false).await.unwrap(),
+        super::Applied::default()
+    );
+
+    // They are buckets, and survive a restart.
+    let kv = bed.link().kv("AGENT_STATE").await.unwrap();
+    kv.create("agent.echo-001", Bytes::from("{}"))
+        .await
+        .unwrap();
+    let mut bed = bed;
+    bed.server.stop();
+    bed.server.start_again().await;
+    let bed = Bed {
+        transport: bed.server.connect().await,
+        server: bed.server,
+    };
+    assert!(bed.plan(&spec).await.is_same());
+    assert!(
+        bed.link()
+            .kv("AGENT_STATE")
+            .await
+            .unwrap()
+            .get("agent.echo-001")
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn several_hosts_at_once_do_not_quarrel() {
+    let bed = Bed::new().await;
+    let plans = futures_util::future::join_all((0..4).map(|_| async {
+        let transport = bed.server.connect().await;
+        let plan = bed.plan(&JetstreamSpec::default()).await;
+        (transport, plan)
+    }))
+    .await;
+    let applying = plans
+        .iter()
+        .map(|(transport, plan)| apply(transport.link(Role::Control), plan, false));
+    for applied in futures_util::future::join_all(applying).await {
+        assert_eq!(applied.unwrap().warnings, Vec::<String>::new());
+    }
+    assert!(bed.plan(&JetstreamSpec::default()).await.is_same());
+}
+
+#[tokio::test]
+async fn what_is_too_narrow_is_widened_and_nothing_is_lost() {
+    let bed = Bed::new().await;
+    bed.call(
+        "STREAM.CREATE.DLQ",
+        json!({ "name": "DLQ", "subjects": ["dlq.a"], "max_age": 60_000_000_000_u64 }),
+    )
+    .await;
+    let put = |subject: &'static str| {
+        bed.link().publish_stored(
+            subject,
+            Headers::new(),
+            Bytes::from("x"),
+            Duration::from_secs(5),
+        )
+    };
+    put("dlq.a").await.unwrap();
+    let plan = bed.plan(&JetstreamSpec::default()).await;
+    assert_eq!(action(&plan, "DLQ"), &Action::Update);
+    let applied = apply(bed.link(), &plan, false).await.unwrap();
+    assert_eq!(applied.warnings, Vec::<String>::new());
+    let stream = bed.stream("DLQ").await;
+    assert_eq!(stream["state"]["messages"], 1);
+    // Two subjects that overlap would be refused, so the old one makes way for the wider one.
+    assert!(
+        stream["config"]["subjects"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("dlq.>")),
+        "{stream}"
+    );
+    put("dlq.b").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_wider_is_reported_and_narrowed_by_force_only() {
+    let bed = Bed::new().await;
+    bed.provision(&JetstreamSpec::default()).await;
+    let mut config = bed.stream("AUDIT").await["config"].clone();
+    config["max_age"] = json!(0);
+    bed.call("STREAM.UPDATE.AUDIT", config).await;
+    let plan = bed.plan(&JetstreamSpec::default()).await;
+    assert_eq!(action(&plan, "AUDIT"), &Action::Drift);
+    let applied = apply(bed.link(), &plan, false).await.unwrap();
+    assert_eq!(applied.done, Vec::<String>::new());
+    assert!(applied.warnings[0].contains("drift") && applied.warnings[0].contains("AUDIT"));
+    assert_eq!(bed.stream("AUDIT").await["config"]["max_age"], 0);
+    apply(bed.link(), &plan, true).await.unwrap();
+    assert!(bed.plan(&JetstreamSpec::default()).await.is_same());
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_is_refused_as_a_whole_and_made_anew_by_force() {
+    let bed = Bed::new().await;
+    let wrong = json!({ "name": "WORK_QUEUE", "subjects": ["work.>"], "retention": "limits" });
+    bed.call("STREAM.CREATE.WORK_QUEUE", wrong).await;
+    let put = bed.link().publish_stored(
+        "work.a.b",
+        Headers::new(),
+        Bytes::from("x"),
+        Duration::from_secs(5),
+    );
+    put.await.unwrap();
+    let plan = bed.plan(&JetstreamSpec::default()).await;
+    assert_eq!(
+        action(&plan, "WORK_QUEUE"),
+        &Action::Refused { messages: 1 }
+    );
+    let error = apply(bed.link(), &plan, false).await.unwrap_err();
+    assert!(
+        matches!(&error, ProvisionError::Refused(lines) if lines.len() == 1),
+        "{error}"
+    );
+    let missing = bed
+        .link()
+        .call::<Value>("STREAM.INFO.DLQ", &json!(null))
+        .await;
+    assert!(
+        missing.is_err(),
+        "something was made although the whole was refused"
+    );
+    assert_eq!(bed.stream("WORK_QUEUE").await["state"]["messages"], 1);
+    apply(bed.link(), &plan, true).await.unwrap();
+    assert!(bed.plan(&JetstreamSpec::default()).await.is_same());
+}
+
+#[tokio::test]
+async fn a_stream_in_the_way_is_named() {
+    let bed = Bed::new().await;
+    bed.call(
+        "STREAM.CREATE.MINE",
+        json!({ "name": "MINE", "subjects": ["work.nlp.*"] }),
+    )
+    .await;
+    let plan = bed.plan(&JetstreamSpec::default()).await;
+    assert_eq!(
+        action(&plan, "WORK_QUEUE"),
+        &Action::InTheWay {
+            streams: vec!["MINE".into()]
+        }
+    );
+    for force in [false, true] {
+        let error = apply(bed.link(), &plan, force)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("captured by stream `MINE`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn replicas_are_never_touched_on_a_single_server() {
+    let bed = Bed::new().await;
+    let spec = JetstreamSpec {
+        replicas: Some(3),
+        ..JetstreamSpec::default()
+    };
+    bed.provision(&JetstreamSpec::default()).await;
+    let plan = bed.plan(&spec).await;
+    assert!(plan.is_same(), "{plan}");
+    assert!(
+        plan.notes.iter().any(|note| note.contains("single server")),
+        "{plan}"
+    );
+    apply(bed.link(), &plan, true).await.unwrap();
+    assert_eq!(bed.stream("WORK_QUEUE").await["config"]["num_replicas"], 1);
+}
+
+#[tokio::test]
+async fn a_small_disk_gets_smaller_reservations_and_that_is_said() {
+    let bed = Bed::with("jetstream { store_dir: \"{dir}\", max_file_store: 1GB }").await;
+    let applied = bed.provision(&JetstreamSpec::default()).await;
+    let said: Vec<&String> = applied
+        .done
+        .iter()
+        .filter(|line| line.contains("to reserve"))
+        .collect();
+    assert_eq!(said.len(), 2, "{applied}");
+    let reserved = |stream: Value| stream["config"]["max_bytes"].as_i64().unwrap();
+    let sum =
+        reserved(bed.stream("AGENT_LIFECYCLE").await) + reserved(bed.stream("COORDINATION").await);
+    assert!((100_000_000..1_100_000_000).contains(&sum), "{sum}");
+    let again = bed.plan(&JetstreamSpec::default()).await;
+    assert!(again.is_same(), "{again}");
+
+    // A limit that somebody has asked for is not reduced in silence.
+    let mut spec = JetstreamSpec::default();
+    let asked = StreamOverride {
+        max_bytes: Some(5_000_000_000),
+        ..StreamOverride::default()
+    };
+    spec.streams.insert("COORDINATION".into(), asked);
+    let error = apply(bed.link(), &bed.plan(&spec).await, false)
+        .await
+        .unwrap_err();
+    let ProvisionError::Failed { asset, source } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(asset, "stream `COORDINATION`");
+    assert!(matches!(source, TransportError::Full(_)), "{source:?}");
+}
+
+#[tokio::test]
+async fn the_limits_of_an_account_are_known_in_advance() {
+    let bed = Bed::with(
+        "jetstream { store_dir: \"{dir}\" }\n\
+         accounts { A { jetstream { max_file: 1GB, max_memory: 0 }, users: [ { user: a, password: a } ] } }\n\
+         no_auth_user: a",
+    )
+    .await;
+    let (_, facts) = bed.wanted(&JetstreamSpec::default()).await;
+    assert_eq!(facts.free_storage, Some(1024 * 1024 * 1024));
+    let applied = bed.provision(&JetstreamSpec::default()).await;
+    assert!(
+        applied.done.iter().all(|line| !line.contains("to reserve")),
+        "{applied}"
+    );
+    let again = bed.plan(&JetstreamSpec::default()).await;
+    assert!(again.is_same(), "{again}");
+}
+
+#[tokio::test]
+async fn without_jetstream_it_says_so() {
+    let bed = Bed::with("# no jetstream").await;
+    let facts = super::ServerFacts::read(&bed.transport).await;
+    assert!(
+        matches!(facts, Err(TransportError::Unavailable(_))),
+        "{facts:?}"
+    );
+}
