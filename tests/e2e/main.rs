@@ -17,6 +17,7 @@
     unreachable_pub
 )]
 
+mod docs;
 mod harness;
 mod lifecycle;
 mod work;
