@@ -111,15 +111,20 @@ impl Unit {
     /// waits is handled by the new one. When the first agent cannot be started in the new version
     /// nothing has changed.
     pub(super) async fn replace(&mut self, version: Version) -> anyhow::Result<()> {
-        let lanes = self.lanes(&version).await?;
-        let mut agents = self.agents.values();
-        if let Some(first) = agents.next() {
-            first
-                .replace(version.clone())
-                .await
-                .map_err(|reason| anyhow::anyhow!(reason.message))?;
-        }
-        let rest: Vec<(AgentId, Result<(), Reason>)> = join_all(agents.map(|agent| async {
+        self.forget_gone().await;
+        let lanes = match self.replace_first(&version).await {
+            Ok(lanes) => lanes,
+            Err(error) => {
+                // What was claimed is the new version's work; the old one goes on with its own.
+                if let Err(error) = self.lanes(&self.version).await {
+                    tracing::warn!(plugin = %self.version.spec.name, error = %format!("{error:#}"),
+                        "the work of the version that goes on was not claimed again");
+                }
+                return Err(error);
+            }
+        };
+        let others = self.agents.values().skip(1);
+        let rest: Vec<(AgentId, Result<(), Reason>)> = join_all(others.map(|agent| async {
             (
                 agent.port().id.clone(),
                 agent.replace(version.clone()).await,
@@ -136,6 +141,18 @@ impl Unit {
         }
         self.fit_agents().await?;
         self.feed_again(lanes).await
+    }
+
+    /// Claims the work of a version, and lets the first agent go on as it.
+    async fn replace_first(&self, version: &Version) -> anyhow::Result<Vec<Lane>> {
+        let lanes = self.lanes(version).await?;
+        if let Some(first) = self.agents.values().next() {
+            first
+                .replace(version.clone())
+                .await
+                .map_err(|reason| anyhow::anyhow!(reason.message))?;
+        }
+        Ok(lanes)
     }
 
     async fn feed_again(&mut self, lanes: Vec<Lane>) -> anyhow::Result<()> {
@@ -169,15 +186,7 @@ impl Unit {
     /// Starts agents that are missing (a command shut them down, the manifest wants more), ends
     /// those that are too many.
     async fn fit_agents(&mut self) -> anyhow::Result<()> {
-        let mut gone = Vec::new();
-        for (id, agent) in &self.agents {
-            if agent.is_gone().await {
-                gone.push(id.clone());
-            }
-        }
-        for id in gone {
-            self.agents.remove(&id);
-        }
+        self.forget_gone().await;
         let spec = self.version.spec.clone();
         let ids = self
             .claims()
@@ -198,6 +207,19 @@ impl Unit {
             }
         }
         Ok(())
+    }
+
+    /// Forgets the agents that a command has shut down: they cannot be replaced, only started anew.
+    async fn forget_gone(&mut self) {
+        let mut gone = Vec::new();
+        for (id, agent) in &self.agents {
+            if agent.is_gone().await {
+                gone.push(id.clone());
+            }
+        }
+        for id in gone {
+            self.agents.remove(&id);
+        }
     }
 
     async fn add(&mut self, id: AgentId) -> anyhow::Result<()> {
