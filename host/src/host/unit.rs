@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{self, Agent, Version};
 use crate::config::SubscribeSpec;
+use crate::limits;
 use crate::names::{AgentId, PluginName, SubjectPattern};
 use crate::patterns::Crew;
 use crate::patterns::delivery::RetryRule;
@@ -167,20 +168,35 @@ impl Unit {
     pub(super) async fn stop(mut self, reason: &'static str, limit: Duration) -> Vec<AgentId> {
         let listeners = self.listeners.drain(..).map(|listening| listening.running);
         let feeding: Vec<Running> = listeners.chain(self.work.take()).collect();
-        join_all(feeding.into_iter().map(Running::stop)).await;
         let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
-        let all = self.end(ids.clone(), reason);
+        let all = async {
+            join_all(feeding.into_iter().map(Running::stop)).await;
+            self.end(ids.clone(), reason).await;
+        };
         if tokio::time::timeout(limit, all).await.is_err() {
-            let agents = std::mem::take(&mut self.agents);
-            for (id, agent) in &agents {
-                tracing::warn!(agent = %id, "ended in the middle of a message, which will be delivered again");
-                agent.abort().await;
-                self.shared.directory.remove(id);
-                beat::forget(&self.shared, id).await;
-            }
+            self.cut_off().await;
         }
-        give_back_waiting(&self.crew, &self.shared.around.settler).await;
+        let rest = give_back_waiting(&self.crew, &self.shared.around.settler);
+        // What is not handed back in time comes back after the ack wait.
+        let _ = tokio::time::timeout(limits::LAST_WORDS, rest).await;
         ids
+    }
+
+    /// Ends the agents now. All of them before anything is waited for: a server that does not answer
+    /// must not keep one alive whose id another host may soon have.
+    async fn cut_off(&mut self) {
+        let agents = std::mem::take(&mut self.agents);
+        let aborted = agents.iter().map(|(id, agent)| async move {
+            if !agent.is_gone().await {
+                tracing::warn!(agent = %id, "ended in the middle of a message, which will be delivered again");
+            }
+            agent.abort().await;
+        });
+        join_all(aborted).await;
+        for id in agents.keys() {
+            self.shared.directory.remove(id);
+        }
+        join_all(agents.keys().map(|id| beat::forget(&self.shared, id))).await;
     }
 
     /// Starts agents that are missing (a command shut them down, the manifest wants more), ends
