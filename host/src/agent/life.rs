@@ -340,6 +340,10 @@ impl Life {
         let Some(instance) = &mut self.instance else {
             return;
         };
+        // Whoever asked while a long call ran has long gone.
+        if answer.is_closed() {
+            return;
+        }
         match instance.health().await {
             Outcome::Done(health) => {
                 let _ = answer.send(health);
