@@ -232,12 +232,16 @@ impl Commands {
             },
             None => Answer::Stored,
         };
+        let Some(weight) = port.cell.weigh(message.payload.len()) else {
+            let text = format!("agent `{}` has too many bytes waiting", port.id);
+            return Err(Reason::new("busy", text));
+        };
         let call = call(Kind::Execute, message.clone(), trace);
         port.mailbox
             .try_send(Delivery {
                 call,
                 answer,
-                weight: None,
+                weight: Some(weight),
             })
             .map_err(|error| match error {
                 TrySendError::Closed(_) => {
