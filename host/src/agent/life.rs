@@ -14,6 +14,7 @@ use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
 use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
+use crate::permissions::Permissions;
 use crate::runtime::{
     AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Notice, Outcome,
 };
@@ -42,6 +43,7 @@ pub(super) struct Life {
     taking: Option<Taking>,
     /// What the agent may still send and log this second: a new instance does not begin with more.
     meters: Meters,
+    permissions: Permissions,
     /// What the agent did, in all its instances.
     counters: Arc<Counters>,
     /// The first instance was announced; with `instance = "message"` the others are not.
@@ -71,6 +73,7 @@ impl Life {
     ) -> Self {
         let meters = Meters::new(&version.spec.limits);
         Self {
+            permissions: version.permissions.agent(&port.id),
             port,
             inboxes,
             swaps,
@@ -232,6 +235,12 @@ impl Life {
             weight,
         } = delivery;
         drop(weight);
+        // What delivers to every agent of the plugin cannot know a `deny` that names this one.
+        if matches!(call.kind, Kind::Subscription { id: None, .. })
+            && !self.permissions.hears(&call.subject)
+        {
+            return;
+        }
         let begun = Instant::now();
         self.port.cell.begin();
         let outcome = self.called(&call).await;
@@ -359,6 +368,7 @@ impl Life {
         let meters = Meters::new(&version.spec.limits);
         match self.raise(&version, meters.clone()).await {
             Ok(raised) => {
+                self.permissions = version.permissions.agent(&self.port.id);
                 self.version = version;
                 self.meters = meters;
                 self.adopt();

@@ -379,9 +379,8 @@ impl Unit {
 
     fn rules(&self, subscribe: &SubscribeSpec) -> Rules {
         let spec = &self.version.spec;
-        let any = AgentId::new(&spec.name, 1);
         Rules {
-            permissions: self.version.permissions.agent(&any),
+            permissions: self.version.permissions.common(),
             payload: spec.limits.payload,
             schema: subscribe.schema.clone(),
         }

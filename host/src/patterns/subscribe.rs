@@ -40,7 +40,7 @@ pub struct Listener {
 /// What of a subscription is let through.
 #[derive(Debug)]
 pub struct Rules {
-    /// What the plugin may hear; `deny` filters here.
+    /// What the plugin may hear; `deny` filters here, and where it names one agent, there.
     pub permissions: Permissions,
     /// Largest payload that wakes it, in bytes.
     pub payload: usize,
