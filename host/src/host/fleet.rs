@@ -49,6 +49,8 @@ struct Slot {
     unit: Option<Unit>,
     job: Option<Job>,
     broken: bool,
+    /// What was wrong when it was last tried: said once, however often it is tried again.
+    problem: String,
     /// When to try again although the files are the same: the failure was not theirs.
     again: Option<Instant>,
 }
@@ -133,6 +135,9 @@ impl Fleet {
             if stable && slot.job.is_none() && (new || again) {
                 slot.tried = Some(one.fingerprint.clone());
                 slot.again = None;
+                if new {
+                    slot.problem.clear();
+                }
                 self.act(one).await;
             }
         }
@@ -204,6 +209,7 @@ impl Fleet {
         match done.result {
             Ok(change) => {
                 slot.broken = false;
+                slot.problem.clear();
                 let agents = slot.unit.as_ref().map_or(0, Unit::agents);
                 tracing::info!(plugin = name, agents, "plugin {change}");
                 if let Some(spec) = &slot.spec {
@@ -234,14 +240,18 @@ impl Fleet {
             None => "",
         };
         slot.broken = true;
+        if let Problem::Passing(_) = problem {
+            slot.again = Some(Instant::now() + limits::LOAD_RETRY);
+        }
+        if slot.problem == problem.text() {
+            return;
+        }
+        slot.problem = problem.text().to_owned();
         tracing::error!(
             plugin = name,
             "plugin not loaded{goes_on}: {}",
             problem.text()
         );
-        if let Problem::Passing(_) = problem {
-            slot.again = Some(Instant::now() + limits::LOAD_RETRY);
-        }
         let entry = json!({"plugin": name, "change": "refused", "error": problem.text()});
         self.shared.around.outbox.audit(audit::PLUGIN, entry);
     }
