@@ -1,11 +1,12 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
 mod ending;
+mod told;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::config::InstanceMode;
 use crate::limits;
@@ -16,7 +17,7 @@ use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
-    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Notice, Outcome,
+    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome,
 };
 use crate::status::AgentStatus;
 use crate::transport::Trace;
@@ -328,39 +329,6 @@ impl Life {
         self.port.cell.failed(reason.message.clone());
         self.port.cell.set_status(AgentStatus::Error);
         self.announce(&Step::Error(reason));
-    }
-
-    async fn told(&mut self, control: Control) {
-        match control {
-            Control::Configured => {
-                if let Some(instance) = &mut self.instance
-                    && let Outcome::Died(death) = instance.notify(Notice::Configuration).await
-                {
-                    self.fell(Reason::died(&death));
-                }
-            }
-            Control::Health(answer) => self.health(answer).await,
-            // The loop sees to it.
-            Control::Stop { .. } => {}
-        }
-    }
-
-    async fn health(&mut self, answer: oneshot::Sender<crate::runtime::Health>) {
-        let Some(instance) = &mut self.instance else {
-            return;
-        };
-        // Whoever asked while a long call ran has long gone.
-        if answer.is_closed() {
-            return;
-        }
-        match instance.health().await {
-            Outcome::Done(health) => {
-                let _ = answer.send(health);
-            }
-            Outcome::Died(death) => self.fell(Reason::died(&death)),
-            // A plugin cannot fail to say how it is.
-            Outcome::Failed(_) => {}
-        }
     }
 
     /// The new version is started beside the old one, which goes on if the new one fails.

@@ -1,8 +1,9 @@
 //! One plugin on this host: its agents, its subscriptions, its work.
 
+mod ending;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::join_all;
@@ -11,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{self, Agent, Version};
 use crate::config::SubscribeSpec;
-use crate::limits;
 use crate::names::{AgentId, PluginName, SubjectPattern};
 use crate::patterns::Crew;
 use crate::patterns::delivery::RetryRule;
@@ -19,12 +19,12 @@ use crate::patterns::directory::AgentCell;
 use crate::patterns::disposition::Reason;
 use crate::patterns::overrides::Overrides;
 use crate::patterns::subscribe::{Listener, Rules, SharedRules};
-use crate::patterns::work_queue::{Feed, Lane, WorkQueue, give_back_waiting};
+use crate::patterns::work_queue::{Feed, Lane, WorkQueue};
 use crate::provision::consumers;
 use crate::transport::{Link, Role};
 
+use super::Shared;
 use super::claims::Claims;
-use super::{Shared, beat};
 
 /// A running plugin.
 pub(super) struct Unit {
@@ -164,41 +164,6 @@ impl Unit {
         self.listen().await
     }
 
-    /// Stops taking, lets the agents finish, at most for `limit`; then ends them.
-    pub(super) async fn stop(mut self, reason: &'static str, limit: Duration) -> Vec<AgentId> {
-        let listeners = self.listeners.drain(..).map(|listening| listening.running);
-        let feeding: Vec<Running> = listeners.chain(self.work.take()).collect();
-        let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
-        let all = async {
-            join_all(feeding.into_iter().map(Running::stop)).await;
-            self.end(ids.clone(), reason).await;
-        };
-        if tokio::time::timeout(limit, all).await.is_err() {
-            self.cut_off().await;
-        }
-        let rest = give_back_waiting(&self.crew, &self.shared.around.settler);
-        // What is not handed back in time comes back after the ack wait.
-        let _ = tokio::time::timeout(limits::LAST_WORDS, rest).await;
-        ids
-    }
-
-    /// Ends the agents now. All of them before anything is waited for: a server that does not answer
-    /// must not keep one alive whose id another host may soon have.
-    async fn cut_off(&mut self) {
-        let agents = std::mem::take(&mut self.agents);
-        let aborted = agents.iter().map(|(id, agent)| async move {
-            if !agent.is_gone().await {
-                tracing::warn!(agent = %id, "ended in the middle of a message, which will be delivered again");
-            }
-            agent.abort().await;
-        });
-        join_all(aborted).await;
-        for id in agents.keys() {
-            self.shared.directory.remove(id);
-        }
-        join_all(agents.keys().map(|id| beat::forget(&self.shared, id))).await;
-    }
-
     /// Starts agents that are missing (a command shut them down, the manifest wants more), ends
     /// those that are too many.
     async fn fit_agents(&mut self) -> anyhow::Result<()> {
@@ -256,20 +221,6 @@ impl Unit {
         );
         self.agents.insert(id, agent);
         Ok(())
-    }
-
-    /// Ends agents and forgets them, together.
-    async fn end(&mut self, ids: Vec<AgentId>, reason: &'static str) {
-        let ended = ids
-            .iter()
-            .filter_map(|id| self.agents.get(id))
-            .map(|agent| agent.stop(reason));
-        join_all(ended).await;
-        for id in ids {
-            self.agents.remove(&id);
-            self.shared.directory.remove(&id);
-            beat::forget(&self.shared, &id).await;
-        }
     }
 
     /// The consumers of a version's work, made if they are missing.
