@@ -142,13 +142,11 @@ impl Task {
             return;
         }
         for port in &self.ports() {
-            let sent = crew
-                .weigh(size)
-                .is_some_and(|weight| {
-                    port.mailbox
-                        .try_send(self.delivery(&message, weight))
-                        .is_ok()
-                });
+            let sent = crew.weigh(size).is_some_and(|weight| {
+                port.mailbox
+                    .try_send(self.delivery(&message, weight))
+                    .is_ok()
+            });
             if !sent {
                 self.count_dropped(1);
                 let reason = too_much(&self.listener);
