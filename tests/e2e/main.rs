@@ -19,4 +19,6 @@
 
 mod harness;
 mod lifecycle;
+mod plugins;
+mod sandbox;
 mod work;
