@@ -101,3 +101,11 @@ pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
 /// Most agents of one host: address space is reserved for them when the engine is built. For more,
 /// run more hosts.
 pub const MAX_AGENTS: u32 = 4096;
+
+/// Room that a dead letter keeps for its own headers when its payload must be cut to what the
+/// server takes, in bytes: a subject, an error text, ids.
+pub const LETTER_HEADERS: usize = 8 * 1024;
+
+/// Bytes of messages that may wait in all run-time subscriptions of one agent together; at least
+/// two of its largest messages.
+pub const MAX_HEARD_BYTES: usize = 16 * 1024 * 1024;

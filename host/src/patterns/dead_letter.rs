@@ -28,6 +28,9 @@ pub const AGENT: &str = "X-DLQ-Agent-ID";
 /// When it was given up.
 pub const AT: &str = "X-DLQ-At";
 
+/// How many bytes the original payload had, where the letter holds only a part of it.
+pub const TRUNCATED: &str = "X-DLQ-Truncated";
+
 /// Stores the dead letter of a held message. The same message always has the same letter id, so a
 /// repetition after a crash is recognised by the stream.
 pub async fn store(
@@ -39,18 +42,24 @@ pub async fn store(
 ) -> Result<Stored, TransportError> {
     let subject = subject(&call.subject);
     let id = held.meta.output_id("dlq");
-    let headers = headers(agent, call, held, reason, true);
-    match link
-        .store(&subject, &id, headers, call.payload.clone())
-        .await
-    {
-        // The original's own headers may be what makes the letter larger than the server takes.
-        Err(TransportError::TooLarge(_)) => {
-            let bare = headers_without_original(agent, call, held, reason);
-            link.store(&subject, &id, bare, call.payload.clone()).await
+    let full = headers(agent, call, held, reason, true);
+    // The original's own headers may be what makes the letter larger than the server takes; then
+    // ours; and in the end the letter holds what fits, which says more than no letter.
+    let bare = headers(agent, call, held, reason, false);
+    for headers in [full, bare] {
+        match link
+            .store(&subject, &id, headers, call.payload.clone())
+            .await
+        {
+            Err(TransportError::TooLarge(_)) => {}
+            other => return other,
         }
-        other => other,
     }
+    let mut headers = headers(agent, call, held, reason, false);
+    headers.set(TRUNCATED, &call.payload.len().to_string());
+    let most = link.max_payload().saturating_sub(limits::LETTER_HEADERS);
+    let fits = call.payload.slice(..call.payload.len().min(most));
+    link.store(&subject, &id, headers, fits).await
 }
 
 /// What the audit stream says of a dead letter.
@@ -83,15 +92,6 @@ fn subject(original: &str) -> String {
     }
     let first = original.split('.').next().unwrap_or_default();
     format!("dlq.{first}.overlong")
-}
-
-fn headers_without_original(
-    agent: Option<&AgentId>,
-    call: &Call,
-    held: &Held,
-    reason: &Reason,
-) -> Headers {
-    headers(agent, call, held, reason, false)
 }
 
 fn headers(
