@@ -103,3 +103,10 @@ pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
 /// Most agents of one host: address space is reserved for them when the engine is built. For more,
 /// run more hosts.
 pub const MAX_AGENTS: u32 = 4096;
+
+/// How long a failed pull is remembered: an item that breaks the connection does so again after its ack
+/// wait of 30 seconds, at most a few times before it is looked for.
+pub const SUSPICION: Duration = Duration::from_secs(5 * 60);
+
+/// Open items that are looked through when pulls fail again and again; one request each.
+pub const MAX_LOOK: usize = 256;
