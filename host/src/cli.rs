@@ -17,6 +17,7 @@ mod logging;
 mod message;
 mod new;
 mod output;
+mod provision;
 mod publish;
 mod request;
 mod run;
@@ -51,6 +52,8 @@ enum Command {
     Build(build::Args),
     /// Show what the plugins import, take part in, may do and may use, and every mistake
     Check(check::Args),
+    /// Make JetStream hold what hosts and plugins need
+    Provision(provision::Args),
     /// Show the agents of all hosts, and work that nobody takes
     Agents(agents::Args),
     /// Publish a message
@@ -106,6 +109,7 @@ impl Cli {
             Some(Command::New(args)) => new::run(global, &args),
             Some(Command::Build(args)) => build::run(global, args).await,
             Some(Command::Check(args)) => check::run(global, &args).await,
+            Some(Command::Provision(args)) => provision::run(global, &args).await,
             Some(Command::Agents(args)) => agents::run(global, &args).await,
             Some(Command::Publish(args)) => publish::run(global, args).await,
             Some(Command::Request(args)) => request::run(global, args).await,

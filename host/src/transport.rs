@@ -11,6 +11,7 @@ mod check;
 mod connect;
 mod delivered;
 mod error;
+mod health;
 mod kv;
 mod link;
 mod message;
@@ -21,6 +22,7 @@ mod stored;
 mod stream;
 mod subscription;
 pub mod trace;
+mod unreadable;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -45,6 +47,7 @@ pub use stored::{MESSAGE_ID, Stored};
 pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
 pub use subscription::Subscription;
 pub use trace::Trace;
+pub use unreadable::Unreadable;
 
 /// What a connection is for. One connection is about one core's worth of messages, and a flood on one
 /// must not delay what keeps the host alive.

@@ -20,4 +20,6 @@
 mod bad_input;
 mod harness;
 mod lifecycle;
+mod plugins;
+mod sandbox;
 mod work;

@@ -1,9 +1,12 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
+mod ending;
+mod told;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::config::InstanceMode;
 use crate::limits;
@@ -12,8 +15,9 @@ use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
 use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
+use crate::permissions::Permissions;
 use crate::runtime::{
-    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Notice, Outcome,
+    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome,
 };
 use crate::status::AgentStatus;
 use crate::transport::Trace;
@@ -38,6 +42,9 @@ pub(super) struct Life {
     not_before: Option<Instant>,
     /// Held while messages are taken: not while paused or waiting to be started again.
     taking: Option<Taking>,
+    /// What the agent may still send and log this second: a new instance does not begin with more.
+    meters: Meters,
+    permissions: Permissions,
     /// What the agent did, in all its instances.
     counters: Arc<Counters>,
     /// The first instance was announced; with `instance = "message"` the others are not.
@@ -65,7 +72,9 @@ impl Life {
         crew: Arc<Crew>,
         around: Surroundings,
     ) -> Self {
+        let meters = Meters::new(&version.spec.limits);
         Self {
+            permissions: version.permissions.agent(&port.id),
             port,
             inboxes,
             swaps,
@@ -77,6 +86,7 @@ impl Life {
             backoff: Backoff::default(),
             not_before: None,
             taking: None,
+            meters,
             counters: Arc::default(),
             announced: false,
         }
@@ -110,7 +120,7 @@ impl Life {
     async fn revive(&mut self) {
         let due = self.not_before.is_none_or(|at| at <= Instant::now());
         if self.instance.is_none() && due {
-            match self.raise(&self.version.clone()).await {
+            match self.raise(&self.version.clone(), self.meters.clone()).await {
                 Ok(raised) => self.ready(raised),
                 Err(reason) => self.fell(reason),
             }
@@ -143,9 +153,10 @@ impl Life {
     async fn raise(
         &mut self,
         version: &Version,
+        meters: Meters,
     ) -> Result<(Instance, mpsc::Receiver<Heard>), Reason> {
         let (hear, heard) = mpsc::channel(limits::MAILBOX);
-        let context = self.context(version, hear);
+        let context = self.context(version, hear, meters);
         let instantiated = self
             .around
             .runtime
@@ -165,7 +176,12 @@ impl Life {
         }
     }
 
-    fn context(&self, version: &Version, inbox: mpsc::Sender<Heard>) -> Arc<AgentContext> {
+    fn context(
+        &self,
+        version: &Version,
+        inbox: mpsc::Sender<Heard>,
+        meters: Meters,
+    ) -> Arc<AgentContext> {
         let spec = &version.spec;
         Arc::new(AgentContext {
             agent: self.port.id.clone(),
@@ -179,7 +195,7 @@ impl Life {
             requests: version.requests.clone(),
             counters: self.counters.clone(),
             audit: self.around.audit.clone(),
-            meters: Meters::new(&spec.limits),
+            meters,
         })
     }
 
@@ -220,6 +236,12 @@ impl Life {
             weight,
         } = delivery;
         drop(weight);
+        // What delivers to every agent of the plugin cannot know a `deny` that names this one.
+        if matches!(call.kind, Kind::Subscription { id: None, .. })
+            && !self.permissions.hears(&call.subject)
+        {
+            return;
+        }
         let begun = Instant::now();
         self.port.cell.begin();
         let outcome = self.called(&call).await;
@@ -258,12 +280,12 @@ impl Life {
         };
         let outcome = instance.handle(call).await;
         let ended = matches!(outcome, Outcome::Died(_));
-        if ended || self.version.spec.instance == InstanceMode::Message {
-            if let Some(used) = self.instance.take()
-                && !ended
-            {
-                used.stop("message").await;
-            }
+        let fresh = self.version.spec.instance == InstanceMode::Message;
+        if (ended || fresh)
+            && let Some(used) = self.instance.take()
+            && !ended
+        {
+            used.stop("shutdown").await;
         }
         outcome
     }
@@ -309,40 +331,14 @@ impl Life {
         self.announce(&Step::Error(reason));
     }
 
-    async fn told(&mut self, control: Control) {
-        match control {
-            Control::Configured => {
-                if let Some(instance) = &mut self.instance
-                    && let Outcome::Died(death) = instance.notify(Notice::Configuration).await
-                {
-                    self.fell(Reason::died(&death));
-                }
-            }
-            Control::Health(answer) => self.health(answer).await,
-            // The loop sees to it.
-            Control::Stop { .. } => {}
-        }
-    }
-
-    async fn health(&mut self, answer: oneshot::Sender<crate::runtime::Health>) {
-        let Some(instance) = &mut self.instance else {
-            return;
-        };
-        match instance.health().await {
-            Outcome::Done(health) => {
-                let _ = answer.send(health);
-            }
-            Outcome::Died(death) => self.fell(Reason::died(&death)),
-            // A plugin cannot fail to say how it is.
-            Outcome::Failed(_) => {}
-        }
-    }
-
     /// The new version is started beside the old one, which goes on if the new one fails.
     async fn replaced(&mut self, Swap { version, done }: Swap) {
-        match self.raise(&version).await {
+        let meters = Meters::new(&version.spec.limits);
+        match self.raise(&version, meters.clone()).await {
             Ok(raised) => {
+                self.permissions = version.permissions.agent(&self.port.id);
                 self.version = version;
+                self.meters = meters;
                 self.adopt();
                 if let Some(old) = self.instance.take() {
                     old.stop("reload").await;
@@ -356,61 +352,6 @@ impl Life {
                 let _ = done.send(Err(reason));
             }
         }
-    }
-
-    /// Handles what waits for this agent already, and where the whole plugin ends, what waits for
-    /// any of its agents. A paused agent, or one whose instance died, says that it will not.
-    async fn finish_waiting(&mut self, reason: &str) {
-        let whole = matches!(reason, "drain" | "removed");
-        loop {
-            let takes = self.instance.is_some() && !self.port.cell.is_paused();
-            let delivery = match self.inboxes.mailbox.try_recv() {
-                Ok(delivery) => delivery,
-                Err(_) if whole && takes => match self.crew.try_take() {
-                    Some(delivery) => delivery,
-                    None => return,
-                },
-                Err(_) => return,
-            };
-            if takes && reason != "lease-lost" {
-                self.handle(delivery).await;
-            } else {
-                self.turn_away(delivery).await;
-            }
-        }
-    }
-
-    async fn turn_away(&mut self, delivery: Delivery) {
-        let Delivery {
-            call,
-            answer: waiting,
-            ..
-        } = delivery;
-        let message = format!("agent `{}` has stopped", self.port.id);
-        let outcome = Outcome::Failed(Failure::Retry {
-            message,
-            delay: None,
-        });
-        answer(
-            &self.port,
-            &self.around.settler,
-            &self.around.work,
-            call,
-            waiting,
-            outcome,
-        )
-        .await;
-    }
-
-    async fn end(&mut self, reason: &'static str) {
-        self.taking = None;
-        if let Some(instance) = self.instance.take() {
-            instance.stop(reason).await;
-        }
-        self.port.cell.set_status(AgentStatus::Stopped);
-        self.announce(&Step::Stopped {
-            reason: reason.to_owned(),
-        });
     }
 
     fn adopt(&self) {

@@ -47,7 +47,8 @@ pub const MAILBOX: usize = 1024;
 /// Most things that an agent is told while it handles one message.
 pub const CONTROLS: usize = 16;
 
-/// Bytes of payload that may wait for the agents of one plugin, from subscriptions and commands.
+/// Bytes of payload that may wait for the agents of one plugin from subscriptions, and for one agent
+/// from commands.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a waiting message costs beyond its payload, in bytes, roughly.
@@ -83,9 +84,6 @@ pub const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Most values of AGENT_STATE that are written at once.
 pub const STATE_WRITES: usize = 64;
-
-/// Most ids that are claimed at once.
-pub const CLAIMS_AT_ONCE: usize = 64;
 
 /// Most hosts on one NATS system: each is a key that is read when work is claimed.
 pub const MAX_HOSTS: usize = 10_000;

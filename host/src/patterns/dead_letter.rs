@@ -73,10 +73,12 @@ pub fn audit(
     })
 }
 
-/// The subject of the letter. A subject that would be too long keeps its place in the tree.
+/// The subject of the letter. One that would be too long, or that the host does not publish on, keeps
+/// its place in the tree: a stream takes subjects with any white space but blank, tab and line ends.
 fn subject(original: &str) -> String {
     let letter = format!("dlq.{original}");
-    if letter.len() <= limits::MAX_SUBJECT {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if letter.len() <= limits::MAX_SUBJECT && !letter.contains(odd) {
         return letter;
     }
     let first = original.split('.').next().unwrap_or_default();
@@ -102,9 +104,11 @@ fn headers(
     let mut headers = Headers::default();
     if with_original {
         for (name, value) in call.headers.iter() {
-            // What made the server act on the original must not act again.
-            if !name.to_ascii_lowercase().starts_with("nats-") {
-                headers.set(name, value);
+            let lower = name.to_ascii_lowercase();
+            // What made the server act on the original must not act again, and the reasons are ours.
+            if !lower.starts_with("nats-") && !lower.starts_with("x-dlq-") {
+                // A name may have several values. What came as a header can be one again.
+                let _ = headers.append(name, value);
             }
         }
     }
@@ -141,6 +145,10 @@ mod tests {
         assert_eq!(subject("work.nlp.high.x"), "dlq.work.nlp.high.x");
         let long = format!("work.nlp.high.{}", "x".repeat(255));
         assert_eq!(subject(&long), "dlq.work.overlong");
+        // Only what can be published can be stored.
+        for odd in ["work.nlp.high.a\u{a0}b", "work.nlp.high.a\u{1}b"] {
+            assert_eq!(subject(odd), "dlq.work.overlong");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Listener {
 /// What of a subscription is let through.
 #[derive(Debug)]
 pub struct Rules {
-    /// What the plugin may hear; `deny` filters here.
+    /// What the plugin may hear; `deny` filters here, and where it names one agent, there.
     pub permissions: Permissions,
     /// Largest payload that wakes it, in bytes.
     pub payload: usize,
@@ -122,42 +122,43 @@ impl Task {
     }
 
     async fn deliver(&mut self, message: Message) {
-        let listener = self.listener.clone();
-        let rules = listener.rules.now();
+        let rules = self.listener.rules.now();
         if !rules.permissions.hears(&message.subject) {
             return;
         }
-        let ports = listener
-            .directory
-            .find(&Target::Named(listener.plugin.as_str().to_owned()));
         if let Err(reason) = admit(&message.payload, rules.payload, rules.schema.as_ref()) {
-            return self.refuse(&message, ports.first(), &reason).await;
+            return self.refuse(&message, self.ports().first(), &reason).await;
         }
+        let crew = self.listener.crew.clone();
+        let size = message.payload.len();
         if self.shared {
-            if let Some(weight) = listener.crew.weigh(message.payload.len()) {
-                listener.crew.offer(self.delivery(&message, weight));
+            if let Some(weight) = crew.weigh(size) {
+                crew.offer(self.delivery(&message, weight));
             } else {
                 self.count_dropped(1);
-                self.refuse(&message, ports.first(), &too_much(&listener))
-                    .await;
+                let reason = too_much(&self.listener);
+                self.refuse(&message, self.ports().first(), &reason).await;
             }
             return;
         }
-        for port in &ports {
-            let sent = listener
-                .crew
-                .weigh(message.payload.len())
-                .is_some_and(|weight| {
-                    port.mailbox
-                        .try_send(self.delivery(&message, weight))
-                        .is_ok()
-                });
+        for port in &self.ports() {
+            let sent = crew.weigh(size).is_some_and(|weight| {
+                port.mailbox
+                    .try_send(self.delivery(&message, weight))
+                    .is_ok()
+            });
             if !sent {
                 self.count_dropped(1);
-                self.refuse(&message, Some(port), &too_much(&listener))
-                    .await;
+                let reason = too_much(&self.listener);
+                self.refuse(&message, Some(port), &reason).await;
             }
         }
+    }
+
+    /// The agents of the plugin. Walks the directory: not for what one of them takes anyway.
+    fn ports(&self) -> Vec<AgentPort> {
+        let plugin = self.listener.plugin.as_str().to_owned();
+        self.listener.directory.find(&Target::Named(plugin))
     }
 
     fn delivery(&self, message: &Message, weight: Weight) -> Delivery {

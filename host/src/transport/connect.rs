@@ -3,15 +3,15 @@
 //! Never logs a credential, and never sends one in plaintext to a server that is not on loopback, unless allowed.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 use rand::Rng as _;
 use tokio::sync::watch;
 
 use super::address::{Address, without_login};
+use super::health::Health;
 use super::link::Inner;
 use super::replies::Replies;
 use super::{Link, TransportError};
@@ -76,82 +76,6 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
 }
 
-/// What the library reported about one connection.
-#[derive(Debug)]
-pub(super) struct Health {
-    name: String,
-    closed: watch::Sender<bool>,
-    overflowed: AtomicU64,
-    /// How often the connection broke.
-    breaks: watch::Sender<u64>,
-    replies: OnceLock<Weak<Replies>>,
-    /// Bumped at every change, for whoever watches several connections.
-    changed: watch::Sender<u64>,
-}
-
-impl Health {
-    pub(super) fn is_closed(&self) -> bool {
-        *self.closed.borrow()
-    }
-
-    pub(super) fn overflowed(&self) -> u64 {
-        self.overflowed.load(Ordering::Relaxed)
-    }
-
-    /// Changes with the state of the connection.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    /// Changes each time the connection breaks.
-    pub(super) fn breaks(&self) -> watch::Receiver<u64> {
-        self.breaks.subscribe()
-    }
-
-    /// Resolves when the connection is closed for good.
-    pub(super) async fn closed(&self) {
-        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
-    }
-
-    fn hear(&self, event: &Event) {
-        match event {
-            Event::Connected => {
-                tracing::info!(connection = self.name, "connected to NATS");
-            }
-            Event::Disconnected => {
-                tracing::warn!(
-                    connection = self.name,
-                    "lost the connection to NATS; trying to get it back"
-                );
-                self.breaks
-                    .send_modify(|count| *count = count.wrapping_add(1));
-                if let Some(replies) = self.replies.get().and_then(Weak::upgrade) {
-                    replies.disconnected();
-                }
-            }
-            Event::Closed => {
-                self.closed.send_replace(true);
-            }
-            Event::SlowConsumer(_) => {
-                self.overflowed.fetch_add(1, Ordering::Relaxed);
-            }
-            Event::LameDuckMode => {
-                tracing::info!(
-                    connection = self.name,
-                    "the NATS server is about to shut down"
-                );
-            }
-            Event::ServerError(error) => {
-                tracing::warn!(connection = self.name, "the NATS server says: {error}");
-            }
-            Event::ClientError(error) => tracing::debug!(connection = self.name, "{error}"),
-            Event::Draining => {}
-        }
-        self.changed
-            .send_modify(|count| *count = count.wrapping_add(1));
-    }
-}
-
 /// Connects, trying again while no server answers. Credentials that a server refuses end it at once.
 pub(super) async fn open(
     spec: &ConnectSpec,
@@ -159,14 +83,7 @@ pub(super) async fn open(
     changed: watch::Sender<u64>,
 ) -> Result<Link, TransportError> {
     let plan = Plan::new(spec)?;
-    let health = Arc::new(Health {
-        name: name.clone(),
-        closed: watch::channel(false).0,
-        overflowed: AtomicU64::new(0),
-        breaks: watch::channel(0).0,
-        replies: OnceLock::new(),
-        changed,
-    });
+    let health = Arc::new(Health::new(&name, changed));
     let client = first_connection(spec, &plan, &name, &health).await?;
     let (replies, answers) = Replies::listen(&client).await?;
     let _ = health.replies.set(Arc::downgrade(&replies));

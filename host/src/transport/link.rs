@@ -12,7 +12,7 @@ use async_nats::{Client, StatusCode};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use super::connect::Health;
+use super::health::Health;
 use super::replies::Replies;
 use super::{Headers, Message, Subscription, TransportError, check};
 

@@ -78,6 +78,14 @@ impl Headers {
         Ok(())
     }
 
+    /// Sets one of the host's own headers where no other spelling of its name can stand: on a message
+    /// that the host begins. Saves a look at every header that is there.
+    pub(super) fn set_first(&mut self, name: &'static str, value: &str) {
+        if let Ok(value) = header_value(name, value) {
+            self.0.insert(HeaderName::from_static(name), value);
+        }
+    }
+
     /// Sets a header that the host makes, whatever its value: control characters become spaces. A name
     /// that no header may have is a mistake of ours, and nothing is set.
     pub fn set(&mut self, name: &str, value: &str) {

@@ -115,9 +115,15 @@ impl Trace {
             "00-{}-{}-{:02x}",
             self.w3c.trace_id, self.span_id, self.w3c.flags
         );
-        let mut set =
-            |name: &str, value: &str| -> Result<(), TransportError> { headers.insert(name, value) };
+        let fresh = headers.is_empty();
         // Every value is hexadecimal or was checked: no insert can fail.
+        let mut set = |name: &'static str, value: &str| -> Result<(), TransportError> {
+            if fresh {
+                headers.set_first(name, value);
+                return Ok(());
+            }
+            headers.insert(name, value)
+        };
         let _ = set(header::REQUEST_ID, &self.request_id);
         let _ = set(header::TRACE_ID, &self.trace_id);
         let _ = set(header::SPAN_ID, &self.span_id);

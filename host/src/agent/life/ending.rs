@@ -1,0 +1,66 @@
+//! The end of an agent: what waits for it is handled or turned away, and it says that it stops.
+
+use crate::patterns::Delivery;
+use crate::patterns::lifecycle::Step;
+use crate::runtime::{Failure, Outcome};
+use crate::status::AgentStatus;
+
+use super::super::answer::answer;
+use super::Life;
+
+impl Life {
+    /// Handles what waits for this agent already, and where the whole plugin ends, what waits for
+    /// any of its agents. A paused agent, or one whose instance died, says that it will not.
+    pub(super) async fn finish_waiting(&mut self, reason: &str) {
+        let whole = matches!(reason, "drain" | "removed");
+        loop {
+            let takes = self.instance.is_some() && !self.port.cell.is_paused();
+            let delivery = match self.inboxes.mailbox.try_recv() {
+                Ok(delivery) => delivery,
+                Err(_) if whole && takes => match self.crew.try_take() {
+                    Some(delivery) => delivery,
+                    None => return,
+                },
+                Err(_) => return,
+            };
+            if takes && reason != "lease-lost" {
+                self.handle(delivery).await;
+            } else {
+                self.turn_away(delivery).await;
+            }
+        }
+    }
+
+    async fn turn_away(&mut self, delivery: Delivery) {
+        let Delivery {
+            call,
+            answer: waiting,
+            ..
+        } = delivery;
+        let message = format!("agent `{}` has stopped", self.port.id);
+        let outcome = Outcome::Failed(Failure::Retry {
+            message,
+            delay: None,
+        });
+        answer(
+            &self.port,
+            &self.around.settler,
+            &self.around.work,
+            call,
+            waiting,
+            outcome,
+        )
+        .await;
+    }
+
+    pub(super) async fn end(&mut self, reason: &'static str) {
+        self.taking = None;
+        if let Some(instance) = self.instance.take() {
+            instance.stop(reason).await;
+        }
+        self.port.cell.set_status(AgentStatus::Stopped);
+        self.announce(&Step::Stopped {
+            reason: reason.to_owned(),
+        });
+    }
+}

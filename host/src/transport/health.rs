@@ -1,0 +1,97 @@
+//! What one connection has been through: up, broken, closed, and how many messages it dropped.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, Weak};
+
+use async_nats::Event;
+use tokio::sync::watch;
+
+use super::replies::Replies;
+
+/// What the library reported about one connection.
+#[derive(Debug)]
+pub(super) struct Health {
+    name: String,
+    closed: watch::Sender<bool>,
+    overflowed: AtomicU64,
+    /// How often the connection broke.
+    breaks: watch::Sender<u64>,
+    pub(super) replies: OnceLock<Weak<Replies>>,
+    /// Bumped at every change, for whoever watches several connections.
+    changed: watch::Sender<u64>,
+}
+
+impl Health {
+    /// Of a connection that is not there yet; `changed` is bumped at every change.
+    pub(super) fn new(name: &str, changed: watch::Sender<u64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            closed: watch::channel(false).0,
+            overflowed: AtomicU64::new(0),
+            breaks: watch::channel(0).0,
+            replies: OnceLock::new(),
+            changed,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// Changes with the state of the connection.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Changes each time the connection breaks.
+    pub(super) fn breaks(&self) -> watch::Receiver<u64> {
+        self.breaks.subscribe()
+    }
+
+    /// Resolves when the connection is closed for good.
+    pub(super) async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    pub(super) fn hear(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                tracing::info!(connection = self.name, "connected to NATS");
+            }
+            Event::Disconnected => {
+                tracing::warn!(
+                    connection = self.name,
+                    "lost the connection to NATS; trying to get it back"
+                );
+                self.breaks
+                    .send_modify(|count| *count = count.wrapping_add(1));
+                if let Some(replies) = self.replies.get().and_then(Weak::upgrade) {
+                    replies.disconnected();
+                }
+            }
+            Event::Closed => {
+                self.closed.send_replace(true);
+            }
+            Event::SlowConsumer(_) => {
+                self.overflowed.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::LameDuckMode => {
+                tracing::info!(
+                    connection = self.name,
+                    "the NATS server is about to shut down"
+                );
+            }
+            Event::ServerError(error) => {
+                tracing::warn!(connection = self.name, "the NATS server says: {error}");
+            }
+            Event::ClientError(error) => tracing::debug!(connection = self.name, "{error}"),
+            Event::Draining => {}
+        }
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
