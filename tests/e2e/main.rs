@@ -17,6 +17,7 @@
     unreachable_pub
 )]
 
+mod bad_input;
 mod harness;
 mod lifecycle;
 mod plugins;
