@@ -17,7 +17,10 @@
     unreachable_pub
 )]
 
+mod bad_input;
 mod docs;
 mod harness;
 mod lifecycle;
+mod plugins;
+mod sandbox;
 mod work;
