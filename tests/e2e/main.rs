@@ -17,6 +17,9 @@
     unreachable_pub
 )]
 
+mod bad_input;
 mod harness;
 mod lifecycle;
+mod plugins;
+mod sandbox;
 mod work;

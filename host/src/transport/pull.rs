@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Delivered, Headers, Link, TransportError, check};
+use super::{Delivered, Headers, Link, TransportError, Unreadable, check, unreadable};
 
 /// Most messages of one pull: they wait in one queue of the client library, which holds more.
 const MAX_PULL: usize = 4_096;
@@ -28,6 +28,8 @@ const SLACK: Duration = Duration::from_secs(2);
 const MAX_IDLE_INBOXES: usize = 16;
 /// How much can be on its way when a waiting pull is taken back: its message, a heartbeat, its end.
 const ON_ITS_WAY: u64 = 4;
+/// How long the pull stands that makes the server throw away the one that was taken back.
+const FORGOTTEN: Duration = Duration::from_millis(1);
 /// The delay with which messages of a dropped pull are given back.
 const GIVE_BACK: Duration = Duration::from_millis(100);
 
@@ -85,18 +87,19 @@ impl Inbox {
     /// The library's own `drain` forgets the subscription before the server does, so that a message on its
     /// way would be dropped and come again only after the ack wait. An unsubscription after some more
     /// messages, and these messages sent by ourselves, end it on both sides at the same one.
-    async fn close(&mut self, link: &Link) -> bool {
+    async fn close(&mut self, puller: &Puller) -> Result<(), TransportError> {
         let last = self.read.saturating_add(ON_ITS_WAY);
-        if self.subscriber.unsubscribe_after(last).await.is_err() {
-            return false;
-        }
+        let ends = self.subscriber.unsubscribe_after(last).await;
+        ends.map_err(|_| TransportError::disconnected())?;
         for _ in 0..ON_ITS_WAY {
-            let sent = link.send(&self.subject, None, Headers::new(), Bytes::new());
-            if sent.await.is_err() {
-                return false;
-            }
+            let link = &puller.link;
+            link.send(&self.subject, None, Headers::new(), Bytes::new())
+                .await?;
         }
-        true
+        // A server before 2.10 that means to deliver a message again, finds only pulls that nobody waits
+        // for, and has no other, forgets about the message until the ack wait is over. It throws such
+        // pulls away when it looks for more work, which any further pull makes it do.
+        puller.ask(1, FORGOTTEN, false, &self.subject).await
     }
 }
 
@@ -129,15 +132,8 @@ impl Puller {
         let max = max.clamp(1, MAX_PULL);
         let broken = self.link.inner.health.breaks();
         let inbox = self.inbox().await?;
-        let subject = format!(
-            "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
-            self.consumer.stream, self.consumer.name
-        );
         let beats = expires >= 2 * HEARTBEAT;
-        let body = request(max, expires, beats, self.link.max_payload());
-        self.link
-            .send(&subject, Some(&inbox.subject), Headers::new(), body)
-            .await?;
+        self.ask(max, expires, beats, &inbox.subject).await?;
         let now = Instant::now();
         Ok(Pull {
             puller: self.clone(),
@@ -151,6 +147,29 @@ impl Puller {
             waits: !expires.is_zero(),
             stopping: false,
         })
+    }
+
+    async fn ask(
+        &self,
+        max: usize,
+        expires: Duration,
+        beats: bool,
+        inbox: &str,
+    ) -> Result<(), TransportError> {
+        let Consumer { stream, name, .. } = &*self.consumer;
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        let body = request(max, expires, beats, self.link.max_payload());
+        self.link
+            .send(&subject, Some(inbox), Headers::new(), body)
+            .await
+    }
+
+    /// Messages that were delivered by this consumer and that the client library cannot read: what stands
+    /// behind connections that break again and again while pulling. Looks at the oldest `most` that are open.
+    ///
+    /// Errors: `NotFound`, `Unavailable`.
+    pub async fn unreadable(&self, most: usize) -> Result<Vec<Unreadable>, TransportError> {
+        unreadable::find(&self.link, &self.consumer.stream, &self.consumer.name, most).await
     }
 
     /// An idle inbox, or a new one.
@@ -293,7 +312,7 @@ impl Pull {
         self.end = Instant::now() + SLACK;
         self.beats = false;
         if let Some(inbox) = &mut self.inbox
-            && !inbox.close(&self.puller.link).await
+            && inbox.close(&self.puller).await.is_err()
         {
             self.inbox = None;
         }
@@ -332,21 +351,20 @@ impl Drop for Pull {
         };
         // Outside a runtime everything ends anyway, and the messages come again after the ack wait.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(give_back(self.puller.link.clone(), inbox));
+            runtime.spawn(give_back(self.puller.clone(), inbox));
         }
     }
 }
 
 /// Ends the subscription of a dropped pull, so that the server forgets the pull, and returns what came.
-async fn give_back(link: Link, mut inbox: Inbox) {
-    if !inbox.close(&link).await {
+async fn give_back(puller: Puller, mut inbox: Inbox) {
+    if inbox.close(&puller).await.is_err() {
         return;
     }
     let rest = async {
         while let Some(message) = inbox.next().await {
-            if message.status.is_none()
-                && message.reply.is_some()
-                && let Ok(delivered) = Delivered::received(&link, message)
+            if is_stored(&message)
+                && let Ok(delivered) = Delivered::received(&puller.link, message)
             {
                 let _ = delivered.fate.nak(GIVE_BACK).await;
             }
@@ -356,12 +374,12 @@ async fn give_back(link: Link, mut inbox: Inbox) {
 }
 
 fn read_word(message: async_nats::Message, came: bool) -> Word {
+    if is_stored(&message) {
+        return Word::Message(Box::new(message));
+    }
     let Some(status) = message.status else {
-        // What a consumer delivers says where to acknowledge it.
-        return match message.reply {
-            Some(_) => Word::Message(Box::new(message)),
-            None => Word::Beat,
-        };
+        // Our own word, to end an inbox.
+        return Word::Beat;
     };
     let said = message.description.unwrap_or_default();
     match status {
@@ -378,4 +396,11 @@ fn read_word(message: async_nats::Message, came: bool) -> Word {
             "the server ended a pull: {said} ({status})"
         ))),
     }
+}
+
+/// Whether it comes from the stream. Whoever publishes can put a status into the headers, so that is no sign
+/// of the server's own words.
+fn is_stored(message: &async_nats::Message) -> bool {
+    let reply = message.reply.as_deref().unwrap_or_default();
+    reply.starts_with("$JS.ACK.")
 }

@@ -7,7 +7,7 @@ use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
 use async_nats::{Client, ConnectOptions, HeaderMap, Message};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::ear::Ear;
@@ -295,12 +295,60 @@ impl Outside {
         .await
     }
 
+    /// What the server says of each consumer of work.
+    pub async fn consumers(&self) -> Vec<String> {
+        let stream = self.stream("WORK_QUEUE").await;
+        let all: Vec<_> = stream.consumers().try_collect().await.unwrap();
+        let shown = all.iter().map(|c| {
+            format!(
+                "{}: delivered {}, pending {}, in hand {}, again {}, polls {}",
+                c.name,
+                c.delivered.consumer_sequence,
+                c.num_pending,
+                c.num_ack_pending,
+                c.num_redelivered,
+                c.num_waiting
+            )
+        });
+        shown.collect()
+    }
+
     /// Waits until no work is stored.
     pub async fn work_is_done(&self) {
-        until("the work queue is empty", async || {
-            (self.stream_info("WORK_QUEUE").await.state.messages == 0).then_some(())
-        })
-        .await;
+        let empty =
+            async || (self.stream_info("WORK_QUEUE").await.state.messages == 0).then_some(());
+        let waiting = until("the work queue is empty", empty);
+        if tokio::time::timeout(PATIENCE * 2 / 3, waiting)
+            .await
+            .is_err()
+        {
+            let left = self.stored("WORK_QUEUE", ">").await;
+            let left: Vec<String> = left
+                .iter()
+                .map(|item| format!("{} {}", item.sequence, item.subject))
+                .collect();
+            panic!(
+                "the work queue is not empty: {left:?}, taken by {:#?}",
+                self.consumers().await
+            );
+        }
+    }
+
+    /// Makes a bucket of somebody else's.
+    pub async fn make_bucket(&self, bucket: &str) {
+        let config = serde_json::json!({
+            "name": format!("KV_{bucket}"), "subjects": [format!("$KV.{bucket}.>")],
+            "max_msgs_per_subject": 1, "discard": "new", "storage": "file", "retention": "limits",
+            "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true, "num_replicas": 1,
+            "max_msgs": -1, "max_bytes": -1, "max_consumers": -1,
+        });
+        let made = self
+            .request_json(
+                &format!("$JS.API.STREAM.CREATE.KV_{bucket}"),
+                config.to_string(),
+            )
+            .await;
+        assert!(made["error"].is_null(), "{made}");
     }
 
     pub async fn kv(&self, bucket: &str) -> kv::Store {

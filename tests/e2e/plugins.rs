@@ -1,0 +1,5 @@
+//! The plugins folder: loaded, replaced and removed while the host runs; and whose an agent id is.
+
+mod folder;
+mod ids;
+mod reload;
