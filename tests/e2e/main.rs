@@ -17,8 +17,11 @@
     unreachable_pub
 )]
 
+mod drain;
 mod harness;
 mod lifecycle;
+mod messaging;
 mod plugins;
 mod sandbox;
+mod traces;
 mod work;

@@ -172,8 +172,9 @@ async fn a_broken_version_is_reported_and_the_old_one_goes_on() {
         assert!(text.contains("the version that runs goes on"), "{text}");
         let told = nats.tell("probe-001", json!({"do": "counter"})).await;
         assert_eq!(told["instance"], instance, "{version}");
-        nats.work_as(version, "work.lab.x", r#"{"do": "context"}"#).await;
-        assert_eq!(nats.result_of(version).await.json()["version"], "0.1.0");
+        let id = version.replace('.', "-");
+        nats.work_as(&id, "work.lab.x", r#"{"do": "context"}"#).await;
+        assert_eq!(nats.result_of(&id).await.json()["version"], "0.1.0");
         nats.audited("plugin", |entry| {
             entry["change"] == "refused" && entry["error"].as_str().unwrap().contains(problem)
         })
