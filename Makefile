@@ -34,7 +34,7 @@ demo: plugins ## Build everything and show it at work on real documents
 	$(mistersmith) demo
 
 test: test-plugins ## Build everything and run every test
-	cargo test --workspace $(CARGO_FLAGS)
+	cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
 	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
 
 check: prepare ## Formatting and lints, warnings as errors

@@ -147,12 +147,14 @@ impl Host {
     /// Without the lease another host may claim the agents' ids: ours end before it can. With the
     /// lease back they are claimed and started again.
     async fn lease_turned(&mut self, held: bool) {
+        if !held {
+            tracing::error!("the host cannot renew its lease: its agents stop before it expires");
+        }
+        // Also when it is back: it may have been lost and won again during one look at the folder.
+        self.fleet.suspend(Duration::from_secs(2)).await;
         if held {
             tracing::info!("the lease is back: agents are started again");
             self.fleet.wake().await;
-        } else {
-            tracing::error!("the host cannot renew its lease: its agents stop before it expires");
-            self.fleet.suspend(Duration::from_secs(2)).await;
         }
     }
 }

@@ -44,6 +44,16 @@ impl PluginPermissions {
         }
     }
 
+    /// What holds for every agent of the plugin: grants and `deny` that name `{agent}` are left out.
+    pub fn common(&self) -> Permissions {
+        Permissions {
+            agent: AgentId::new(&self.plugin, 1),
+            spec: self.spec.clone(),
+            shared: self.shared.clone(),
+            own: None,
+        }
+    }
+
     /// The permissions of one agent. Cheap: only grants with `{agent}` are compiled again.
     pub fn agent(&self, agent: &AgentId) -> Permissions {
         let own = |p: &str| {

@@ -22,6 +22,7 @@ mod stored;
 mod stream;
 mod subscription;
 pub mod trace;
+mod unreadable;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -44,8 +45,9 @@ pub use pull::{Pull, Puller};
 pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
 pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
-pub use subscription::Subscription;
+pub use subscription::{Budget, Charge, Subscription};
 pub use trace::Trace;
+pub use unreadable::Unreadable;
 
 /// What a connection is for. One connection is about one core's worth of messages, and a flood on one
 /// must not delay what keeps the host alive.

@@ -1,11 +1,12 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
 mod ending;
+mod told;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::config::InstanceMode;
 use crate::limits;
@@ -14,8 +15,9 @@ use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
 use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
+use crate::permissions::Permissions;
 use crate::runtime::{
-    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Notice, Outcome,
+    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome,
 };
 use crate::status::AgentStatus;
 use crate::transport::Trace;
@@ -42,6 +44,7 @@ pub(super) struct Life {
     taking: Option<Taking>,
     /// What the agent may still send and log this second: a new instance does not begin with more.
     meters: Meters,
+    permissions: Permissions,
     /// What the agent did, in all its instances.
     counters: Arc<Counters>,
     /// The first instance was announced; with `instance = "message"` the others are not.
@@ -71,6 +74,7 @@ impl Life {
     ) -> Self {
         let meters = Meters::new(&version.spec.limits);
         Self {
+            permissions: version.permissions.agent(&port.id),
             port,
             inboxes,
             swaps,
@@ -232,6 +236,12 @@ impl Life {
             weight,
         } = delivery;
         drop(weight);
+        // What delivers to every agent of the plugin cannot know a `deny` that names this one.
+        if matches!(call.kind, Kind::Subscription { id: None, .. })
+            && !self.permissions.hears(&call.subject)
+        {
+            return;
+        }
         let begun = Instant::now();
         self.port.cell.begin();
         let outcome = self.called(&call).await;
@@ -321,40 +331,12 @@ impl Life {
         self.announce(&Step::Error(reason));
     }
 
-    async fn told(&mut self, control: Control) {
-        match control {
-            Control::Configured => {
-                if let Some(instance) = &mut self.instance
-                    && let Outcome::Died(death) = instance.notify(Notice::Configuration).await
-                {
-                    self.fell(Reason::died(&death));
-                }
-            }
-            Control::Health(answer) => self.health(answer).await,
-            // The loop sees to it.
-            Control::Stop { .. } => {}
-        }
-    }
-
-    async fn health(&mut self, answer: oneshot::Sender<crate::runtime::Health>) {
-        let Some(instance) = &mut self.instance else {
-            return;
-        };
-        match instance.health().await {
-            Outcome::Done(health) => {
-                let _ = answer.send(health);
-            }
-            Outcome::Died(death) => self.fell(Reason::died(&death)),
-            // A plugin cannot fail to say how it is.
-            Outcome::Failed(_) => {}
-        }
-    }
-
     /// The new version is started beside the old one, which goes on if the new one fails.
     async fn replaced(&mut self, Swap { version, done }: Swap) {
         let meters = Meters::new(&version.spec.limits);
         match self.raise(&version, meters.clone()).await {
             Ok(raised) => {
+                self.permissions = version.permissions.agent(&self.port.id);
                 self.version = version;
                 self.meters = meters;
                 self.adopt();

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::PluginSpec;
+use crate::config::{Findings, PluginSpec};
 use crate::limits;
 use crate::patterns::audit;
 
@@ -27,6 +28,9 @@ use super::watch::{self, Fingerprint, Seen};
 pub(super) struct Fleet {
     shared: Arc<Shared>,
     slots: BTreeMap<String, Slot>,
+    /// Removed plugins that still finish what they have in hand. At their end they give up ids and
+    /// consumers, so until then nothing is started under their names.
+    leaving: BTreeMap<String, AbortOnDropHandle<()>>,
     /// What was wrong with the folder itself in the last look.
     findings: String,
     /// Without the lease nothing is started.
@@ -45,6 +49,8 @@ struct Slot {
     unit: Option<Unit>,
     job: Option<Job>,
     broken: bool,
+    /// What was wrong when it was last tried: said once, however often it is tried again.
+    problem: String,
     /// When to try again although the files are the same: the failure was not theirs.
     again: Option<Instant>,
 }
@@ -62,6 +68,7 @@ impl Fleet {
         Self {
             shared,
             slots: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             findings: String::new(),
             suspended: false,
         }
@@ -114,8 +121,12 @@ impl Fleet {
             // A folder that cannot be read for a moment is no order to end everything.
             return;
         }
-        self.remove_missing(&seen).await;
+        self.leaving.retain(|_, task| !task.is_finished());
+        self.remove_missing(&seen, &findings).await;
         for one in self.without_doubles(seen) {
+            if self.leaving.contains_key(&one.name) {
+                continue;
+            }
             let slot = self.slots.entry(one.name.clone()).or_default();
             let stable = at_once || slot.seen.as_ref() == Some(&one.fingerprint);
             slot.seen = Some(one.fingerprint.clone());
@@ -124,6 +135,9 @@ impl Fleet {
             if stable && slot.job.is_none() && (new || again) {
                 slot.tried = Some(one.fingerprint.clone());
                 slot.again = None;
+                if new {
+                    slot.problem.clear();
+                }
                 self.act(one).await;
             }
         }
@@ -195,6 +209,7 @@ impl Fleet {
         match done.result {
             Ok(change) => {
                 slot.broken = false;
+                slot.problem.clear();
                 let agents = slot.unit.as_ref().map_or(0, Unit::agents);
                 tracing::info!(plugin = name, agents, "plugin {change}");
                 if let Some(spec) = &slot.spec {
@@ -225,25 +240,33 @@ impl Fleet {
             None => "",
         };
         slot.broken = true;
+        if let Problem::Passing(_) = problem {
+            slot.again = Some(Instant::now() + limits::LOAD_RETRY);
+        }
+        if slot.problem == problem.text() {
+            return;
+        }
+        slot.problem = problem.text().to_owned();
         tracing::error!(
             plugin = name,
             "plugin not loaded{goes_on}: {}",
             problem.text()
         );
-        if let Problem::Passing(_) = problem {
-            slot.again = Some(Instant::now() + limits::LOAD_RETRY);
-        }
         let entry = json!({"plugin": name, "change": "refused", "error": problem.text()});
         self.shared.around.outbox.audit(audit::PLUGIN, entry);
     }
 
-    async fn remove_missing(&mut self, seen: &[Seen]) {
-        let gone: Vec<String> = self
-            .slots
-            .keys()
-            .filter(|name| !seen.iter().any(|s| s.name == **name))
-            .cloned()
-            .collect();
+    /// Ends what was missing in two looks: in one alone it may be on its way to its new content.
+    async fn remove_missing(&mut self, seen: &[Seen], findings: &Findings) {
+        let folder = &self.shared.spec.plugins;
+        let missing = |name: &String| {
+            let unreadable = || findings.iter().any(|f| f.file == folder.join(name));
+            !seen.iter().any(|s| s.name == *name) && !unreadable()
+        };
+        let twice = |(name, slot): (&String, &mut Slot)| {
+            (missing(name) && slot.seen.take().is_none()).then(|| name.clone())
+        };
+        let gone: Vec<String> = self.slots.iter_mut().filter_map(twice).collect();
         for name in gone {
             let Some(slot) = self.slots.remove(&name) else {
                 continue;
@@ -255,7 +278,7 @@ impl Fleet {
             if let Some(unit) = unit {
                 // A removed plugin may take its time; others are not held up by it.
                 let shared = self.shared.clone();
-                tokio::spawn(async move {
+                let task = tokio::spawn(async move {
                     let plugin = unit.version().spec.name.clone();
                     let ids = unit.stop("removed", shared.spec.grace).await;
                     unit::forget(&shared, &plugin, ids).await;
@@ -263,6 +286,7 @@ impl Fleet {
                     let entry = json!({"plugin": plugin.as_str(), "change": "removed"});
                     shared.around.outbox.audit(audit::PLUGIN, entry);
                 });
+                self.leaving.insert(name, AbortOnDropHandle::new(task));
             }
         }
     }
@@ -278,7 +302,10 @@ impl Fleet {
                 unit.stop(reason, limit).await;
             }
         });
-        join_all(slots).await;
+        // Removed plugins have agents too; what is not done in time ends with its task.
+        let leaving = std::mem::take(&mut self.leaving).into_values();
+        let leaving = leaving.map(|task| tokio::time::timeout(limit, task));
+        tokio::join!(join_all(slots), join_all(leaving));
     }
 
     /// Ends every agent because another host may soon have their ids.

@@ -42,6 +42,7 @@ impl Lease {
         // The term is the revision of the write that took the lease; the value has it from the
         // first renewal on.
         let term = kv.put(&key, value(0).into()).await?;
+        let revision = term;
         let (tell, held) = watch::channel(true);
         let renewing = Renewing {
             kv: kv.clone(),
@@ -49,6 +50,7 @@ impl Lease {
             host: host.as_str().to_owned(),
             name: name.to_owned(),
             term,
+            revision,
             renewed: begun,
         };
         Ok(Self {
@@ -87,7 +89,19 @@ struct Renewing {
     host: String,
     name: String,
     term: u64,
+    /// Of our last write: a renewal counts only if nothing came after it.
+    revision: u64,
     renewed: Instant,
+}
+
+/// What came of one renewal.
+enum Renewal {
+    /// It began then, and was written with this revision.
+    Done(Instant, u64),
+    /// Nobody knows.
+    Failed,
+    /// Our last write is gone: the lease had expired, or somebody else has written it.
+    Lost,
 }
 
 impl Renewing {
@@ -102,19 +116,23 @@ impl Renewing {
             };
             // While the lease is held, losing it is noticed on time even if no answer ever comes.
             let renewed = if held {
-                tokio::time::timeout(left, renewal).await.unwrap_or(None)
+                let renewed = tokio::time::timeout(left, renewal).await;
+                renewed.unwrap_or(Renewal::Failed)
             } else {
                 renewal.await
             };
-            match renewed {
-                Some((begun, term)) => {
-                    self.renewed = begun;
-                    self.term = term;
-                    wait = limits::LEASE_RENEWAL;
+            let lost = matches!(renewed, Renewal::Lost);
+            if let Renewal::Done(begun, revision) = renewed {
+                self.renewed = begun;
+                self.revision = revision;
+                if !held {
+                    self.term = revision;
                 }
-                None => wait = limits::LEASE_RETRY,
+                wait = limits::LEASE_RENEWAL;
+            } else {
+                wait = limits::LEASE_RETRY;
             }
-            let now_held = self.renewed.elapsed() < limits::LEASE_SAFE;
+            let now_held = !lost && self.renewed.elapsed() < limits::LEASE_SAFE;
             if now_held != held {
                 held = now_held;
                 let _ = tell.send(held);
@@ -122,18 +140,31 @@ impl Renewing {
         }
     }
 
-    /// Renews once; on success says when that began, and the term. A lease that was lost is
-    /// acquired anew, and the revision of that write is its term.
-    async fn renew(&self, held: bool) -> Option<(Instant, u64)> {
+    /// Renews once. A lease that was lost is acquired anew, and the revision of that write is its
+    /// term. One that is held is renewed only on top of our own last write: a clock that stood still
+    /// (a machine that slept) does not notice that the lease has expired, but the server does.
+    async fn renew(&self, held: bool) -> Renewal {
         let begun = Instant::now();
         let term = if held { self.term } else { 0 };
         let value =
             json!({"host_id": self.host, "name": self.name, "term": term, "renewed_at": now()});
-        match self.kv.put(&self.key, value.to_string().into()).await {
-            Ok(revision) => Some((begun, if held { term } else { revision })),
+        let value = value.to_string().into();
+        let written = if held {
+            self.kv.update(&self.key, value, self.revision).await
+        } else {
+            self.kv.put(&self.key, value).await
+        };
+        match written {
+            Ok(revision) => Renewal::Done(begun, revision),
+            Err(TransportError::Conflict) if held => {
+                tracing::error!(
+                    "the host's lease had expired, or another host with a copy of this data folder has taken it"
+                );
+                Renewal::Lost
+            }
             Err(error) => {
                 tracing::warn!(%error, "the host's lease was not renewed; trying again");
-                None
+                Renewal::Failed
             }
         }
     }

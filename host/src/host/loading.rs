@@ -66,7 +66,8 @@ pub(super) async fn read(seen: &Seen, others: &[&PluginSpec]) -> Result<Read, Pr
     all.push(&spec);
     let quarrels = config::cross_check(&all);
     if !quarrels.is_empty() {
-        return Err(Problem::Files(quarrels.to_string()));
+        // The other one may change or go.
+        return Err(Problem::Passing(quarrels.to_string()));
     }
     Ok(Read::Spec(Box::new(spec)))
 }

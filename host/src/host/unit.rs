@@ -1,8 +1,9 @@
 //! One plugin on this host: its agents, its subscriptions, its work.
 
+mod ending;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::join_all;
@@ -18,12 +19,12 @@ use crate::patterns::directory::AgentCell;
 use crate::patterns::disposition::Reason;
 use crate::patterns::overrides::Overrides;
 use crate::patterns::subscribe::{Listener, Rules, SharedRules};
-use crate::patterns::work_queue::{Feed, Lane, WorkQueue, give_back_waiting};
+use crate::patterns::work_queue::{Feed, Lane, WorkQueue};
 use crate::provision::consumers;
 use crate::transport::{Link, Role};
 
+use super::Shared;
 use super::claims::Claims;
-use super::{Shared, beat};
 
 /// A running plugin.
 pub(super) struct Unit {
@@ -111,15 +112,20 @@ impl Unit {
     /// waits is handled by the new one. When the first agent cannot be started in the new version
     /// nothing has changed.
     pub(super) async fn replace(&mut self, version: Version) -> anyhow::Result<()> {
-        let lanes = self.lanes(&version).await?;
-        let mut agents = self.agents.values();
-        if let Some(first) = agents.next() {
-            first
-                .replace(version.clone())
-                .await
-                .map_err(|reason| anyhow::anyhow!(reason.message))?;
-        }
-        let rest: Vec<(AgentId, Result<(), Reason>)> = join_all(agents.map(|agent| async {
+        self.forget_gone().await;
+        let lanes = match self.replace_first(&version).await {
+            Ok(lanes) => lanes,
+            Err(error) => {
+                // What was claimed is the new version's work; the old one goes on with its own.
+                if let Err(error) = self.lanes(&self.version).await {
+                    tracing::warn!(plugin = %self.version.spec.name, error = %format!("{error:#}"),
+                        "the work of the version that goes on was not claimed again");
+                }
+                return Err(error);
+            }
+        };
+        let others = self.agents.values().skip(1);
+        let rest: Vec<(AgentId, Result<(), Reason>)> = join_all(others.map(|agent| async {
             (
                 agent.port().id.clone(),
                 agent.replace(version.clone()).await,
@@ -138,6 +144,18 @@ impl Unit {
         self.feed_again(lanes).await
     }
 
+    /// Claims the work of a version, and lets the first agent go on as it.
+    async fn replace_first(&self, version: &Version) -> anyhow::Result<Vec<Lane>> {
+        let lanes = self.lanes(version).await?;
+        if let Some(first) = self.agents.values().next() {
+            first
+                .replace(version.clone())
+                .await
+                .map_err(|reason| anyhow::anyhow!(reason.message))?;
+        }
+        Ok(lanes)
+    }
+
     async fn feed_again(&mut self, lanes: Vec<Lane>) -> anyhow::Result<()> {
         if let Some(work) = self.work.take() {
             work.stop().await;
@@ -146,38 +164,10 @@ impl Unit {
         self.listen().await
     }
 
-    /// Stops taking, lets the agents finish, at most for `limit`; then ends them.
-    pub(super) async fn stop(mut self, reason: &'static str, limit: Duration) -> Vec<AgentId> {
-        let listeners = self.listeners.drain(..).map(|listening| listening.running);
-        let feeding: Vec<Running> = listeners.chain(self.work.take()).collect();
-        join_all(feeding.into_iter().map(Running::stop)).await;
-        let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
-        let all = self.end(ids.clone(), reason);
-        if tokio::time::timeout(limit, all).await.is_err() {
-            let agents = std::mem::take(&mut self.agents);
-            for (id, agent) in &agents {
-                tracing::warn!(agent = %id, "ended in the middle of a message, which will be delivered again");
-                agent.abort().await;
-                self.shared.directory.remove(id);
-                beat::forget(&self.shared, id).await;
-            }
-        }
-        give_back_waiting(&self.crew, &self.shared.around.settler).await;
-        ids
-    }
-
     /// Starts agents that are missing (a command shut them down, the manifest wants more), ends
     /// those that are too many.
     async fn fit_agents(&mut self) -> anyhow::Result<()> {
-        let mut gone = Vec::new();
-        for (id, agent) in &self.agents {
-            if agent.is_gone().await {
-                gone.push(id.clone());
-            }
-        }
-        for id in gone {
-            self.agents.remove(&id);
-        }
+        self.forget_gone().await;
         let spec = self.version.spec.clone();
         let ids = self
             .claims()
@@ -200,6 +190,19 @@ impl Unit {
         Ok(())
     }
 
+    /// Forgets the agents that a command has shut down: they cannot be replaced, only started anew.
+    async fn forget_gone(&mut self) {
+        let mut gone = Vec::new();
+        for (id, agent) in &self.agents {
+            if agent.is_gone().await {
+                gone.push(id.clone());
+            }
+        }
+        for id in gone {
+            self.agents.remove(&id);
+        }
+    }
+
     async fn add(&mut self, id: AgentId) -> anyhow::Result<()> {
         let shared = &self.shared;
         let overrides = Overrides::load(&shared.kv.config, &id).await?;
@@ -218,20 +221,6 @@ impl Unit {
         );
         self.agents.insert(id, agent);
         Ok(())
-    }
-
-    /// Ends agents and forgets them, together.
-    async fn end(&mut self, ids: Vec<AgentId>, reason: &'static str) {
-        let ended = ids
-            .iter()
-            .filter_map(|id| self.agents.get(id))
-            .map(|agent| agent.stop(reason));
-        join_all(ended).await;
-        for id in ids {
-            self.agents.remove(&id);
-            self.shared.directory.remove(&id);
-            beat::forget(&self.shared, &id).await;
-        }
     }
 
     /// The consumers of a version's work, made if they are missing.
@@ -341,9 +330,8 @@ impl Unit {
 
     fn rules(&self, subscribe: &SubscribeSpec) -> Rules {
         let spec = &self.version.spec;
-        let any = AgentId::new(&spec.name, 1);
         Rules {
-            permissions: self.version.permissions.agent(&any),
+            permissions: self.version.permissions.common(),
             payload: spec.limits.payload,
             schema: subscribe.schema.clone(),
         }

@@ -47,7 +47,8 @@ pub const MAILBOX: usize = 1024;
 /// Most things that an agent is told while it handles one message.
 pub const CONTROLS: usize = 16;
 
-/// Bytes of payload that may wait for the agents of one plugin, from subscriptions and commands.
+/// Bytes of payload that may wait for the agents of one plugin from subscriptions, and for one agent
+/// from commands.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a waiting message costs beyond its payload, in bytes, roughly.
@@ -84,9 +85,6 @@ pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Most values of AGENT_STATE that are written at once.
 pub const STATE_WRITES: usize = 64;
 
-/// Most ids that are claimed at once.
-pub const CLAIMS_AT_ONCE: usize = 64;
-
 /// Most hosts on one NATS system: each is a key that is read when work is claimed.
 pub const MAX_HOSTS: usize = 10_000;
 
@@ -103,3 +101,11 @@ pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
 /// Most agents of one host: address space is reserved for them when the engine is built. For more,
 /// run more hosts.
 pub const MAX_AGENTS: u32 = 4096;
+
+/// Room that a dead letter keeps for its own headers when its payload must be cut to what the
+/// server takes, in bytes: a subject, an error text, ids.
+pub const LETTER_HEADERS: usize = 8 * 1024;
+
+/// Bytes of messages that may wait in all run-time subscriptions of one agent together; at least
+/// two of its largest messages.
+pub const MAX_HEARD_BYTES: usize = 16 * 1024 * 1024;

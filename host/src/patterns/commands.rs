@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -190,7 +191,7 @@ impl Commands {
             audit::CONFIG,
             json!({"agent_id": port.id.as_str(), "keys": keys}),
         );
-        // A full queue means that the agent will look anyway, many times.
+        // Questions about health leave room: a full queue holds a word of this or of its end already.
         let _ = port.control.try_send(Control::Configured);
         Ok(())
     }
@@ -231,20 +232,25 @@ impl Commands {
             },
             None => Answer::Stored,
         };
+        let Some(weight) = port.cell.weigh(message.payload.len()) else {
+            let text = format!("agent `{}` has too many bytes waiting", port.id);
+            return Err(Reason::new("busy", text));
+        };
         let call = call(Kind::Execute, message.clone(), trace);
         port.mailbox
             .try_send(Delivery {
                 call,
                 answer,
-                weight: None,
+                weight: Some(weight),
             })
-            .map_err(|_| {
-                let text = format!(
-                    "agent `{}` has {} messages waiting",
-                    port.id,
-                    limits::MAILBOX
-                );
-                Reason::new("busy", text)
+            .map_err(|error| match error {
+                TrySendError::Closed(_) => {
+                    Reason::new("stopped", format!("agent `{}` has stopped", port.id))
+                }
+                TrySendError::Full(_) => {
+                    let (id, most) = (&port.id, limits::MAILBOX);
+                    Reason::new("busy", format!("agent `{id}` has {most} messages waiting"))
+                }
             })
     }
 
@@ -289,7 +295,7 @@ pub fn service_error(headers: &mut Headers, reason: &Reason) {
         "too-large" => "413",
         "timeout" | "cpu" => "408",
         "busy" => "429",
-        "paused" | "unavailable" | "retry" => "503",
+        "paused" | "stopped" | "unavailable" | "retry" => "503",
         _ => "500",
     };
     headers.set("Nats-Service-Error", &reason.message);
@@ -302,10 +308,11 @@ async fn shutdown(port: &AgentPort) -> Result<(), Reason> {
         reason: "shutdown",
         done,
     };
-    let gone = async {
-        let _ = port.control.send(stop).await;
-        gone.await
-    };
+    // Told at once or not at all: whoever hears that it will stop can rely on it.
+    if let Err(TrySendError::Full(_)) = port.control.try_send(stop) {
+        let text = format!("agent `{}` has too many commands waiting", port.id);
+        return Err(Reason::new("busy", text));
+    }
     match tokio::time::timeout(limits::SHUTDOWN_WAIT, gone).await {
         // An agent that had gone already is as good.
         Ok(_) => Ok(()),

@@ -70,14 +70,7 @@ impl Crew {
     /// Reserves room for a message of a subscription until the weight is dropped; none when the
     /// plugin's agents have too much waiting already.
     pub fn weigh(&self, bytes: usize) -> Option<Weight> {
-        // An empty message costs its bookkeeping too.
-        let bytes = bytes.saturating_add(limits::MESSAGE_OVERHEAD);
-        let before = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
-        let weight = Weight {
-            total: self.waiting_bytes.clone(),
-            bytes,
-        };
-        (before.saturating_add(bytes) <= limits::MAX_WAITING_BYTES).then_some(weight)
+        Weight::take(&self.waiting_bytes, bytes)
     }
 
     /// Counts the caller among those that take messages, until the guard is dropped.
@@ -159,6 +152,18 @@ impl Drop for Idle<'_> {
 pub struct Weight {
     total: Arc<AtomicUsize>,
     bytes: usize,
+}
+
+impl Weight {
+    /// Takes room for a payload of so many bytes, if `total` stays within [`limits::MAX_WAITING_BYTES`].
+    pub(super) fn take(total: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        // An empty message costs its bookkeeping too.
+        let bytes = bytes.saturating_add(limits::MESSAGE_OVERHEAD);
+        let before = total.fetch_add(bytes, Ordering::AcqRel);
+        let total = total.clone();
+        let weight = Self { total, bytes };
+        (before.saturating_add(bytes) <= limits::MAX_WAITING_BYTES).then_some(weight)
+    }
 }
 
 impl Drop for Weight {

@@ -28,6 +28,9 @@ pub const AGENT: &str = "X-DLQ-Agent-ID";
 /// When it was given up.
 pub const AT: &str = "X-DLQ-At";
 
+/// How many bytes the original payload had, where the letter holds only a part of it.
+pub const TRUNCATED: &str = "X-DLQ-Truncated";
+
 /// Stores the dead letter of a held message. The same message always has the same letter id, so a
 /// repetition after a crash is recognised by the stream.
 pub async fn store(
@@ -39,18 +42,24 @@ pub async fn store(
 ) -> Result<Stored, TransportError> {
     let subject = subject(&call.subject);
     let id = held.meta.output_id("dlq");
-    let headers = headers(agent, call, held, reason, true);
-    match link
-        .store(&subject, &id, headers, call.payload.clone())
-        .await
-    {
-        // The original's own headers may be what makes the letter larger than the server takes.
-        Err(TransportError::TooLarge(_)) => {
-            let bare = headers_without_original(agent, call, held, reason);
-            link.store(&subject, &id, bare, call.payload.clone()).await
+    let full = headers(agent, call, held, reason, true);
+    // The original's own headers may be what makes the letter larger than the server takes; then
+    // ours; and in the end the letter holds what fits, which says more than no letter.
+    let bare = headers(agent, call, held, reason, false);
+    for headers in [full, bare] {
+        match link
+            .store(&subject, &id, headers, call.payload.clone())
+            .await
+        {
+            Err(TransportError::TooLarge(_)) => {}
+            other => return other,
         }
-        other => other,
     }
+    let mut headers = headers(agent, call, held, reason, false);
+    headers.set(TRUNCATED, &call.payload.len().to_string());
+    let most = link.max_payload().saturating_sub(limits::LETTER_HEADERS);
+    let fits = call.payload.slice(..call.payload.len().min(most));
+    link.store(&subject, &id, headers, fits).await
 }
 
 /// What the audit stream says of a dead letter.
@@ -73,23 +82,16 @@ pub fn audit(
     })
 }
 
-/// The subject of the letter. A subject that would be too long keeps its place in the tree.
+/// The subject of the letter. One that would be too long, or that the host does not publish on, keeps
+/// its place in the tree: a stream takes subjects with any white space but blank, tab and line ends.
 fn subject(original: &str) -> String {
     let letter = format!("dlq.{original}");
-    if letter.len() <= limits::MAX_SUBJECT {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if letter.len() <= limits::MAX_SUBJECT && !letter.contains(odd) {
         return letter;
     }
     let first = original.split('.').next().unwrap_or_default();
     format!("dlq.{first}.overlong")
-}
-
-fn headers_without_original(
-    agent: Option<&AgentId>,
-    call: &Call,
-    held: &Held,
-    reason: &Reason,
-) -> Headers {
-    headers(agent, call, held, reason, false)
 }
 
 fn headers(
@@ -102,9 +104,11 @@ fn headers(
     let mut headers = Headers::default();
     if with_original {
         for (name, value) in call.headers.iter() {
-            // What made the server act on the original must not act again.
-            if !name.to_ascii_lowercase().starts_with("nats-") {
-                headers.set(name, value);
+            let lower = name.to_ascii_lowercase();
+            // What made the server act on the original must not act again, and the reasons are ours.
+            if !lower.starts_with("nats-") && !lower.starts_with("x-dlq-") {
+                // A name may have several values. What came as a header can be one again.
+                let _ = headers.append(name, value);
             }
         }
     }
@@ -141,6 +145,10 @@ mod tests {
         assert_eq!(subject("work.nlp.high.x"), "dlq.work.nlp.high.x");
         let long = format!("work.nlp.high.{}", "x".repeat(255));
         assert_eq!(subject(&long), "dlq.work.overlong");
+        // Only what can be published can be stored.
+        for odd in ["work.nlp.high.a\u{a0}b", "work.nlp.high.a\u{1}b"] {
+            assert_eq!(subject(odd), "dlq.work.overlong");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The agents of this host, as patterns reach them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::names::{AgentId, PluginName};
 use crate::runtime::{Health, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
+use super::crew::Weight;
 use super::delivery::{self, Delivery};
 use super::disposition::Reason;
 
@@ -58,6 +59,8 @@ pub struct AgentCell {
     pub turned: Notify,
     /// The configuration that the plugin reads.
     pub config: Arc<SharedConfig>,
+    /// Bytes of payload that wait in its mailbox and came as commands.
+    commanded: Arc<AtomicUsize>,
     handled: AtomicU64,
     failed: AtomicU64,
     busy_ns: AtomicU64,
@@ -115,6 +118,7 @@ impl AgentCell {
             paused: AtomicBool::new(false),
             turned: Notify::new(),
             config: Arc::new(SharedConfig::new(Map::new())),
+            commanded: Arc::default(),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
@@ -164,6 +168,11 @@ impl AgentCell {
         // The check of a large payload must not hold up those who ask how the agent is.
         drop(inner);
         delivery::admit(payload, most, schema.as_ref())
+    }
+
+    /// Room for the payload of a command until it is handled; none when too much waits already.
+    pub fn weigh(&self, bytes: usize) -> Option<Weight> {
+        Weight::take(&self.commanded, bytes)
     }
 
     /// Lets the agent take messages, or keeps it from it. A message in hand is finished.

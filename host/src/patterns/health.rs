@@ -62,6 +62,11 @@ async fn answer(link: &Link, message: &Message, port: &AgentPort) {
 
 /// Asks the plugin itself, if its agent is idle soon enough; its answer is kept in the cell.
 pub async fn ask(port: &AgentPort) {
+    // A busy agent is told nothing until it is done: questions that nobody waits for any more must
+    // not take the room of a shutdown.
+    if port.control.capacity() <= limits::CONTROLS / 2 {
+        return;
+    }
     let (sender, health) = oneshot::channel();
     if port.control.try_send(Control::Health(sender)).is_ok()
         && let Ok(Ok(health)) = tokio::time::timeout(ASK, health).await

@@ -280,7 +280,7 @@ impl WorkQueue {
         }
         let since = *self.deserted.get_or_insert_with(Instant::now);
         if since.elapsed() >= limits::DESERTED {
-            give_back_waiting(&self.feed.crew, &self.feed.settler).await;
+            give_back_waiting(&self.feed.crew, &self.feed.settler, false).await;
         }
     }
 
@@ -329,16 +329,22 @@ async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Ste
     }
 }
 
+/// Whether an item may be delivered once more and still be run.
+fn has_another(held: &Held) -> bool {
+    held.meta.deliveries < u64::from(held.rule.max_deliver)
+}
+
 /// Hands back the items that wait for an agent when none will come soon. Messages of
-/// subscriptions stay: nobody else would get them.
-pub async fn give_back_waiting(crew: &Crew, settler: &Settler) {
+/// subscriptions stay: nobody else would get them. An item that would have no delivery left stays
+/// too, unless the host is `ending`: it must not become a dead letter that nobody has tried.
+pub async fn give_back_waiting(crew: &Crew, settler: &Settler, ending: bool) {
     for _ in 0..crew.waiting() {
         let Some(delivery) = crew.try_take() else {
             return;
         };
         match delivery.answer {
-            Answer::Work(held) => settler.give_back(held).await,
-            _ => crew.offer(delivery),
+            Answer::Work(held) if ending || has_another(&held) => settler.give_back(held).await,
+            answer => crew.offer(Delivery { answer, ..delivery }),
         }
     }
 }

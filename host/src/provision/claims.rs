@@ -5,6 +5,8 @@
 //! consumer is marked before it is deleted, and whoever wants it waits until that is done: otherwise it
 //! could be deleted under the hands of a host that has just claimed it.
 
+mod held;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,7 @@ use crate::config::WorkSpec;
 use crate::limits;
 use crate::names::{HostId, PluginName};
 use crate::transport::{Kv, Link, TransportError};
+use held::Held;
 
 /// How long a consumer that another host is deleting is waited for; then that host is taken for dead.
 const RETIRING: Duration = Duration::from_secs(10);
@@ -42,6 +45,7 @@ pub struct ConsumerClaims {
     claims: Kv,
     leases: Kv,
     host: HostId,
+    held: Held,
 }
 
 impl ConsumerClaims {
@@ -55,6 +59,7 @@ impl ConsumerClaims {
             claims,
             leases,
             host,
+            held: Held::default(),
         };
         for name in ours.recorded().await? {
             ours.leave(&name, None).await?;
@@ -76,22 +81,25 @@ impl ConsumerClaims {
         for consumer in &wanted {
             self.make(plugin, consumer, &living).await?;
         }
+        self.held.set(plugin, wanted);
         Ok(())
     }
 
     /// Lets go of every consumer of a plugin that no longer runs on this host.
     pub async fn release(&self, plugin: &PluginName) -> anyhow::Result<()> {
+        self.held.set(plugin, Vec::new());
         let living = self.living().await?;
         self.let_go(plugin, &[], &living).await
     }
 
-    /// Deletes the consumers that no living host claims and that have nothing waiting.
+    /// Deletes the consumers that no living host claims and that have nothing waiting, and makes those
+    /// again that we claim and somebody has deleted.
     pub async fn sweep(&self) -> anyhow::Result<()> {
         let living = self.living().await?;
         for name in self.recorded().await? {
             self.retire(&name, &living, &[]).await?;
         }
-        Ok(())
+        self.restore(&living).await
     }
 
     /// The hosts whose lease lives; we are one of them.

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Delivered, Headers, Link, TransportError, check};
+use super::{Delivered, Headers, Link, TransportError, Unreadable, check, unreadable};
 
 /// Most messages of one pull: they wait in one queue of the client library, which holds more.
 const MAX_PULL: usize = 4_096;
@@ -162,6 +162,14 @@ impl Puller {
         self.link
             .send(&subject, Some(inbox), Headers::new(), body)
             .await
+    }
+
+    /// Messages that were delivered by this consumer and that the client library cannot read: what stands
+    /// behind connections that break again and again while pulling. Looks at the oldest `most` that are open.
+    ///
+    /// Errors: `NotFound`, `Unavailable`.
+    pub async fn unreadable(&self, most: usize) -> Result<Vec<Unreadable>, TransportError> {
+        unreadable::find(&self.link, &self.consumer.stream, &self.consumer.name, most).await
     }
 
     /// An idle inbox, or a new one.
@@ -355,8 +363,7 @@ async fn give_back(puller: Puller, mut inbox: Inbox) {
     }
     let rest = async {
         while let Some(message) = inbox.next().await {
-            if message.status.is_none()
-                && message.reply.is_some()
+            if is_stored(&message)
                 && let Ok(delivered) = Delivered::received(&puller.link, message)
             {
                 let _ = delivered.fate.nak(GIVE_BACK).await;
@@ -367,12 +374,12 @@ async fn give_back(puller: Puller, mut inbox: Inbox) {
 }
 
 fn read_word(message: async_nats::Message, came: bool) -> Word {
+    if is_stored(&message) {
+        return Word::Message(Box::new(message));
+    }
     let Some(status) = message.status else {
-        // What a consumer delivers says where to acknowledge it.
-        return match message.reply {
-            Some(_) => Word::Message(Box::new(message)),
-            None => Word::Beat,
-        };
+        // Our own word, to end an inbox.
+        return Word::Beat;
     };
     let said = message.description.unwrap_or_default();
     match status {
@@ -389,4 +396,11 @@ fn read_word(message: async_nats::Message, came: bool) -> Word {
             "the server ended a pull: {said} ({status})"
         ))),
     }
+}
+
+/// Whether it comes from the stream. Whoever publishes can put a status into the headers, so that is no sign
+/// of the server's own words.
+fn is_stored(message: &async_nats::Message) -> bool {
+    let reply = message.reply.as_deref().unwrap_or_default();
+    reply.starts_with("$JS.ACK.")
 }

@@ -116,6 +116,32 @@ impl TestServer {
     }
 }
 
+impl TestServer {
+    /// Publishes what no client library would, over a plain socket. Without headers when they are empty.
+    pub(crate) async fn publish_raw(&self, subject: &str, headers: &[u8], payload: &[u8]) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let address = ("127.0.0.1", self.port);
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut bytes = b"CONNECT {\"headers\":true,\"verbose\":false}\r\n".to_vec();
+        let size = headers.len() + payload.len();
+        let line = match headers.len() {
+            0 => format!("PUB {subject} {size}\r\n"),
+            length => format!("HPUB {subject} {length} {size}\r\n"),
+        };
+        for part in [line.as_bytes(), headers, payload, b"\r\nPING\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+        socket.write_all(&bytes).await.unwrap();
+        let mut read = Vec::new();
+        while !read.windows(4).any(|part| part == b"PONG") {
+            let mut part = [0; 1024];
+            let length = socket.read(&mut part).await.unwrap();
+            assert!(length > 0, "{}", String::from_utf8_lossy(&read));
+            read.extend_from_slice(&part[..length]);
+        }
+    }
+}
+
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop();

@@ -12,6 +12,7 @@ mod kv;
 mod pull;
 mod stored;
 mod stream;
+mod unreadable;
 
 use std::time::Duration;
 

@@ -302,7 +302,12 @@ impl Outside {
         let shown = all.iter().map(|c| {
             format!(
                 "{}: delivered {}, pending {}, in hand {}, again {}, polls {}",
-                c.name, c.delivered.consumer_sequence, c.num_pending, c.num_ack_pending, c.num_redelivered, c.num_waiting
+                c.name,
+                c.delivered.consumer_sequence,
+                c.num_pending,
+                c.num_ack_pending,
+                c.num_redelivered,
+                c.num_waiting
             )
         });
         shown.collect()
@@ -310,12 +315,22 @@ impl Outside {
 
     /// Waits until no work is stored.
     pub async fn work_is_done(&self) {
-        let empty = async || (self.stream_info("WORK_QUEUE").await.state.messages == 0).then_some(());
+        let empty =
+            async || (self.stream_info("WORK_QUEUE").await.state.messages == 0).then_some(());
         let waiting = until("the work queue is empty", empty);
-        if tokio::time::timeout(PATIENCE * 2 / 3, waiting).await.is_err() {
+        if tokio::time::timeout(PATIENCE * 2 / 3, waiting)
+            .await
+            .is_err()
+        {
             let left = self.stored("WORK_QUEUE", ">").await;
-            let left: Vec<String> = left.iter().map(|item| format!("{} {}", item.sequence, item.subject)).collect();
-            panic!("the work queue is not empty: {left:?}, taken by {:#?}", self.consumers().await);
+            let left: Vec<String> = left
+                .iter()
+                .map(|item| format!("{} {}", item.sequence, item.subject))
+                .collect();
+            panic!(
+                "the work queue is not empty: {left:?}, taken by {:#?}",
+                self.consumers().await
+            );
         }
     }
 
@@ -327,7 +342,12 @@ impl Outside {
             "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true, "num_replicas": 1,
             "max_msgs": -1, "max_bytes": -1, "max_consumers": -1,
         });
-        let made = self.request_json(&format!("$JS.API.STREAM.CREATE.KV_{bucket}"), config.to_string()).await;
+        let made = self
+            .request_json(
+                &format!("$JS.API.STREAM.CREATE.KV_{bucket}"),
+                config.to_string(),
+            )
+            .await;
         assert!(made["error"].is_null(), "{made}");
     }
 

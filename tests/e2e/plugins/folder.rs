@@ -20,14 +20,19 @@ async fn a_plugin_dropped_into_the_folder_runs() {
     let folder = host.plugins().join("word-count");
     fs::create_dir_all(folder.join("src")).unwrap();
     fs::write(folder.join("src/lib.rs"), "").unwrap();
-    fs::write(folder.join("Cargo.toml"), "[package]\nname = \"word-count\"\n").unwrap();
+    fs::write(
+        folder.join("Cargo.toml"),
+        "[package]\nname = \"word-count\"\n",
+    )
+    .unwrap();
     fs::write(folder.join("word_count.wasm"), component("word-count")).unwrap();
     let manifest = "[plugin]\nname = \"word-count\"\nversion = \"0.1.0\"\n\
         [[work]]\ndomain = \"data\"\ntask = \"*\"\n\
         [permissions]\nkv = [{ bucket = \"WORD_COUNT\", keys = [\"totals\"], access = \"read-write\" }]\n";
     fs::write(folder.join("plugin.toml"), manifest).unwrap();
     host.wait_plugin("word-count", 1).await;
-    nats.work_as("count", "work.data.wordcount", "one two").await;
+    nats.work_as("count", "work.data.wordcount", "one two")
+        .await;
     nats.result_of("count").await;
 
     // Two files without a folder.
@@ -35,8 +40,15 @@ async fn a_plugin_dropped_into_the_folder_runs() {
     let manifest = Plugin::new("probe").instances(2).manifest();
     fs::write(host.plugins().join("probe.toml"), manifest).unwrap();
     host.wait_plugin("probe", 2).await;
-    assert_eq!(nats.tell("probe-002", json!({"do": "echo", "value": 1})).await, 1);
-    nats.audited("plugin", |entry| entry["plugin"] == "probe" && entry["change"] == "loaded").await;
+    assert_eq!(
+        nats.tell("probe-002", json!({"do": "echo", "value": 1}))
+            .await,
+        1
+    );
+    nats.audited("plugin", |entry| {
+        entry["plugin"] == "probe" && entry["change"] == "loaded"
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -44,19 +56,41 @@ async fn a_component_without_a_manifest_is_listed_and_given_one_to_start_from() 
     let nats = Nats::start().await;
     let mut host = Host::new(&nats).with(Plugin::shipped("echo")).run().await;
     fs::write(host.plugins().join("probe.wasm"), component("probe")).unwrap();
-    let line = host.logs.first("it is listed", |line| line.field("plugin") == "probe").await;
+    let line = host
+        .logs
+        .first("it is listed", |line| line.field("plugin") == "probe")
+        .await;
     assert_eq!(line.level(), "WARN");
     let text = line.message();
-    for part in ["no manifest", "no grants", "not run", "[plugin]", "name = \"probe\"", "[permissions]", "publish", "kv"] {
+    for part in [
+        "no manifest",
+        "no grants",
+        "not run",
+        "[plugin]",
+        "name = \"probe\"",
+        "[permissions]",
+        "publish",
+        "kv",
+    ] {
         assert!(text.contains(part), "{part:?} is not in: {text}");
     }
-    assert!(nats.keys("AGENT_CLAIMS").await.iter().all(|key| !key.starts_with("probe")));
+    assert!(
+        nats.keys("AGENT_CLAIMS")
+            .await
+            .iter()
+            .all(|key| !key.starts_with("probe"))
+    );
 
     // What it prints is a manifest that works.
-    let manifest = text.split_once("[plugin]").map(|(_, rest)| format!("[plugin]{rest}")).unwrap();
+    let manifest = text
+        .split_once("[plugin]")
+        .map(|(_, rest)| format!("[plugin]{rest}"))
+        .unwrap();
     fs::write(host.plugins().join("probe.toml"), manifest).unwrap();
     host.wait_plugin("probe", 1).await;
-    let (kind, _) = nats.refused("probe-001", json!({"do": "publish", "subject": "x"})).await;
+    let (kind, _) = nats
+        .refused("probe-001", json!({"do": "publish", "subject": "x"}))
+        .await;
     assert_eq!(kind, "denied", "it grants nothing that nobody asked for");
 }
 
@@ -72,14 +106,20 @@ async fn what_was_compiled_once_is_kept_and_not_trusted_blindly() {
         let mut folders = vec![compiled.clone()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                if entry.path().is_dir() { folders.push(entry.path()) } else { found.push(entry.path()) }
+                if entry.path().is_dir() {
+                    folders.push(entry.path())
+                } else {
+                    found.push(entry.path())
+                }
             }
         }
         found
     };
     let kept = until("the compiled code is kept", async || {
-        let files: Vec<_> =
-            files().into_iter().filter(|file| fs::metadata(file).is_ok_and(|m| m.len() > 10_000)).collect();
+        let files: Vec<_> = files()
+            .into_iter()
+            .filter(|file| fs::metadata(file).is_ok_and(|m| m.len() > 10_000))
+            .collect();
         (!files.is_empty()).then_some(files)
     })
     .await;
@@ -90,5 +130,9 @@ async fn what_was_compiled_once_is_kept_and_not_trusted_blindly() {
     }
     host.start();
     host.wait_ready().await;
-    assert_eq!(nats.tell("probe-001", json!({"do": "echo", "value": 1})).await, 1);
+    assert_eq!(
+        nats.tell("probe-001", json!({"do": "echo", "value": 1}))
+            .await,
+        1
+    );
 }

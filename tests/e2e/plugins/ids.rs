@@ -15,25 +15,35 @@ async fn fleet(nats: &Outside, count: usize) -> BTreeMap<String, Vec<String>> {
     let mut fleet: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for answer in nats.ask_all("agent.all.cmd.status", "", count).await {
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
-        fleet.entry(text("host")).or_default().push(text("agent_id"));
+        fleet
+            .entry(text("host"))
+            .or_default()
+            .push(text("agent_id"));
     }
     fleet.values_mut().for_each(|agents| agents.sort());
     fleet
 }
 
 fn agents(numbers: &[u32]) -> Vec<String> {
-    numbers.iter().map(|number| format!("probe-{number:03}")).collect()
+    numbers
+        .iter()
+        .map(|number| format!("probe-{number:03}"))
+        .collect()
 }
 
 fn host(nats: &Nats, name: &str, instances: u32) -> Host {
-    Host::new(nats).named(name).plugin("probe", |p| p.instances(instances).work("lab", "*"))
+    Host::new(nats)
+        .named(name)
+        .plugin("probe", |p| p.instances(instances).work("lab", "*"))
 }
 
 #[tokio::test]
 async fn hosts_that_start_together_share_no_id() {
     let nats = Nats::start().await;
-    let mut hosts: Vec<Running> =
-        ["a", "b", "c"].iter().map(|name| host(&nats, name, 3).start()).collect();
+    let mut hosts: Vec<Running> = ["a", "b", "c"]
+        .iter()
+        .map(|name| host(&nats, name, 3).start())
+        .collect();
     for host in &mut hosts {
         host.wait_ready().await;
     }
@@ -48,7 +58,10 @@ async fn hosts_that_start_together_share_no_id() {
             let claim = nats.kv_json("AGENT_CLAIMS", agent).await.unwrap();
             assert_eq!(claim["host_id"], host.host_id().as_str());
         }
-        let lease = nats.kv_json("AGENT_LEASES", &format!("host.{}", host.host_id())).await.unwrap();
+        let lease = nats
+            .kv_json("AGENT_LEASES", &format!("host.{}", host.host_id()))
+            .await
+            .unwrap();
         assert_eq!(lease["host_id"], host.host_id().as_str());
     }
 }
@@ -59,7 +72,8 @@ async fn a_restarted_host_has_its_ids_again_and_others_take_them_when_it_stays_a
     let mut first = host(&nats, "first", 2).run().await;
     let mut second = host(&nats, "second", 2).run().await;
     nats.request_json("agent.probe-001.cmd.pause", "").await;
-    nats.request_json("agent.probe-002.cmd.config", r#"{"mine": 1}"#).await;
+    nats.request_json("agent.probe-002.cmd.config", r#"{"mine": 1}"#)
+        .await;
 
     // After a crash, at once: nobody has to wait for the lease.
     first.kill();
@@ -81,7 +95,10 @@ async fn a_restarted_host_has_its_ids_again_and_others_take_them_when_it_stays_a
     first.kill();
     let lease = format!("host.{}", first.host_id());
     until_in(LEASE, "the lease expires", async || {
-        nats.kv_json("AGENT_LEASES", &lease).await.is_none().then_some(())
+        nats.kv_json("AGENT_LEASES", &lease)
+            .await
+            .is_none()
+            .then_some(())
     })
     .await;
     let _third = host(&nats, "third", 2).run().await;
@@ -104,7 +121,10 @@ async fn a_host_that_slept_through_its_lease_does_not_go_on_as_before() {
     let lease = format!("host.{}", first.host_id());
     first.pause();
     until_in(LEASE, "the lease expires", async || {
-        nats.kv_json("AGENT_LEASES", &lease).await.is_none().then_some(())
+        nats.kv_json("AGENT_LEASES", &lease)
+            .await
+            .is_none()
+            .then_some(())
     })
     .await;
     let mut second = host(&nats, "second", 1).start();

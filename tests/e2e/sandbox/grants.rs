@@ -27,7 +27,11 @@ fn request(subject: &str) -> Value {
 
 fn kv(what: &str, bucket: &str, key: &str) -> Value {
     let mut command = json!({"do": what, "bucket": bucket});
-    let (name, value) = if what == "kv_keys" { ("pattern", key) } else { ("key", key) };
+    let (name, value) = if what == "kv_keys" {
+        ("pattern", key)
+    } else {
+        ("key", key)
+    };
     command[name] = json!(value);
     if matches!(what, "kv_put" | "kv_create" | "kv_update") {
         command["value"] = json!("v");
@@ -48,10 +52,18 @@ async fn every_host_function_is_refused_without_a_grant() {
     let mut refusals = Vec::new();
     let cases = [
         (publish("orders.paid"), "orders.paid", "publish"),
-        (json!({"do": "publish_stored", "subject": "orders.paid"}), "orders.paid", "publish"),
+        (
+            json!({"do": "publish_stored", "subject": "orders.paid"}),
+            "orders.paid",
+            "publish",
+        ),
         (request("orders.paid"), "orders.paid", "request"),
         (subscribe("orders.paid"), "orders.paid", "subscribe"),
-        (json!({"do": "subscribe", "subject": "orders.*", "queue": "q"}), "orders.*", "subscribe"),
+        (
+            json!({"do": "subscribe", "subject": "orders.*", "queue": "q"}),
+            "orders.*",
+            "subscribe",
+        ),
         (kv("kv_get", "B", "k"), "k", "kv"),
         (kv("kv_put", "B", "k"), "k", "kv"),
         (kv("kv_create", "B", "new"), "new", "kv"),
@@ -63,8 +75,17 @@ async fn every_host_function_is_refused_without_a_grant() {
         let (kind, sentence) = nats.refused("probe-001", command.clone()).await;
         assert_eq!(kind, "denied", "{command}");
         // Who, what, and the line to add, with the file to add it to.
-        for part in ["agent `probe-001` cannot ", what, "no grant matches; add ", list, "probe/plugin.toml"] {
-            assert!(sentence.contains(part), "{command}: {part:?} is not in: {sentence}");
+        for part in [
+            "agent `probe-001` cannot ",
+            what,
+            "no grant matches; add ",
+            list,
+            "probe/plugin.toml",
+        ] {
+            assert!(
+                sentence.contains(part),
+                "{command}: {part:?} is not in: {sentence}"
+            );
         }
         refusals.push(sentence);
     }
@@ -82,7 +103,11 @@ async fn every_host_function_is_refused_without_a_grant() {
     assert_eq!(bucket.get("new").await.unwrap(), None);
     // What needs no grant goes on.
     let unsubscribe = json!({"do": "unsubscribe", "subscription": 1});
-    outcomes(&nats, &[(unsubscribe, "not-found"), (json!({"do": "context"}), "ok")]).await;
+    outcomes(
+        &nats,
+        &[(unsubscribe, "not-found"), (json!({"do": "context"}), "ok")],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -171,7 +196,10 @@ async fn the_widest_grant_does_not_open_what_is_reserved() {
     let everything = nats.listen(">").await;
     let _host = Host::new(&nats)
         .plugin("probe", |p| {
-            p.grant_publish(">").grant_request(">").grant_subscribe("agent.>").grant_kv("AGENT_STATE", ">", "read")
+            p.grant_publish(">")
+                .grant_request(">")
+                .grant_subscribe("agent.>")
+                .grant_kv("AGENT_STATE", ">", "read")
         })
         .run()
         .await;
@@ -209,7 +237,11 @@ async fn the_widest_grant_does_not_open_what_is_reserved() {
         let stored = json!({"do": "publish_stored", "subject": subject});
         outcomes(
             &nats,
-            &[(publish(subject), "denied"), (stored, "denied"), (request(subject), "denied")],
+            &[
+                (publish(subject), "denied"),
+                (stored, "denied"),
+                (request(subject), "denied"),
+            ],
         )
         .await;
     }
@@ -250,19 +282,32 @@ async fn what_is_denied_is_not_heard_through_a_wider_subscription() {
     let nats = Nats::start().await;
     let _host = Host::new(&nats)
         .plugin("probe", |p| {
-            p.grant_subscribe("foo.>").subscribe("news.>").deny("foo.*.secret").deny("news.secret.>")
+            p.grant_subscribe("foo.>")
+                .subscribe("news.>")
+                .deny("foo.*.secret")
+                .deny("news.secret.>")
         })
         .run()
         .await;
     let subscription = nats.tell("probe-001", subscribe("foo.bar.*")).await;
     assert!(subscription["subscription"].is_u64(), "{subscription}");
-    for subject in ["foo.bar.secret", "news.secret.x", "foo.bar.open", "news.open"] {
+    for subject in [
+        "foo.bar.secret",
+        "news.secret.x",
+        "foo.bar.open",
+        "news.open",
+    ] {
         nats.publish(subject, "x").await;
     }
     let mut heard: Vec<String> = Vec::new();
     while heard.len() < 2 {
         let more = nats.tell("probe-001", json!({"do": "heard"})).await;
-        heard.extend(more.as_array().unwrap().iter().map(|h| h["subject"].as_str().unwrap().to_owned()));
+        heard.extend(
+            more.as_array()
+                .unwrap()
+                .iter()
+                .map(|h| h["subject"].as_str().unwrap().to_owned()),
+        );
     }
     heard.sort();
     assert_eq!(heard, ["foo.bar.open", "news.open"]);

@@ -14,7 +14,11 @@ async fn headers_cannot_be_forged() {
     let nats = Nats::start().await;
     let out = nats.listen("out").await;
     let _host = Host::new(&nats)
-        .plugin("probe", |p| p.grant_publish("out").grant_publish("work.lab.x").grant_request("out"))
+        .plugin("probe", |p| {
+            p.grant_publish("out")
+                .grant_publish("work.lab.x")
+                .grant_request("out")
+        })
         .run()
         .await;
     let long = "v".repeat(17 * 1024);
@@ -29,7 +33,10 @@ async fn headers_cannot_be_forged() {
         ("X-Priority", "critical"),
         ("X-Retry-Count", "0"),
         ("X-Claim", "x"),
-        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
         ("tracestate", "a=b"),
         ("Nats-Msg-Id", "WORK_QUEUE:1:1:result"),
         ("Nats-Rollup", "all"),
@@ -46,19 +53,31 @@ async fn headers_cannot_be_forged() {
         ("X-A", "v\0"),
     ];
     for name in ["publish", "publish_stored", "request"] {
-        let subject = if name == "publish_stored" { "work.lab.x" } else { "out" };
+        let subject = if name == "publish_stored" {
+            "work.lab.x"
+        } else {
+            "out"
+        };
         let send = |headers: Value| json!({"do": name, "subject": subject, "headers": headers});
         for (header, value) in forged {
             let kind = kind(&nats, send(json!([[header, value]]))).await;
             assert_eq!(kind, "invalid", "{name} with {header:?}: {value:?}");
         }
-        assert_eq!(kind(&nats, send(json!([["X-Long", long]]))).await, "too-large", "{name}");
+        assert_eq!(
+            kind(&nats, send(json!([["X-Long", long]]))).await,
+            "too-large",
+            "{name}"
+        );
         assert_eq!(kind(&nats, send(json!(many))).await, "too-large", "{name}");
     }
     assert!(out.all().is_empty());
     assert_eq!(nats.stream_info("WORK_QUEUE").await.state.messages, 0);
 
-    let good = json!([["Content-Type", "text/plain"], ["X-Mine", "ä"], ["X-Mine", "2"]]);
+    let good = json!([
+        ["Content-Type", "text/plain"],
+        ["X-Mine", "ä"],
+        ["X-Mine", "2"]
+    ]);
     let sent = json!({"do": "publish", "subject": "out", "headers": good});
     assert_eq!(kind(&nats, sent).await, "ok");
     let message = out.on_subject("out").await;
@@ -69,8 +88,13 @@ async fn headers_cannot_be_forged() {
 
     // A reply has the same rules: what it forges does not leave the host.
     let reply = json!({"do": "reply", "payload": "p", "headers": [["X-Agent-ID", "boss-001"]]});
-    let answer = nats.request("agent.probe-001.cmd.execute", reply.to_string()).await;
-    assert_eq!(header(answer.headers.as_ref().unwrap(), "X-Agent-ID"), "probe-001");
+    let answer = nats
+        .request("agent.probe-001.cmd.execute", reply.to_string())
+        .await;
+    assert_eq!(
+        header(answer.headers.as_ref().unwrap(), "X-Agent-ID"),
+        "probe-001"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +113,19 @@ async fn what_is_no_subject_or_key_is_said_to_be_none() {
     let long = format!("a.{}", "x".repeat(254));
     let control_line = "a".repeat(5000);
     let both = [
-        "", " ", "a b", "a\tb", "a\r\nPUB b 0\r\n", "a\n", "a\0b", "a..b", ".a", "a.", ".", &long, &control_line,
+        "",
+        " ",
+        "a b",
+        "a\tb",
+        "a\r\nPUB b 0\r\n",
+        "a\n",
+        "a\0b",
+        "a..b",
+        ".a",
+        "a.",
+        ".",
+        &long,
+        &control_line,
     ];
     let literal = ["*", ">", "a.*", "a.>", "a.*.b"];
     let pattern = ["a.>.b", ">.a", "a.**.b.", "a.>x "];
@@ -104,11 +140,17 @@ async fn what_is_no_subject_or_key_is_said_to_be_none() {
         assert_eq!(told, "invalid", "subscribe {subject:?}");
     }
     for queue in ["", "a b", "q\r\n", &long, &control_line] {
-        let told = kind(&nats, json!({"do": "subscribe", "subject": "a.b", "queue": queue})).await;
+        let told = kind(
+            &nats,
+            json!({"do": "subscribe", "subject": "a.b", "queue": queue}),
+        )
+        .await;
         assert_eq!(told, "invalid", "queue {queue:?}");
     }
     let long_key = "k".repeat(201);
-    for key in ["", " ", "a b", ".a", "a.", "a..b", "ä", "a\0", "a\r\n", "*", ">", &long_key] {
+    for key in [
+        "", " ", "a b", ".a", "a.", "a..b", "ä", "a\0", "a\r\n", "*", ">", &long_key,
+    ] {
         for name in ["kv_get", "kv_put", "kv_create", "kv_update", "kv_delete"] {
             let mut command = json!({"do": name, "bucket": "B", "key": key});
             if !matches!(name, "kv_get" | "kv_delete") {
@@ -124,9 +166,18 @@ async fn what_is_no_subject_or_key_is_said_to_be_none() {
         let told = kind(&nats, json!({"do": "kv_get", "bucket": bucket, "key": "k"})).await;
         assert_eq!(told, "invalid", "bucket {bucket:?}");
     }
-    assert_eq!(kind(&nats, json!({"do": "kv_keys", "bucket": "B", "pattern": "a.>.b"})).await, "invalid");
+    assert_eq!(
+        kind(
+            &nats,
+            json!({"do": "kv_keys", "bucket": "B", "pattern": "a.>.b"})
+        )
+        .await,
+        "invalid"
+    );
     // The connection that all agents share was never in danger.
-    let log = nats.request("still.here", r#"{"do": "echo", "value": "here"}"#).await;
+    let log = nats
+        .request("still.here", r#"{"do": "echo", "value": "here"}"#)
+        .await;
     assert_eq!(log.payload, "\"here\"");
     let told = nats.request_json("agent.probe-001.cmd.status", "").await;
     assert_eq!(told["ok"], true);

@@ -33,7 +33,11 @@ async fn a_bad_neighbour_is_not_noticed() {
         json!({"do": "flood_log", "count": 10_000, "bytes": 1000}),
     ];
     for (number, command) in bad.iter().enumerate() {
-        nats.work(&format!("work.lab.critical.bad-{number}"), command.to_string()).await;
+        nats.work(
+            &format!("work.lab.critical.bad-{number}"),
+            command.to_string(),
+        )
+        .await;
     }
     let mut slowest = Duration::ZERO;
     for number in 0..40 {
@@ -41,10 +45,18 @@ async fn a_bad_neighbour_is_not_noticed() {
         let answer = nats.request("tools.echo", "hello").await;
         assert_eq!(answer.payload, "hello");
         slowest = slowest.max(begun.elapsed());
-        nats.work_as(&format!("good-{number}"), "work.nlp.high.sentiment", "I love it.").await;
+        nats.work_as(
+            &format!("good-{number}"),
+            "work.nlp.high.sentiment",
+            "I love it.",
+        )
+        .await;
     }
     for number in 0..40 {
-        assert_eq!(nats.result_of(&format!("good-{number}")).await.json()["label"], "positive");
+        assert_eq!(
+            nats.result_of(&format!("good-{number}")).await.json()["label"],
+            "positive"
+        );
     }
     assert!(slowest < Duration::from_secs(5), "an echo took {slowest:?}");
     nats.work_is_done().await;

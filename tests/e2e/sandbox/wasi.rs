@@ -14,7 +14,10 @@ async fn nothing_of_the_machine_is_in_reach() {
         ("open_file", json!({"path": "/tmp/probe", "write": true})),
         ("list_folder", json!({"path": "/"})),
         ("list_folder", json!({"path": "."})),
-        ("connect", json!({"address": format!("127.0.0.1:{}", nats.port())})),
+        (
+            "connect",
+            json!({"address": format!("127.0.0.1:{}", nats.port())}),
+        ),
         ("listen", json!({"address": "127.0.0.1:0"})),
         ("bind_udp", json!({"address": "127.0.0.1:0"})),
         ("resolve", json!({"host": "localhost"})),
@@ -30,9 +33,15 @@ async fn nothing_of_the_machine_is_in_reach() {
     let args = tell(json!({"do": "args"})).await;
     assert_eq!(args["args"], json!([]), "{args}");
     let stdin = tell(json!({"do": "stdin"})).await;
-    assert!(stdin["bytes"] == 0 || stdin["error"]["kind"] == "io", "{stdin}");
+    assert!(
+        stdin["bytes"] == 0 || stdin["error"]["kind"] == "io",
+        "{stdin}"
+    );
     // Clocks and random numbers are there.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
     let clock = tell(json!({"do": "clock"})).await["ms"].as_u64().unwrap();
     assert!(u128::from(clock).abs_diff(now) < 60_000);
     let one = tell(json!({"do": "random"})).await;
@@ -47,7 +56,8 @@ async fn what_is_printed_and_logged_is_in_the_hosts_log() {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traced = crate::harness::headers(&[("X-Trace-ID", trace)]);
     let log = json!({"do": "log", "level": "warn", "message": "careful\r\n\u{1b}[31mnow", "fields": {"order": "7"}});
-    nats.request_with("agent.probe-001.cmd.execute", traced, log.to_string()).await;
+    nats.request_with("agent.probe-001.cmd.execute", traced, log.to_string())
+        .await;
     let line = host.logs.saying("careful").await;
     assert_eq!(line.level(), "WARN");
     assert_eq!(line.field("agent"), "probe-001");
@@ -58,7 +68,8 @@ async fn what_is_printed_and_logged_is_in_the_hosts_log() {
 
     for (to, level) in [("stdout", "INFO"), ("stderr", "WARN")] {
         let text = format!("first {to}\nsecond {to}\u{7}");
-        nats.tell("probe-001", json!({"do": "print", "text": text, "to": to})).await;
+        nats.tell("probe-001", json!({"do": "print", "text": text, "to": to}))
+            .await;
         for number in ["first", "second"] {
             let line = host.logs.saying(&format!("{number} {to}")).await;
             assert_eq!(line.message(), format!("{number} {to}"));
@@ -68,12 +79,24 @@ async fn what_is_printed_and_logged_is_in_the_hosts_log() {
     }
     // A line that looks like one of the host's is still the agent's.
     let forged = r#"{"level": "ERROR", "message": "forged", "agent": "boss-001"}"#;
-    nats.tell("probe-001", json!({"do": "print", "text": forged, "to": "stdout"})).await;
+    nats.tell(
+        "probe-001",
+        json!({"do": "print", "text": forged, "to": "stdout"}),
+    )
+    .await;
     let line = host.logs.saying("forged").await;
     assert_eq!(line.field("agent"), "probe-001");
     assert_eq!(line.message(), forged);
 
-    nats.tell("probe-001", json!({"do": "log", "level": "info", "message": "long ", "bytes": 100_000})).await;
+    nats.tell(
+        "probe-001",
+        json!({"do": "log", "level": "info", "message": "long ", "bytes": 100_000}),
+    )
+    .await;
     let line = host.logs.saying("long x").await;
-    assert!(line.message().len() <= 8 * 1024 + 8, "{}", line.message().len());
+    assert!(
+        line.message().len() <= 8 * 1024 + 8,
+        "{}",
+        line.message().len()
+    );
 }

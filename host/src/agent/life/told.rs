@@ -1,0 +1,44 @@
+//! What an agent is told between two messages.
+
+use tokio::sync::oneshot;
+
+use crate::patterns::Control;
+use crate::patterns::disposition::Reason;
+use crate::runtime::{Health, Notice, Outcome};
+
+use super::Life;
+
+impl Life {
+    pub(super) async fn told(&mut self, control: Control) {
+        match control {
+            Control::Configured => {
+                if let Some(instance) = &mut self.instance
+                    && let Outcome::Died(death) = instance.notify(Notice::Configuration).await
+                {
+                    self.fell(Reason::died(&death));
+                }
+            }
+            Control::Health(answer) => self.health(answer).await,
+            // The loop sees to it.
+            Control::Stop { .. } => {}
+        }
+    }
+
+    async fn health(&mut self, answer: oneshot::Sender<Health>) {
+        let Some(instance) = &mut self.instance else {
+            return;
+        };
+        // Whoever asked while a long call ran has long gone.
+        if answer.is_closed() {
+            return;
+        }
+        match instance.health().await {
+            Outcome::Done(health) => {
+                let _ = answer.send(health);
+            }
+            Outcome::Died(death) => self.fell(Reason::died(&death)),
+            // A plugin cannot fail to say how it is.
+            Outcome::Failed(_) => {}
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `docs/reference/limits.md` against `limits.rs` and the constants of modules.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use mistersmith::config::{show_duration, show_rate, show_size};
+use mistersmith::limits::{self as l, Bounded, PluginLimits};
+
+use crate::check;
+use crate::code::{constant, sources};
+use crate::markdown::{names, page};
+
+const PAGE: &str = "docs/reference/limits.md";
+
+/// Default, least and most, as the table writes them.
+fn bounds<T: Copy, S: Display>(of: Bounded<T>, show: impl Fn(T) -> S) -> [String; 3] {
+    [of.default, of.min, of.max].map(|value| show(value).to_string())
+}
+
+fn bounded() -> BTreeMap<&'static str, [String; 3]> {
+    let bytes = |n: usize| show_size(n as u64);
+    let plain = |n: u32| n;
+    // Whoever adds a limit is led here by the compiler.
+    let PluginLimits {
+        memory: _,
+        timeout: _,
+        cpu: _,
+        payload: _,
+        publish_rate: _,
+        requests: _,
+        subscriptions: _,
+        log_rate: _,
+        handles: _,
+        start_timeout: _,
+        stop_timeout: _,
+        keys: _,
+    } = PluginLimits::default();
+    BTreeMap::from([
+        ("limits.memory", bounds(l::MEMORY, show_size)),
+        ("limits.timeout", bounds(l::TIMEOUT, show_duration)),
+        ("limits.cpu", bounds(l::CPU, show_duration)),
+        ("limits.payload", bounds(l::PAYLOAD, bytes)),
+        ("limits.publish_rate", bounds(l::PUBLISH_RATE, show_rate)),
+        ("limits.requests", bounds(l::REQUESTS, plain)),
+        ("limits.subscriptions", bounds(l::SUBSCRIPTIONS, plain)),
+        ("limits.log_rate", bounds(l::LOG_RATE, show_rate)),
+        ("limits.handles", bounds(l::HANDLES, plain)),
+        (
+            "limits.start_timeout",
+            bounds(l::START_TIMEOUT, show_duration),
+        ),
+        (
+            "limits.stop_timeout",
+            bounds(l::STOP_TIMEOUT, show_duration),
+        ),
+        ("limits.keys", bounds(l::KEYS, plain)),
+        ("plugin.instances", bounds(l::INSTANCES, plain)),
+        ("work.max_deliver", bounds(l::MAX_DELIVER, plain)),
+        ("work.backoff", bounds(l::BACKOFF, show_duration)),
+        ("host.heartbeat", bounds(l::HEARTBEAT, show_duration)),
+        ("host.grace", bounds(l::GRACE, show_duration)),
+    ])
+}
+
+#[test]
+fn what_a_manifest_may_ask_for_is_as_the_page_says() {
+    let page = page(PAGE);
+    let mut rows = page.rows("Plugins");
+    rows.extend(page.rows("Other numbers of the files"));
+    let said: BTreeMap<String, [String; 3]> = rows
+        .iter()
+        .map(|row| {
+            (
+                names(&row[0]).remove(0),
+                [1, 2, 3].map(|at| row[at].clone()),
+            )
+        })
+        .collect();
+    let real = bounded();
+    let mut found = Vec::new();
+    for (key, bounds) in &real {
+        if said.get(*key) != Some(bounds) {
+            found.push(format!(
+                "{key}: the page says {:?}, the code {bounds:?}",
+                said.get(*key)
+            ));
+        }
+    }
+    found.extend(
+        said.keys()
+            .filter(|key| !real.contains_key(key.as_str()))
+            .map(|key| format!("{key}: unknown")),
+    );
+    check(found);
+}
+
+/// A constant as a table may write it.
+trait Shown {
+    fn shown(&self) -> Vec<String>;
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> Vec<String> {
+        vec![show_duration(*self)]
+    }
+}
+
+impl Shown for usize {
+    fn shown(&self) -> Vec<String> {
+        vec![self.to_string(), show_size(*self as u64)]
+    }
+}
+
+impl Shown for u64 {
+    fn shown(&self) -> Vec<String> {
+        vec![self.to_string(), show_size(*self)]
+    }
+}
+
+impl Shown for u32 {
+    fn shown(&self) -> Vec<String> {
+        vec![self.to_string()]
+    }
+}
+
+/// The fixed bounds, by the names they have in the code.
+fn fixed() -> BTreeMap<&'static str, Vec<String>> {
+    macro_rules! list {
+        ($($name:ident),* $(,)?) => { BTreeMap::from([$((stringify!($name), l::$name.shown())),*]) };
+    }
+    list![
+        MAX_SUBJECT,
+        MAX_QUEUE,
+        MAX_PLUGIN_NAME,
+        MAX_TOKEN,
+        MAX_BUCKET,
+        MAX_KEY,
+        MAX_COMPONENT,
+        MAX_MANIFEST,
+        MAX_SCHEMA,
+        MAX_FINDINGS,
+        MAX_LABEL,
+        MAX_DESCRIPTION,
+        MAX_GRANTS,
+        MAX_ENTRIES,
+        MAX_PLUGINS,
+        MAX_INSTANCES,
+        MAX_HEADER_COUNT,
+        MAX_HEADER_BYTES,
+        MAX_LOG_LINE,
+        MAX_LOG_FIELDS,
+        HOSTCALL_FUEL_EXTRA,
+        MAX_RANDOM,
+        EPOCH_TICK,
+        MAX_RETRY_DELAY,
+        ACK_WAIT,
+        PREFETCH_SPAN,
+        PREFETCH_MAX,
+        STANDING_POLL,
+        PULL_RETRY_DELAY,
+        DESERTED,
+        MAX_SETTLING,
+        GIVE_BACK_DELAY,
+        STORE_RETRY_DELAY,
+        MAX_ERROR_CHARS,
+        MAX_EVENTS_WAITING,
+        MAX_ANSWERING,
+        MAILBOX,
+        CONTROLS,
+        MAX_WAITING_BYTES,
+        MESSAGE_OVERHEAD,
+        SHUTDOWN_WAIT,
+        RESTART_FIRST,
+        RESTART_MOST,
+        LEASE_RENEWAL,
+        LEASE_RETRY,
+        LEASE_SAFE,
+        SCAN,
+        LOAD_RETRY,
+        LAST_WORDS,
+        STATE_WRITES,
+        CLAIMS_AT_ONCE,
+        MAX_HOSTS,
+        MAX_CONSUMERS,
+        SWEEP,
+        MAX_AGENTS,
+    ]
+}
+
+/// The public constants of `limits.rs` and below, but for those with a default, a least and a most.
+fn declared() -> Vec<String> {
+    let mut declared = Vec::new();
+    for (name, text) in sources("host/src") {
+        if name == "limits.rs" || name.starts_with("limits/") {
+            for line in text
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub const "))
+            {
+                let (name, rest) = line.split_once(':').unwrap();
+                if !rest.trim_start().starts_with("Bounded<") && !rest.trim_start().starts_with('[')
+                {
+                    declared.push(name.to_owned());
+                }
+            }
+        }
+    }
+    declared
+}
+
+#[test]
+fn fixed_bounds_are_as_the_page_says() {
+    let rows = page(PAGE).rows("Fixed bounds");
+    let said: BTreeMap<String, String> = rows
+        .iter()
+        .filter(|row| row.len() == 3)
+        .map(|row| (names(&row[0]).remove(0), row[1].clone()))
+        .collect();
+    let real = fixed();
+    let mut found = Vec::new();
+    for (name, values) in &real {
+        match said.get(*name) {
+            Some(value) if values.contains(value) => {}
+            value => found.push(format!(
+                "{name}: the page says {value:?}, the code {values:?}"
+            )),
+        }
+    }
+    let known = |name: &&String| real.contains_key(name.as_str());
+    found.extend(
+        said.keys()
+            .filter(|name| !known(name))
+            .map(|name| format!("{name}: not in the code")),
+    );
+    let declared = declared();
+    found.extend(
+        declared
+            .iter()
+            .filter(|name| !known(name))
+            .map(|name| format!("{name}: not on the page")),
+    );
+    check(found);
+}
+
+#[test]
+fn bounds_inside_of_modules_are_as_the_page_says() {
+    let sources = sources("host/src");
+    let mut found = Vec::new();
+    let rows = page(PAGE).rows("Fixed bounds");
+    for row in rows.iter().filter(|row| row.len() == 4) {
+        let (file, name) = (names(&row[0]).remove(0), names(&row[1]).remove(0));
+        let values = sources.get(&file).and_then(|text| constant(text, &name));
+        if !values
+            .as_ref()
+            .is_some_and(|values| values.contains(&row[2]))
+        {
+            found.push(format!(
+                "{file} {name}: the page says {}, the code {values:?}",
+                row[2]
+            ));
+        }
+    }
+    check(found);
+}

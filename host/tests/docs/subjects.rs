@@ -1,0 +1,214 @@
+//! `docs/reference/subjects-and-streams.md` against the code: streams, subjects, headers, kinds, consumers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mistersmith::config::{STREAMS, TaskFilter, WorkSpec};
+use mistersmith::patterns::{audit, dead_letter};
+use mistersmith::permissions::reserved::CAPTURED;
+use mistersmith::permissions::{Access, internal_bucket};
+use mistersmith::provision::consumers;
+use mistersmith::runtime::DeathKind;
+use mistersmith::transport::trace::header;
+
+use crate::check;
+use crate::code::sources;
+use crate::markdown::{Page, names, page};
+
+fn reference() -> Page {
+    page("docs/reference/subjects-and-streams.md")
+}
+
+fn first_column(heading: &str) -> BTreeSet<String> {
+    reference()
+        .rows(heading)
+        .iter()
+        .flat_map(|row| names(&row[0]))
+        .collect()
+}
+
+fn set<'a>(texts: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    texts.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_streams_are_those_of_the_host() {
+    assert_eq!(first_column("Streams"), set(STREAMS));
+    let rows = reference().rows("Streams");
+    let subjects: BTreeSet<String> = rows.iter().flat_map(|row| names(&row[1])).collect();
+    assert_eq!(subjects, set(CAPTURED));
+}
+
+#[test]
+fn what_plugins_may_do_with_the_host_s_buckets_is_as_said() {
+    for row in reference().rows("Buckets") {
+        let bucket = names(&row[0]).remove(0);
+        let said = row.last().unwrap();
+        let open = |access| internal_bucket(&bucket, access).is_none();
+        let real = match (open(Access::Read), open(Access::Write)) {
+            (false, false) => "nothing",
+            (true, false) => "read, by grant",
+            _ => "anything",
+        };
+        assert_eq!(said, real, "{bucket}");
+    }
+}
+
+#[test]
+fn headers_are_those_that_are_written() {
+    let said = first_column("Dead letter headers");
+    let real = set([
+        dead_letter::SUBJECT,
+        dead_letter::STREAM,
+        dead_letter::SEQUENCE,
+        dead_letter::DELIVERIES,
+        dead_letter::KIND,
+        dead_letter::ERROR,
+        dead_letter::AGENT,
+        dead_letter::AT,
+    ]);
+    assert_eq!(said, real);
+    let said = first_column("Headers");
+    for name in [
+        header::AGENT_ID,
+        header::REQUEST_ID,
+        header::TRACE_ID,
+        header::SPAN_ID,
+        header::PRIORITY,
+        header::TRACEPARENT,
+        header::TRACESTATE,
+    ] {
+        assert!(said.contains(name), "{name}");
+    }
+    let all: String = sources("host/src").into_values().collect();
+    check(
+        said.iter()
+            .filter(|name| !all.contains(&format!("\"{name}\"")))
+            .cloned()
+            .collect(),
+    );
+}
+
+#[test]
+fn audit_kinds_are_those_that_are_written() {
+    let said: BTreeSet<String> = first_column("Audit");
+    let kinds = [
+        audit::COMMAND,
+        audit::REFUSAL,
+        audit::PLUGIN,
+        audit::CONFIG,
+        "dead-letter",
+        "forced",
+    ];
+    assert_eq!(
+        said,
+        kinds.iter().map(|kind| format!("audit.{kind}")).collect()
+    );
+    let sources = sources("host/src");
+    for (file, text) in [
+        ("patterns/disposition.rs", "\"dead-letter\""),
+        ("cli/audit.rs", "FORCED: &str = \"forced\""),
+    ] {
+        assert!(sources[file].contains(text), "{file} {text}");
+    }
+}
+
+/// Every way in which an instance can end; the match is there so that a new one is not forgotten.
+fn deaths() -> Vec<DeathKind> {
+    use DeathKind::*;
+    let all = vec![
+        Trap, Timeout, Cpu, Memory, Handles, Data, Exit, Room, Host, Gone,
+    ];
+    for kind in &all {
+        match kind {
+            Trap | Timeout | Cpu | Memory | Handles | Data | Exit | Room | Host | Gone => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn kinds_of_errors_are_those_that_are_told() {
+    let said = first_column("Kinds of errors");
+    let mut real: BTreeSet<String> = deaths()
+        .iter()
+        .map(|kind| kind.as_str().to_owned())
+        .collect();
+    for (file, text) in sources("host/src") {
+        if file.starts_with("patterns/") || file.starts_with("agent") {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for after in code
+                .split("Reason::new(")
+                .chain(code.split("Self::new("))
+                .skip(1)
+            {
+                if let Some(kind) = after.trim_start().strip_prefix('"') {
+                    real.insert(kind.split('"').next().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    // Inside the host: an agent that was to be replaced had gone.
+    real.remove("stopped");
+    assert_eq!(said, real);
+}
+
+#[test]
+fn reasons_of_an_end_are_those_that_are_given() {
+    let all: String = sources("host/src").into_values().collect();
+    let said = first_column("Reasons of `stopped`");
+    check(
+        said.iter()
+            .filter(|reason| !all.contains(&format!("\"{reason}\"")))
+            .cloned()
+            .collect(),
+    );
+}
+
+#[test]
+fn consumers_have_the_names_that_are_told() {
+    let work = WorkSpec {
+        domain: "nlp".parse().unwrap(),
+        version: None,
+        task: TaskFilter::One("sentiment".parse().unwrap()),
+        max_deliver: 5,
+        backoff: vec![Duration::from_secs(1)],
+        schema: None,
+    };
+    let filled = |text: &str| {
+        text.replace("<domain>", "nlp")
+            .replace("<task>", "sentiment")
+    };
+    let rows = reference().rows("Consumers");
+    let said: BTreeSet<(String, String)> = rows
+        .iter()
+        .map(|row| (filled(&names(&row[0])[0]), filled(&names(&row[1])[0])))
+        .collect();
+    let real: BTreeSet<(String, String)> = consumers::of(&work)
+        .into_iter()
+        .map(|consumer| (consumer.durable, consumer.filter))
+        .collect();
+    assert_eq!(said, real);
+}
+
+#[test]
+fn commands_are_those_that_are_carried_out() {
+    let rows = page("docs/patterns/lifecycle.md").rows("Commands");
+    let said: BTreeSet<String> = rows.iter().flat_map(|row| names(&row[0])).collect();
+    let source = &sources("host/src")["patterns/commands.rs"];
+    let names = source
+        .split("fn name(self)")
+        .nth(1)
+        .unwrap()
+        .split("\n    }\n")
+        .next()
+        .unwrap();
+    let mut real: BTreeSet<String> = names
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    real.insert("execute".to_owned());
+    assert_eq!(said, real);
+}
