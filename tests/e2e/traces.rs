@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Headers, Host, Nats, header, headers};
+use crate::harness::{Headers, Host, Nats, header, headers, until};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
@@ -216,12 +216,18 @@ async fn work_carries_its_trace_and_urgency_to_the_end() {
     ]});
     nats.work_with("work.lab.critical.x", given, item.to_string())
         .await;
-    let result = nats.result_of("r1").await;
+    // The item that it makes belongs to the same request, and so does that one's result.
+    let result = until("its result", async || {
+        let results = nats.results_of("r1").await;
+        results
+            .into_iter()
+            .find(|r| r.header("X-Priority") == "critical")
+    })
+    .await;
     let (trace, _, request) = whole("result", &result.headers, "probe-001");
     assert_eq!((trace.as_str(), request.as_str()), ("order_7", "r1"));
     assert_eq!(result.header("X-Priority"), "critical");
     assert_eq!(result.header("X-Retry-Count"), "1");
-    // The item that this one made belongs to the same request.
     let message = out.on_subject("out").await;
     let (trace, _, request) = whole(
         "what came of it",
