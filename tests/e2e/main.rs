@@ -17,6 +17,7 @@
     unreachable_pub
 )]
 
+mod bad_input;
 mod drain;
 mod harness;
 mod lifecycle;

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::limits;
-use crate::names::AgentId;
+use crate::names::{AgentId, Subject};
 use crate::runtime::Call;
-use crate::transport::{Headers, Link, Stored, TransportError};
+use crate::transport::{Headers, Link, Stored, Trace, TransportError, Unreadable};
 
 use super::delivery::Held;
 use super::disposition::Reason;
@@ -25,6 +25,8 @@ pub const KIND: &str = "X-DLQ-Error-Kind";
 pub const ERROR: &str = "X-DLQ-Error";
 /// The agent that tried it last; absent when none was woken.
 pub const AGENT: &str = "X-DLQ-Agent-ID";
+/// The kind of a message whose bytes are no message for the client library.
+const UNREADABLE: &str = "unreadable";
 /// When it was given up.
 pub const AT: &str = "X-DLQ-At";
 
@@ -62,6 +64,33 @@ pub async fn store(
     link.store(&subject, &id, headers, fits).await
 }
 
+/// Stores the dead letter of a message that cannot be delivered to this host at all.
+pub async fn store_unreadable(link: &Link, found: &Unreadable) -> Result<Stored, TransportError> {
+    let mut headers = Headers::default();
+    Trace::begin(&format!("wq-{}", found.meta.stream_sequence)).stamp(None, &mut headers);
+    headers.set(SUBJECT, &found.subject);
+    headers.set(STREAM, &found.meta.stream);
+    headers.set(SEQUENCE, &found.meta.stream_sequence.to_string());
+    headers.set(KIND, UNREADABLE);
+    headers.set(ERROR, found.problem);
+    headers.set(AT, &now());
+    let (subject, id) = (subject(&found.subject), found.meta.output_id("dlq"));
+    link.store(&subject, &id, headers, found.payload.clone())
+        .await
+}
+
+/// What the audit stream says of it.
+pub fn audit_unreadable(found: &Unreadable, letter: &Stored) -> Value {
+    json!({
+        "subject": found.subject,
+        "stream": found.meta.stream,
+        "sequence": found.meta.stream_sequence,
+        "error_kind": UNREADABLE,
+        "error": found.problem,
+        "dlq_sequence": letter.sequence,
+    })
+}
+
 /// What the audit stream says of a dead letter.
 pub fn audit(
     agent: Option<&AgentId>,
@@ -82,16 +111,20 @@ pub fn audit(
     })
 }
 
-/// The subject of the letter. One that would be too long, or that the host does not publish on, keeps
-/// its place in the tree: a stream takes subjects with any white space but blank, tab and line ends.
+/// The subject of the letter. One that would be too long, or that others may publish and we may not, keeps
+/// its place in the tree.
 fn subject(original: &str) -> String {
     let letter = format!("dlq.{original}");
-    let odd = |c: char| c.is_whitespace() || c.is_control();
-    if letter.len() <= limits::MAX_SUBJECT && !letter.contains(odd) {
+    if Subject::check(&letter).is_ok() {
         return letter;
     }
     let first = original.split('.').next().unwrap_or_default();
-    format!("dlq.{first}.overlong")
+    let why = if letter.len() > limits::MAX_SUBJECT {
+        "overlong"
+    } else {
+        "malformed"
+    };
+    format!("dlq.{first}.{why}")
 }
 
 fn headers(
@@ -145,9 +178,8 @@ mod tests {
         assert_eq!(subject("work.nlp.high.x"), "dlq.work.nlp.high.x");
         let long = format!("work.nlp.high.{}", "x".repeat(255));
         assert_eq!(subject(&long), "dlq.work.overlong");
-        // Only what can be published can be stored.
-        for odd in ["work.nlp.high.a\u{a0}b", "work.nlp.high.a\u{1}b"] {
-            assert_eq!(subject(odd), "dlq.work.overlong");
+        for bad in ["work.nlp.high.a\u{a0}b", "work.nlp.high.\u{fffd}\t"] {
+            assert_eq!(subject(bad), "dlq.work.malformed");
         }
     }
 
