@@ -18,8 +18,13 @@
 )]
 
 mod bad_input;
+mod cli;
+mod drain;
 mod harness;
 mod lifecycle;
+mod matcher;
 mod plugins;
+mod provisioning;
 mod sandbox;
+mod transport;
 mod work;

@@ -18,6 +18,7 @@ pub struct NatsOptions {
     without_jetstream: bool,
     login: Option<(String, String)>,
     ca: Option<std::path::PathBuf>,
+    identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
 }
 
 impl NatsOptions {
@@ -44,9 +45,15 @@ impl NatsOptions {
         self
     }
 
-    /// The test itself does not connect: [`Nats::outside`] must not be used.
+    /// The test itself connects by TLS, and trusts this authority.
     pub fn trusting(mut self, ca: &Path) -> Self {
         self.ca = Some(ca.to_owned());
+        self
+    }
+
+    /// The certificate of the test itself, and its key.
+    pub fn identified_by(mut self, cert: &Path, key: &Path) -> Self {
+        self.identity = Some((cert.to_owned(), key.to_owned()));
         self
     }
 
@@ -71,6 +78,9 @@ impl NatsOptions {
         }
         if let Some(ca) = &self.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
+        }
+        if let Some((cert, key)) = &self.identity {
+            options = options.add_client_certificate(cert.clone(), key.clone());
         }
         Outside::connect(options, urls).await
     }
