@@ -95,15 +95,6 @@ impl Ear {
         })
         .await
     }
-
-    /// As [`Ear::number`], with a deadline of its own.
-    pub async fn number_in(&self, limit: std::time::Duration, count: usize) -> Vec<Message> {
-        until_in(limit, &format!("hears {count} messages"), async || {
-            let all = self.all();
-            (all.len() >= count).then_some(all)
-        })
-        .await
-    }
 }
 
 impl Drop for Ear {
