@@ -7,7 +7,7 @@ use async_nats::{Client, Message};
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::wait::{until, until_in};
+use super::wait::until;
 
 /// What came on a subject so far.
 #[derive(Debug)]
