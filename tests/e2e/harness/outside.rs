@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
-use async_nats::{Client, ConnectOptions, HeaderMap, Message};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -68,9 +68,8 @@ pub struct Outside {
 
 impl Outside {
     pub async fn connect(options: ConnectOptions, urls: &[String]) -> Self {
-        let client = within("connects", options.connect(urls.join(",")))
-            .await
-            .unwrap();
+        let urls: Vec<ServerAddr> = urls.iter().map(|url| url.parse().unwrap()).collect();
+        let client = within("connects", options.connect(urls)).await.unwrap();
         let mut js = jetstream::new(client.clone());
         js.set_timeout(PATIENCE);
         let outside = Self { client, js };
