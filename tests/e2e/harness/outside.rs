@@ -3,6 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
 use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr};
@@ -91,13 +92,12 @@ impl Outside {
         .await;
     }
 
-    /// Waits until JetStream has a leader.
+    /// Waits until JetStream has a leader. Without one nobody answers.
     pub async fn jetstream_answers(&self) {
         until("JetStream answers", async || {
-            tokio::time::timeout(Duration::from_secs(1), self.js.query_account())
-                .await
-                .ok()?
-                .ok()
+            let asked = self.js.request("ACCOUNT.INFO", &serde_json::json!(null));
+            let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+            matches!(answer, Ok(Ok(Response::<Value>::Ok(_)))).then_some(())
         })
         .await;
     }
