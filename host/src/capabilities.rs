@@ -34,10 +34,10 @@ pub(crate) use log::clean;
 pub(crate) use wasi::{WASI_INTERFACES, WASI_VERSION, wasi_context};
 
 use crate::bindings::mistersmith::agent;
-use crate::limits::PluginLimits;
+use crate::limits::{MAX_HEARD_BYTES, PluginLimits};
 use crate::names::{AgentId, PluginName};
 use crate::permissions::Permissions;
-use crate::transport::{Link, Message};
+use crate::transport::{Budget, Charge, Link, Message};
 use audit::Reports;
 use rate::Rate;
 
@@ -79,6 +79,8 @@ pub struct Heard {
     pub subscription: u64,
     /// The message; its subject passed the agent's permissions.
     pub message: Message,
+    /// Its part of what may wait for the agent; kept until it is handled.
+    pub charge: Option<Charge>,
 }
 
 /// The rates of one agent. Make them once for an agent and give each of its instances a clone, which
@@ -95,6 +97,7 @@ struct Rates {
     unlogged_notices: Rate,
     reports: Reports,
     subscriptions: AtomicU64,
+    heard: Budget,
 }
 
 impl Meters {
@@ -107,7 +110,13 @@ impl Meters {
             unlogged_notices: Rate::new(1),
             reports: Reports::new(),
             subscriptions: AtomicU64::new(0),
+            heard: Budget::new(MAX_HEARD_BYTES.max(limits.payload.saturating_mul(2))),
         }))
+    }
+
+    /// What may wait in the agent's run-time subscriptions.
+    fn heard(&self) -> &Budget {
+        &self.0.heard
     }
 
     /// Takes one message from the publish rate, if there is one.

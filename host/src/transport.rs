@@ -45,7 +45,7 @@ pub use pull::{Pull, Puller};
 pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
 pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
-pub use subscription::Subscription;
+pub use subscription::{Budget, Charge, Subscription};
 pub use trace::Trace;
 pub use unreadable::Unreadable;
 

@@ -4,4 +4,5 @@ mod consumers;
 mod crashes;
 mod fate;
 mod forms;
+mod poison;
 mod urgency;

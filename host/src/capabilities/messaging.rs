@@ -118,7 +118,11 @@ impl messaging::Host for Guest {
         }
         let link = self.link()?;
         context.take_publish()?;
-        let subscribed = within(self.patience(), link.subscribe(&subject, queue.as_deref())).await;
+        let subscribed = within(
+            self.patience(),
+            link.subscribe_within(&subject, queue.as_deref(), context.meters.heard()),
+        )
+        .await;
         let subscription = subscribed.ok_or_else(busy)??;
         let id = context.meters.next_subscription();
         let task = tokio::spawn(forward(id, subscription, Arc::clone(context)));
@@ -174,7 +178,7 @@ impl Guest {
 /// Moves the messages of a subscription into the agent's inbox until either ends.
 async fn forward(id: u64, mut subscription: Subscription, context: Arc<AgentContext>) {
     let mut dropped = 0;
-    while let Some(message) = subscription.next().await {
+    while let Some((message, charge)) = subscription.next_charged().await {
         let lost = subscription.dropped();
         context.counters.lost.add(lost.saturating_sub(dropped));
         dropped = lost;
@@ -189,6 +193,7 @@ async fn forward(id: u64, mut subscription: Subscription, context: Arc<AgentCont
         let heard = Heard {
             subscription: id,
             message,
+            charge,
         };
         if context.inbox.send(heard).await.is_err() {
             return;

@@ -101,3 +101,18 @@ pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
 /// Most agents of one host: address space is reserved for them when the engine is built. For more,
 /// run more hosts.
 pub const MAX_AGENTS: u32 = 4096;
+
+/// Room that a dead letter keeps for its own headers when its payload must be cut to what the
+/// server takes, in bytes: a subject, an error text, ids.
+pub const LETTER_HEADERS: usize = 8 * 1024;
+
+/// Bytes of messages that may wait in all run-time subscriptions of one agent together; at least
+/// two of its largest messages.
+pub const MAX_HEARD_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a failed pull is remembered: an item that breaks the connection does so again after its ack
+/// wait of 30 seconds, at most a few times before it is looked for.
+pub const SUSPICION: Duration = Duration::from_secs(5 * 60);
+
+/// Open items that are looked through when pulls fail again and again; one request each.
+pub const MAX_LOOK: usize = 256;

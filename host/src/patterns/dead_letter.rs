@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::limits;
-use crate::names::AgentId;
+use crate::names::{AgentId, Subject};
 use crate::runtime::Call;
-use crate::transport::{Headers, Link, Stored, TransportError};
+use crate::transport::{Headers, Link, Stored, Trace, TransportError, Unreadable};
 
 use super::delivery::Held;
 use super::disposition::Reason;
@@ -25,8 +25,13 @@ pub const KIND: &str = "X-DLQ-Error-Kind";
 pub const ERROR: &str = "X-DLQ-Error";
 /// The agent that tried it last; absent when none was woken.
 pub const AGENT: &str = "X-DLQ-Agent-ID";
+/// The kind of a message whose bytes are no message for the client library.
+const UNREADABLE: &str = "unreadable";
 /// When it was given up.
 pub const AT: &str = "X-DLQ-At";
+
+/// How many bytes the original payload had, where the letter holds only a part of it.
+pub const TRUNCATED: &str = "X-DLQ-Truncated";
 
 /// Stores the dead letter of a held message. The same message always has the same letter id, so a
 /// repetition after a crash is recognised by the stream.
@@ -39,18 +44,51 @@ pub async fn store(
 ) -> Result<Stored, TransportError> {
     let subject = subject(&call.subject);
     let id = held.meta.output_id("dlq");
-    let headers = headers(agent, call, held, reason, true);
-    match link
-        .store(&subject, &id, headers, call.payload.clone())
-        .await
-    {
-        // The original's own headers may be what makes the letter larger than the server takes.
-        Err(TransportError::TooLarge(_)) => {
-            let bare = headers_without_original(agent, call, held, reason);
-            link.store(&subject, &id, bare, call.payload.clone()).await
+    let full = headers(agent, call, held, reason, true);
+    // The original's own headers may be what makes the letter larger than the server takes; then
+    // ours; and in the end the letter holds what fits, which says more than no letter.
+    let bare = headers(agent, call, held, reason, false);
+    for headers in [full, bare] {
+        match link
+            .store(&subject, &id, headers, call.payload.clone())
+            .await
+        {
+            Err(TransportError::TooLarge(_)) => {}
+            other => return other,
         }
-        other => other,
     }
+    let mut headers = headers(agent, call, held, reason, false);
+    headers.set(TRUNCATED, &call.payload.len().to_string());
+    let most = link.max_payload().saturating_sub(limits::LETTER_HEADERS);
+    let fits = call.payload.slice(..call.payload.len().min(most));
+    link.store(&subject, &id, headers, fits).await
+}
+
+/// Stores the dead letter of a message that cannot be delivered to this host at all.
+pub async fn store_unreadable(link: &Link, found: &Unreadable) -> Result<Stored, TransportError> {
+    let mut headers = Headers::default();
+    Trace::begin(&format!("wq-{}", found.meta.stream_sequence)).stamp(None, &mut headers);
+    headers.set(SUBJECT, &found.subject);
+    headers.set(STREAM, &found.meta.stream);
+    headers.set(SEQUENCE, &found.meta.stream_sequence.to_string());
+    headers.set(KIND, UNREADABLE);
+    headers.set(ERROR, found.problem);
+    headers.set(AT, &now());
+    let (subject, id) = (subject(&found.subject), found.meta.output_id("dlq"));
+    link.store(&subject, &id, headers, found.payload.clone())
+        .await
+}
+
+/// What the audit stream says of it.
+pub fn audit_unreadable(found: &Unreadable, letter: &Stored) -> Value {
+    json!({
+        "subject": found.subject,
+        "stream": found.meta.stream,
+        "sequence": found.meta.stream_sequence,
+        "error_kind": UNREADABLE,
+        "error": found.problem,
+        "dlq_sequence": letter.sequence,
+    })
 }
 
 /// What the audit stream says of a dead letter.
@@ -73,25 +111,20 @@ pub fn audit(
     })
 }
 
-/// The subject of the letter. One that would be too long, or that the host does not publish on, keeps
-/// its place in the tree: a stream takes subjects with any white space but blank, tab and line ends.
+/// The subject of the letter. One that would be too long, or that others may publish and we may not, keeps
+/// its place in the tree.
 fn subject(original: &str) -> String {
     let letter = format!("dlq.{original}");
-    let odd = |c: char| c.is_whitespace() || c.is_control();
-    if letter.len() <= limits::MAX_SUBJECT && !letter.contains(odd) {
+    if Subject::check(&letter).is_ok() {
         return letter;
     }
     let first = original.split('.').next().unwrap_or_default();
-    format!("dlq.{first}.overlong")
-}
-
-fn headers_without_original(
-    agent: Option<&AgentId>,
-    call: &Call,
-    held: &Held,
-    reason: &Reason,
-) -> Headers {
-    headers(agent, call, held, reason, false)
+    let why = if letter.len() > limits::MAX_SUBJECT {
+        "overlong"
+    } else {
+        "malformed"
+    };
+    format!("dlq.{first}.{why}")
 }
 
 fn headers(
@@ -145,9 +178,8 @@ mod tests {
         assert_eq!(subject("work.nlp.high.x"), "dlq.work.nlp.high.x");
         let long = format!("work.nlp.high.{}", "x".repeat(255));
         assert_eq!(subject(&long), "dlq.work.overlong");
-        // Only what can be published can be stored.
-        for odd in ["work.nlp.high.a\u{a0}b", "work.nlp.high.a\u{1}b"] {
-            assert_eq!(subject(odd), "dlq.work.overlong");
+        for bad in ["work.nlp.high.a\u{a0}b", "work.nlp.high.\u{fffd}\t"] {
+            assert_eq!(subject(bad), "dlq.work.malformed");
         }
     }
 

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::limits;
 use crate::names::AgentId;
 use crate::runtime::{Call, Death, Failure, Outcome, Reply};
-use crate::transport::{Link, TransportError};
+use crate::transport::{Link, TransportError, Unreadable};
 
 use super::delivery::{Held, RetryRule};
 use super::outbox::Outbox;
@@ -218,6 +218,33 @@ impl Settler {
                 self.hand_back(held, limits::STORE_RETRY_DELAY).await;
             }
         }
+    }
+
+    /// Takes a message out of the way that breaks the connection whenever it is delivered. The letter is
+    /// stored before the original is removed; if that fails, it is found again.
+    pub async fn quarantine(&self, found: &Unreadable) {
+        let letter = match dead_letter::store_unreadable(&self.link, found).await {
+            Ok(letter) => letter,
+            Err(error) => {
+                tracing::error!(%error, subject = found.subject, "dead letter of an unreadable message not stored");
+                return;
+            }
+        };
+        let removed = match self.link.stream(&found.meta.stream) {
+            Ok(stream) => stream.delete(found.meta.stream_sequence).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::error!(%error, subject = found.subject, "unreadable message not removed");
+            return;
+        }
+        tracing::warn!(
+            subject = found.subject,
+            error = found.problem,
+            "dead letter: an unreadable message"
+        );
+        self.outbox
+            .audit("dead-letter", dead_letter::audit_unreadable(found, &letter));
     }
 
     async fn hand_back(&self, held: &Held, delay: Duration) {

@@ -6,10 +6,12 @@
 //! without end.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Schema;
+use crate::limits;
 use crate::names::PluginName;
 use crate::permissions::Permissions;
 use crate::runtime::Kind;
@@ -82,7 +84,8 @@ impl Listener {
         let messages = self.link.subscribe(subject, queue).await?;
         let task = Task {
             listener: self,
-            shared: queue.is_some(),
+            subject: subject.to_owned(),
+            queue: queue.map(str::to_owned),
             dropped: 0,
         };
         Ok(tokio::spawn(task.run(messages, cancel)))
@@ -91,23 +94,51 @@ impl Listener {
 
 struct Task {
     listener: Listener,
-    /// Any agent may take a message, not each of them.
-    shared: bool,
+    subject: String,
+    /// With a queue group any agent may take a message, without one each of them gets it.
+    queue: Option<String>,
     /// Messages dropped because the agents did not keep up.
     dropped: u64,
 }
 
 impl Task {
-    async fn run(mut self, mut messages: Subscription, cancel: CancellationToken) {
+    async fn run(mut self, messages: Subscription, cancel: CancellationToken) {
+        let mut messages = Some(messages);
+        loop {
+            match messages.take() {
+                Some(heard) => self.hear(heard, &cancel).await,
+                None => messages = self.return_to_group(&cancel).await,
+            }
+            if cancel.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    /// Delivers until cancelled, or until no agent has taken messages for a while: a queue group
+    /// must not send a part of its requests to a host where nobody will answer.
+    async fn hear(&mut self, mut messages: Subscription, cancel: &CancellationToken) {
+        let crew = self.listener.crew.clone();
         let mut overflowed = 0;
         let mut stopping = false;
+        let mut clock = tokio::time::interval(limits::DESERTED / 2);
+        let mut deserted: Option<Instant> = None;
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
+                // What has arrived is still delivered: a requester waits for it.
                 () = cancel.cancelled(), if !stopping => {
-                    // What has arrived is still delivered: a requester waits for it.
                     stopping = true;
                     messages.stop();
+                    continue;
+                }
+                _ = clock.tick(), if self.queue.is_some() && !stopping => {
+                    if crew.taking() > 0 {
+                        deserted = None;
+                    } else if deserted.get_or_insert_with(Instant::now).elapsed() >= limits::DESERTED {
+                        stopping = true;
+                        messages.stop();
+                    }
                     continue;
                 }
             };
@@ -117,6 +148,39 @@ impl Task {
             if now > overflowed {
                 self.count_dropped(now - overflowed);
                 overflowed = now;
+            }
+        }
+    }
+
+    /// Waits until an agent takes messages again, and subscribes again.
+    async fn return_to_group(&self, cancel: &CancellationToken) -> Option<Subscription> {
+        let crew = &self.listener.crew;
+        let back = async {
+            loop {
+                let changed = crew.changed();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if crew.taking() > 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            () = back => {}
+            () = cancel.cancelled() => return None,
+        }
+        match self
+            .listener
+            .link
+            .subscribe(&self.subject, self.queue.as_deref())
+            .await
+        {
+            Ok(messages) => Some(messages),
+            Err(error) => {
+                tracing::debug!(subject = %self.subject, %error, "not subscribed again yet");
+                tokio::time::sleep(limits::PULL_RETRY_DELAY).await;
+                None
             }
         }
     }
@@ -131,7 +195,7 @@ impl Task {
         }
         let crew = self.listener.crew.clone();
         let size = message.payload.len();
-        if self.shared {
+        if self.queue.is_some() {
             if let Some(weight) = crew.weigh(size) {
                 crew.offer(self.delivery(&message, weight));
             } else {

@@ -76,6 +76,8 @@ struct LaneState {
     stop: CancellationToken,
     /// Not before, after an error.
     not_before: Option<Instant>,
+    /// When pulls failed lately.
+    failures: Vec<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,7 @@ impl WorkQueue {
                 pull: Pulling::No,
                 stop: CancellationToken::new(),
                 not_before: None,
+                failures: Vec::new(),
             })
             .collect();
         Self {
@@ -198,7 +201,11 @@ impl WorkQueue {
         lane.waiting = Instant::now();
         lane.stop = CancellationToken::new();
         let (puller, stop) = (lane.puller.clone(), lane.stop.clone());
+        let suspicious = lane.is_suspicious().then(|| self.feed.settler.clone());
         self.pulls.push(Box::pin(async move {
+            if let Some(settler) = suspicious {
+                clear(&puller, &settler).await;
+            }
             let pull = match pulling {
                 Pulling::Batch(most) => puller.pull(most, Duration::ZERO).await,
                 _ => puller.pull(1, limits::STANDING_POLL).await,
@@ -230,6 +237,9 @@ impl WorkQueue {
                     tracing::debug!(consumer = %lane.lane.durable, %error, "pull failed");
                     lane.pull = Pulling::No;
                     lane.not_before = Some(Instant::now() + limits::PULL_RETRY_DELAY);
+                    if error.is_transient() {
+                        lane.failures.push(Instant::now());
+                    }
                 }
             }
         }
@@ -280,7 +290,7 @@ impl WorkQueue {
         }
         let since = *self.deserted.get_or_insert_with(Instant::now);
         if since.elapsed() >= limits::DESERTED {
-            give_back_waiting(&self.feed.crew, &self.feed.settler).await;
+            give_back_waiting(&self.feed.crew, &self.feed.settler, false).await;
         }
     }
 
@@ -301,6 +311,16 @@ impl WorkQueue {
 }
 
 impl LaneState {
+    /// Whether pulls fail so often that a message may be behind it; then it is time to look, once.
+    fn is_suspicious(&mut self) -> bool {
+        self.failures.retain(|at| at.elapsed() < limits::SUSPICION);
+        let suspicious = self.failures.len() > 1;
+        if suspicious {
+            self.failures.clear();
+        }
+        suspicious
+    }
+
     fn is_open(&self, now: Instant) -> bool {
         self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
     }
@@ -310,6 +330,18 @@ impl LaneState {
 fn unfit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
     exhausted(held.meta.deliveries, &lane.rule)
         .or_else(|| admit(payload, most, lane.schema.as_ref()).err())
+}
+
+/// Takes messages out of the way that break the connection whenever they are delivered.
+async fn clear(puller: &Puller, settler: &Settler) {
+    match puller.unreadable(limits::MAX_LOOK).await {
+        Ok(found) => {
+            for message in &found {
+                settler.quarantine(message).await;
+            }
+        }
+        Err(error) => tracing::debug!(%error, "not looked for unreadable messages"),
+    }
 }
 
 async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Step {
@@ -329,16 +361,22 @@ async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Ste
     }
 }
 
+/// Whether an item may be delivered once more and still be run.
+fn has_another(held: &Held) -> bool {
+    held.meta.deliveries < u64::from(held.rule.max_deliver)
+}
+
 /// Hands back the items that wait for an agent when none will come soon. Messages of
-/// subscriptions stay: nobody else would get them.
-pub async fn give_back_waiting(crew: &Crew, settler: &Settler) {
+/// subscriptions stay: nobody else would get them. An item that would have no delivery left stays
+/// too, unless the host is `ending`: it must not become a dead letter that nobody has tried.
+pub async fn give_back_waiting(crew: &Crew, settler: &Settler, ending: bool) {
     for _ in 0..crew.waiting() {
         let Some(delivery) = crew.try_take() else {
             return;
         };
         match delivery.answer {
-            Answer::Work(held) => settler.give_back(held).await,
-            _ => crew.offer(delivery),
+            Answer::Work(held) if ending || has_another(&held) => settler.give_back(held).await,
+            answer => crew.offer(Delivery { answer, ..delivery }),
         }
     }
 }

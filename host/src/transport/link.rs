@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::health::Health;
 use super::replies::Replies;
-use super::{Headers, Message, Subscription, TransportError, check};
+use super::{Budget, Headers, Message, Subscription, TransportError, check};
 
 /// How long a publish waits for room in the client's queue before it counts as no connection.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
@@ -97,7 +97,23 @@ impl Link {
         }
         self.raw_subscribe(pattern, queue)
             .await
-            .map(Subscription::start)
+            .map(|subscriber| Subscription::start(subscriber, None))
+    }
+
+    /// As [`Link::subscribe`]; what waits counts against a budget that other subscriptions share.
+    pub async fn subscribe_within(
+        &self,
+        pattern: &str,
+        queue: Option<&str>,
+        budget: &Budget,
+    ) -> Result<Subscription, TransportError> {
+        check::pattern(pattern)?;
+        if let Some(queue) = queue {
+            check::queue(queue)?;
+        }
+        self.raw_subscribe(pattern, queue)
+            .await
+            .map(|subscriber| Subscription::start(subscriber, Some(budget.clone())))
     }
 
     /// Whether both are the same connection.

@@ -22,10 +22,56 @@ const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// Messages of one subject pattern. Dropping it unsubscribes.
 #[derive(Debug)]
 pub struct Subscription {
-    receiver: mpsc::UnboundedReceiver<Message>,
+    receiver: mpsc::UnboundedReceiver<Waiting>,
     load: Arc<Load>,
     ending: CancellationToken,
     task: AbortHandle,
+}
+
+/// A message that waits, and its part of a budget.
+#[derive(Debug)]
+struct Waiting {
+    message: Message,
+    charge: Option<Charge>,
+}
+
+/// Bytes that may wait in several subscriptions together. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    used: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// A part of a budget, given back when dropped.
+#[derive(Debug)]
+pub struct Charge {
+    used: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub fn new(most: usize) -> Self {
+        Self {
+            used: Arc::default(),
+            most,
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Option<Charge> {
+        let before = self.used.fetch_add(bytes, Ordering::AcqRel);
+        let charge = Charge {
+            used: Arc::clone(&self.used),
+            bytes,
+        };
+        (before.saturating_add(bytes) <= self.most).then_some(charge)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 /// What waits in a subscription.
@@ -37,11 +83,17 @@ struct Load {
 }
 
 impl Subscription {
-    pub(super) fn start(subscriber: Subscriber) -> Self {
+    pub(super) fn start(subscriber: Subscriber, budget: Option<Budget>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let load = Arc::new(Load::default());
         let ending = CancellationToken::new();
-        let task = forward(subscriber, sender, Arc::clone(&load), ending.clone());
+        let task = forward(
+            subscriber,
+            sender,
+            Arc::clone(&load),
+            budget,
+            ending.clone(),
+        );
         let task = tokio::spawn(task).abort_handle();
         Self {
             receiver,
@@ -53,12 +105,17 @@ impl Subscription {
 
     /// The next message; none when the connection was closed for good. Survives reconnects.
     pub async fn next(&mut self) -> Option<Message> {
-        let message = self.receiver.recv().await?;
+        self.next_charged().await.map(|(message, _)| message)
+    }
+
+    /// As [`Subscription::next`], with the message's part of the budget, to be kept while it waits elsewhere.
+    pub async fn next_charged(&mut self) -> Option<(Message, Option<Charge>)> {
+        let Waiting { message, charge } = self.receiver.recv().await?;
         self.load.messages.fetch_sub(1, Ordering::Relaxed);
         self.load
             .bytes
             .fetch_sub(weight(&message), Ordering::Relaxed);
-        Some(message)
+        Some((message, charge))
     }
 
     /// Unsubscribes. What has arrived by then is still returned by [`Subscription::next`], and then none.
@@ -81,8 +138,9 @@ impl Drop for Subscription {
 
 async fn forward(
     mut subscriber: Subscriber,
-    sender: mpsc::UnboundedSender<Message>,
+    sender: mpsc::UnboundedSender<Waiting>,
     load: Arc<Load>,
+    budget: Option<Budget>,
     ending: CancellationToken,
 ) {
     let mut stopping = false;
@@ -102,8 +160,10 @@ async fn forward(
         let Some(message) = next else { return };
         let message = Message::received(message);
         let bytes = weight(&message);
+        let charge = budget.as_ref().map(|budget| budget.take(bytes));
         let full = load.messages.load(Ordering::Relaxed) >= MAX_WAITING
-            || load.bytes.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING_BYTES;
+            || load.bytes.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING_BYTES
+            || matches!(charge, Some(None));
         if full {
             if load.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!(
@@ -115,7 +175,8 @@ async fn forward(
         }
         load.messages.fetch_add(1, Ordering::Relaxed);
         load.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if sender.send(message).is_err() {
+        let charge = charge.flatten();
+        if sender.send(Waiting { message, charge }).is_err() {
             return;
         }
     }

@@ -230,11 +230,10 @@ impl Running {
 
     async fn wait_log(&mut self, wanted: impl Fn(&super::logs::Line) -> bool, what: &str) {
         let logs = self.logs.clone();
-        let this = std::cell::RefCell::new(self);
         until(what, async || {
             let found = logs.all().into_iter().find(&wanted);
             if found.is_none()
-                && let Some(status) = this.borrow_mut().exited()
+                && let Some(status) = self.exited()
             {
                 panic!(
                     "the host ended ({status}) before: {what}\n{}",

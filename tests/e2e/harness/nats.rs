@@ -267,9 +267,9 @@ impl Server {
         let pid = self.child.as_ref().expect("spawned").id();
         let ports = self.folder.path().join(format!("nats-server_{pid}.ports"));
         let folder = self.folder.path().to_owned();
-        let child = std::cell::RefCell::new(self.child.as_mut().expect("spawned"));
+        let child = self.child.as_mut().expect("spawned");
         self.port = until("nats-server listens", async || {
-            if child.borrow_mut().exited().is_some() {
+            if child.exited().is_some() {
                 let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
                 panic!("nats-server ended: {log}");
             }

@@ -28,7 +28,7 @@ impl Unit {
         if tokio::time::timeout(limit, all).await.is_err() {
             self.cut_off().await;
         }
-        let rest = give_back_waiting(&self.crew, &self.shared.around.settler);
+        let rest = give_back_waiting(&self.crew, &self.shared.around.settler, true);
         // What is not handed back in time comes back after the ack wait.
         let _ = tokio::time::timeout(limits::LAST_WORDS, rest).await;
         ids
