@@ -18,11 +18,13 @@
 )]
 
 mod bad_input;
-mod drain;
+
 mod harness;
 mod lifecycle;
+mod matcher;
 mod messaging;
 mod plugins;
 mod sandbox;
+mod signals;
 mod traces;
 mod work;
