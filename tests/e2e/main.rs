@@ -18,7 +18,7 @@
 )]
 
 mod bad_input;
-
+mod docs;
 mod harness;
 mod lifecycle;
 mod matcher;

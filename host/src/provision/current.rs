@@ -75,7 +75,9 @@ async fn in_the_way(link: &Link, asset: &Asset) -> Result<Vec<String>, Transport
         let names: Names = link
             .call("STREAM.NAMES", &json!({ "subject": subject }))
             .await?;
-        found.extend(names.streams.unwrap_or_default());
+        // Another host may have made this very stream since we asked for it.
+        let others = names.streams.unwrap_or_default();
+        found.extend(others.into_iter().filter(|name| *name != asset.stream));
     }
     found.sort();
     found.dedup();

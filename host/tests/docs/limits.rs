@@ -183,7 +183,8 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         CLAIMS_AT_ONCE,
         MAX_HOSTS,
         MAX_CONSUMERS,
-        SWEEP,
+        UPKEEP,
+        MAX_SUBJECTS_LOOKED_AT,
         MAX_AGENTS,
     ]
 }
