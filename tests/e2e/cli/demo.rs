@@ -7,11 +7,13 @@ async fn the_demonstration_does_real_work_and_tells_of_it() {
     let texts = [
         (
             "good.txt",
-            "A wonderful day, and I am very happy with it.\n\nThis is not bad at all.\n",
+            "A wonderful day it was, and I am very happy with all of it, and so is everybody here.\n\n\
+             This is not bad at all, I would say, although some of us had expected quite a lot more.\n",
         ),
         (
             "bad.txt",
-            "A terrible, horrible failure.\n\nIt rains. The rain is wet.\n",
+            "A terrible, horrible failure from the beginning to the very end, and nobody is sorry.\n\n\
+             It rains, and the rain is as wet as rain has always been wherever it has ever rained.\n",
         ),
     ];
     let mut host = Host::alone()

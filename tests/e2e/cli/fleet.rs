@@ -17,6 +17,9 @@ async fn agents_of_all_hosts_are_shown_and_the_work_nobody_takes() {
     };
     let first = start("h1").run().await;
     let _second = start("h2").run().await;
+    for number in 1..=4 {
+        nats.state_is(&format!("probe-00{number}"), "ready").await;
+    }
     nats.work("work.nobody.high.x", "{}").await;
     nats.work("work.nobody.high.x", "{}").await;
 

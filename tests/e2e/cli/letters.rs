@@ -50,7 +50,7 @@ async fn a_dead_letter_is_shown_sent_again_and_removed() {
         "{text}"
     );
     let absent = host.cli(&["dlq", "show", "99"]).await;
-    assert_eq!(absent.code, Some(1), "{absent:#?}");
+    assert_eq!(absent.code, Some(64), "{absent:#?}");
 
     // It fails again, as another letter; the old one is gone.
     let replayed = host.cli(&["dlq", "replay", "1"]).await.ok();

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::Value;
+
 use crate::harness::{Host, Running, is_alive, signal, until};
 
 fn server_pid(host: &Running) -> u32 {
@@ -18,6 +20,15 @@ async fn dies(pid: u32) {
 
 fn alone() -> Host {
     Host::alone().plugin("probe", |p| p.work("lab", "*").subscribe("lab.ask"))
+}
+
+/// What `agents` shows when the one agent has told how it is, which takes a second at most.
+async fn agents(host: &Running) -> Value {
+    until("the agent is shown", async || {
+        let shown = host.cli(&["agents", "--json"]).await.ok().json();
+        shown["agents"][0].is_object().then_some(shown)
+    })
+    .await
 }
 
 /// The host works, as the other commands see it.
@@ -49,7 +60,7 @@ async fn a_host_without_a_server_starts_one_and_takes_it_along() {
         stranger.stderr.contains("refuses the credentials"),
         "{stranger:#?}"
     );
-    let agents = host.cli(&["agents", "--json"]).await.ok().json();
+    let agents = agents(&host).await;
     assert_eq!(agents["agents"][0]["agent_id"], "probe-001", "{agents}");
 
     let pid = server_pid(&host);
@@ -79,7 +90,7 @@ async fn the_server_does_not_outlive_a_host_that_is_killed() {
     host.start();
     host.wait_ready().await;
     answers(&host).await;
-    let agents = host.cli(&["agents", "--json"]).await.ok().json();
+    let agents = agents(&host).await;
     assert!(
         agents["unclaimed_work"]
             .to_string()
@@ -111,7 +122,7 @@ async fn a_server_that_was_left_behind_is_ended_before_the_next_begins() {
     assert!(!is_alive(orphan));
     assert_ne!(server_pid(&host), orphan);
     answers(&host).await;
-    let agents = host.cli(&["agents", "--json"]).await.ok().json();
+    let agents = agents(&host).await;
     assert!(
         agents["unclaimed_work"]
             .to_string()
