@@ -57,8 +57,6 @@ pub struct AgentCell {
     paused: AtomicBool,
     /// Told when `paused` changed.
     pub turned: Notify,
-    /// The configuration that the plugin reads.
-    pub config: Arc<SharedConfig>,
     /// Bytes of payload that wait in its mailbox and came as commands.
     commanded: Arc<AtomicUsize>,
     handled: AtomicU64,
@@ -82,6 +80,8 @@ struct Inner {
     load_busy_ns: u64,
     last_error: Option<String>,
     health: Health,
+    /// What the instance that runs reads as its configuration.
+    config: Arc<SharedConfig>,
     /// `[config]` of the manifest, and what commands put over it.
     base: Map<String, Value>,
     overrides: Map<String, Value>,
@@ -108,6 +108,7 @@ impl AgentCell {
                 detail: None,
                 load: None,
             },
+            config: Arc::new(SharedConfig::new(Map::new())),
             base: Map::new(),
             overrides: Map::new(),
         };
@@ -117,7 +118,6 @@ impl AgentCell {
             since: now,
             paused: AtomicBool::new(false),
             turned: Notify::new(),
-            config: Arc::new(SharedConfig::new(Map::new())),
             commanded: Arc::default(),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -139,18 +139,30 @@ impl AgentCell {
         inner.execute_schema = spec.execute_schema.clone();
         inner.payload = spec.limits.payload;
         inner.base = spec.config.clone();
-        self.config
-            .replace(override_config(&inner.base, &inner.overrides));
         drop(inner);
         self.mark_dirty();
+    }
+
+    /// The configuration of an instance of this version, which may never come to run.
+    pub fn config_of(&self, spec: &PluginSpec) -> Arc<SharedConfig> {
+        let config = override_config(&spec.config, &self.inner().overrides);
+        Arc::new(SharedConfig::new(config))
+    }
+
+    /// Tells what the instance that runs from here on reads. What commands changed since it was made
+    /// is in it.
+    pub fn reads(&self, config: Arc<SharedConfig>) {
+        let mut inner = self.inner();
+        config.replace(override_config(&inner.base, &inner.overrides));
+        inner.config = config;
     }
 
     /// Tells what commands put over the manifest's `[config]`.
     pub fn set_overrides(&self, overrides: Map<String, Value>) {
         let mut inner = self.inner();
         inner.overrides = overrides;
-        self.config
-            .replace(override_config(&inner.base, &inner.overrides));
+        let config = override_config(&inner.base, &inner.overrides);
+        inner.config.replace(config);
     }
 
     /// There is something worth telling.

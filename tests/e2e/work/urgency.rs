@@ -1,6 +1,7 @@
 //! Priorities: urgent work first, and low work not starved.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -75,4 +76,39 @@ async fn the_short_form_is_as_urgent_as_normal() {
     });
     let short = short.count();
     assert!((8..=22).contains(&short), "{short} of the first 30");
+}
+
+#[tokio::test]
+async fn no_item_is_left_lying_while_an_agent_is_free() {
+    let nats = Nats::start().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| {
+            p.instances(2)
+                .work_with("lab", "*", "max_deliver = 3\nbackoff = [\"20ms\"]")
+        })
+        .run()
+        .await;
+    // Agents turn busy and idle all the time, so that polls are made and taken back all the time.
+    let forms = ["critical.x", "high.x", "normal.x", "low.x", "x"];
+    let (mut slowest, mut again) = (Duration::ZERO, 0);
+    for number in 0..120 {
+        let begun = Instant::now();
+        let ids: Vec<String> = (0..3).map(|part| format!("i{number}-{part}")).collect();
+        for (part, id) in ids.iter().enumerate() {
+            let subject = format!("work.lab.{}", forms[(number + part) % forms.len()]);
+            let command = match number % 4 {
+                0 => json!({"do": "fail_times", "n": 1}),
+                _ => json!({"do": "sleep", "ms": number % 7, "how": "wait"}),
+            };
+            nats.work_as(id, &subject, command.to_string()).await;
+        }
+        for id in &ids {
+            let tries = nats.result_of(id).await.header("X-Retry-Count");
+            again += usize::from(number % 4 != 0 && tries != "0");
+        }
+        slowest = slowest.max(begun.elapsed());
+    }
+    // The ack wait is 30 s: who comes near it was delivered to nobody.
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    assert_eq!(again, 0, "an item counts as tried that nobody tried");
 }
