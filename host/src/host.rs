@@ -125,15 +125,15 @@ impl Host {
 
     /// Runs until told to stop, then drains. Returns when everything has ended.
     pub async fn run(mut self) -> Ended {
-        let mut clock = tokio::time::interval(crate::limits::SCAN);
-        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let server = self.server.take();
         let ended = loop {
+            // In this order: the folder is the least urgent, and may hang.
             tokio::select! {
+                biased;
                 () = self.shared.draining.cancelled() => break Ended::Drained,
                 how = died(server.as_ref()) => break Ended::ServerDied(how),
                 held = self.lease.turned() => self.lease_turned(held).await,
-                _ = clock.tick() => self.fleet.scan().await,
+                () = self.fleet.scan() => {}
             }
         };
         drain::drain(self).await;
@@ -154,7 +154,7 @@ impl Host {
         self.fleet.suspend(Duration::from_secs(2)).await;
         if held {
             tracing::info!("the lease is back: agents are started again");
-            self.fleet.wake().await;
+            self.fleet.wake();
         }
     }
 }

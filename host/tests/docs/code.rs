@@ -15,7 +15,10 @@ pub fn sources(folder: &str) -> BTreeMap<String, String> {
     let mut files = Vec::new();
     collect(&base, &mut files);
     let name = |path: &Path| path.strip_prefix(&base).unwrap().display().to_string();
-    files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+    files
+        .iter()
+        .map(|path| (name(path), std::fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -45,7 +48,10 @@ fn joined(text: &str) -> String {
 
 #[test]
 fn the_messages_of_the_troubleshooting_table_exist() {
-    let all: String = sources("host/src").values().map(|text| joined(text)).collect();
+    let all: String = sources("host/src")
+        .values()
+        .map(|text| joined(text))
+        .collect();
     // Said by the server.
     const FOREIGN: [&str; 1] = ["maximum messages per subject exceeded"];
     let mut found = Vec::new();
@@ -73,10 +79,19 @@ fn the_tests_that_security_names_exist() {
     // And in parentheses.
     let lines = security.text.split("(`").skip(1);
     named.extend(lines.flat_map(|line| names(&format!("`{}", line.split(')').next().unwrap()))));
-    let tests: Vec<&String> = named.iter().filter(|name| name.contains('_') && !name.contains(' ')).collect();
+    let tests: Vec<&String> = named
+        .iter()
+        .filter(|name| name.contains('_') && !name.contains(' '))
+        .collect();
     assert!(tests.len() > 40, "{}", tests.len());
     let missing = |name: &&&String| !all.contains(&format!("fn {name}("));
-    check(tests.iter().filter(missing).map(|name| format!("there is no test `{name}`")).collect());
+    check(
+        tests
+            .iter()
+            .filter(missing)
+            .map(|name| format!("there is no test `{name}`"))
+            .collect(),
+    );
 }
 
 /// The value of `const NAME: … = …;`, as the documents write it: a time, or a number and a size.
@@ -101,7 +116,14 @@ fn number(expression: &str) -> Option<u64> {
     }
     expression
         .split('*')
-        .map(|factor| factor.trim().replace('_', "").trim_end_matches("u64").parse::<u64>().ok())
+        .map(|factor| {
+            factor
+                .trim()
+                .replace('_', "")
+                .trim_end_matches("u64")
+                .parse::<u64>()
+                .ok()
+        })
         .product()
 }
 

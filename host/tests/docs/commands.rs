@@ -36,8 +36,11 @@ fn words(line: &str) -> Vec<String> {
 
 /// The command lines of a text: at the beginning of a line, behind a prompt or not.
 fn lines(text: &str) -> Vec<&str> {
-    let bare = text.lines().map(|line| line.trim_start().trim_start_matches("$ "));
-    bare.filter(|line| line.starts_with("mistersmith ") || *line == "mistersmith").collect()
+    let bare = text
+        .lines()
+        .map(|line| line.trim_start().trim_start_matches("$ "));
+    bare.filter(|line| line.starts_with("mistersmith ") || *line == "mistersmith")
+        .collect()
 }
 
 fn is_understood(line: &str) -> bool {
@@ -77,8 +80,12 @@ fn every_command_line_is_understood() {
 
 #[test]
 fn a_wrong_command_line_is_seen() {
-    assert!(is_understood("mistersmith request tools.echo 'two words' | head -1"));
-    assert!(is_understood("mistersmith dlq purge 1 2 --yes   # for good"));
+    assert!(is_understood(
+        "mistersmith request tools.echo 'two words' | head -1"
+    ));
+    assert!(is_understood(
+        "mistersmith dlq purge 1 2 --yes   # for good"
+    ));
     assert!(is_understood("mistersmith publish --help"));
     assert!(!is_understood("mistersmith frobnicate"));
     assert!(!is_understood("mistersmith agents --jsn"));
@@ -88,12 +95,16 @@ fn a_wrong_command_line_is_seen() {
 /// Whether a section explains an argument: by its long name, or by its name as a placeholder.
 fn explains(section: &str, argument: &clap::Arg) -> bool {
     match argument.get_long() {
-        Some(long) => section.contains(&format!("`--{long}")) || section.contains(&format!(", `--{long}`")),
+        Some(long) => {
+            section.contains(&format!("`--{long}")) || section.contains(&format!(", `--{long}`"))
+        }
         None => argument
             .get_value_names()
             .into_iter()
             .flatten()
-            .any(|name| section.contains(name.as_str()) || section.contains(name.trim_end_matches('S'))),
+            .any(|name| {
+                section.contains(name.as_str()) || section.contains(name.trim_end_matches('S'))
+            }),
     }
 }
 
@@ -108,21 +119,34 @@ fn the_reference_lists_every_command_and_option() {
             found.push(format!("global option {}", argument.get_id()));
         }
     }
-    let mut todo: Vec<(String, &clap::Command)> =
-        program.get_subcommands().map(|command| (command.get_name().to_owned(), command)).collect();
+    let mut todo: Vec<(String, &clap::Command)> = program
+        .get_subcommands()
+        .map(|command| (command.get_name().to_owned(), command))
+        .collect();
     while let Some((name, command)) = todo.pop() {
         let heading = format!("`{name}`");
-        if !reference.headings().iter().any(|(_, text)| *text == heading) {
+        if !reference
+            .headings()
+            .iter()
+            .any(|(_, text)| *text == heading)
+        {
             found.push(format!("command {name}"));
             continue;
         }
         let section = reference.section(&heading);
-        for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+        for argument in command
+            .get_arguments()
+            .filter(|argument| !argument.is_global_set())
+        {
             if !explains(&section, argument) {
                 found.push(format!("{name}: {}", argument.get_id()));
             }
         }
-        todo.extend(command.get_subcommands().map(|sub| (format!("{name} {}", sub.get_name()), sub)));
+        todo.extend(
+            command
+                .get_subcommands()
+                .map(|sub| (format!("{name} {}", sub.get_name()), sub)),
+        );
     }
     check(found);
 }
@@ -134,17 +158,29 @@ fn the_reference_names_no_option_that_does_not_exist() {
     let mut longs: Vec<String> = vec!["help".to_owned(), "version".to_owned()];
     let mut todo: Vec<&clap::Command> = vec![&program];
     while let Some(command) = todo.pop() {
-        longs.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned));
+        longs.extend(
+            command
+                .get_arguments()
+                .filter_map(|argument| argument.get_long())
+                .map(str::to_owned),
+        );
         todo.extend(command.get_subcommands());
     }
     let reference = page(PAGE);
     let spans = reference.spans();
     let options = spans.iter().flat_map(|(line, span)| {
-        let words = span.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let words = span
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("--"));
         words.map(move |word| (line, word))
     });
     // Of cargo, whose command line the page shows.
     let foreign = ["release", "target"];
-    let strange = options.filter(|(_, word)| !longs.iter().any(|long| long == word) && !foreign.contains(word));
-    check(strange.map(|(line, word)| format!("{PAGE}:{line}: --{word}")).collect());
+    let strange = options
+        .filter(|(_, word)| !longs.iter().any(|long| long == word) && !foreign.contains(word));
+    check(
+        strange
+            .map(|(line, word)| format!("{PAGE}:{line}: --{word}"))
+            .collect(),
+    );
 }

@@ -42,7 +42,11 @@ fn read_plugin(manifest: &str) -> Result<(), Findings> {
     } else {
         format!("[plugin]\nname = \"excerpt\"\n{manifest}")
     };
-    let name = whole.split("name = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let name = whole
+        .split("name = \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap();
     let (_temp, folder) = folder(name);
     fs::write(folder.join("plugin.toml"), &whole).unwrap();
     fs::write(folder.join(format!("{name}.wasm")), "").unwrap();
@@ -68,7 +72,10 @@ fn every_toml_block_is_free_of_mistakes() {
                 (Some("toml"), Some("plugin")) => read_plugin(&block.text),
                 (Some("toml"), Some("host")) => read_host(&block.text),
                 (Some("toml"), _) => {
-                    found.push(format!("{}:{}: say `toml plugin` or `toml host`", page.name, block.line));
+                    found.push(format!(
+                        "{}:{}: say `toml plugin` or `toml host`",
+                        page.name, block.line
+                    ));
                     continue;
                 }
                 _ => continue,
@@ -91,7 +98,9 @@ fn a_mistake_in_a_block_is_seen() {
 
 /// The keys that the reader knows in a section: it lists them when it meets one that is like none.
 fn known(findings: &Findings) -> BTreeSet<String> {
-    let fix = findings.iter().find_map(|finding| finding.fix.strip_prefix("known here: ").map(str::to_owned));
+    let fix = findings
+        .iter()
+        .find_map(|finding| finding.fix.strip_prefix("known here: ").map(str::to_owned));
     let fix = fix.unwrap_or_else(|| panic!("no list of known keys in {findings:?}"));
     fix.split(", ").map(str::to_owned).collect()
 }
@@ -104,9 +113,18 @@ fn said(page_name: &str, heading: &str) -> BTreeSet<String> {
 /// The table that follows a paragraph with these words; for sections with several tables.
 fn said_after(page_name: &str, heading: &str, words: &str) -> BTreeSet<String> {
     let section = page(page_name).section(heading);
-    let after = section.split(words).nth(1).unwrap_or_else(|| panic!("{page_name}: no {words:?}"));
-    let table = after.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
-    table.skip(2).flat_map(|row| names(row.trim_matches('|').split('|').next().unwrap())).collect()
+    let after = section
+        .split(words)
+        .nth(1)
+        .unwrap_or_else(|| panic!("{page_name}: no {words:?}"));
+    let table = after
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'));
+    table
+        .skip(2)
+        .flat_map(|row| names(row.trim_matches('|').split('|').next().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -116,21 +134,36 @@ fn the_manifest_reference_lists_every_key() {
     let odd = "qqqqqqqq = 1\n";
     let cases = [
         (format!("{head}{odd}"), said(PAGE, "`[plugin]`")),
-        (format!("{head}[[work]]\ndomain = \"a\"\ntask = \"b\"\n{odd}"), said(PAGE, "`[[work]]`")),
-        (format!("{head}[[subscribe]]\nsubject = \"a\"\n{odd}"), said(PAGE, "`[[subscribe]]`")),
-        (format!("{head}[execute]\nschema = \"task.schema.json\"\n{odd}"), said(PAGE, "`[execute]`")),
+        (
+            format!("{head}[[work]]\ndomain = \"a\"\ntask = \"b\"\n{odd}"),
+            said(PAGE, "`[[work]]`"),
+        ),
+        (
+            format!("{head}[[subscribe]]\nsubject = \"a\"\n{odd}"),
+            said(PAGE, "`[[subscribe]]`"),
+        ),
+        (
+            format!("{head}[execute]\nschema = \"task.schema.json\"\n{odd}"),
+            said(PAGE, "`[execute]`"),
+        ),
         (
             format!("{head}[permissions]\n{odd}"),
             said_after(PAGE, "`[permissions]`", "stand for the ids"),
         ),
         (
-            format!("{head}[permissions]\nkv = [{{ bucket = \"A\", keys = [\"a\"], qqqqqqqq = 1 }}]\n"),
+            format!(
+                "{head}[permissions]\nkv = [{{ bucket = \"A\", keys = [\"a\"], qqqqqqqq = 1 }}]\n"
+            ),
             said_after(PAGE, "`[permissions]`", "An entry of `kv`"),
         ),
         (format!("{head}[limits]\n{odd}"), said(PAGE, "`[limits]`")),
     ];
     for (manifest, said) in cases {
-        assert_eq!(said, known(&read_plugin(&manifest).unwrap_err()), "{manifest}");
+        assert_eq!(
+            said,
+            known(&read_plugin(&manifest).unwrap_err()),
+            "{manifest}"
+        );
     }
     let sections = page(PAGE).headings();
     let sections: BTreeSet<String> = sections
@@ -138,7 +171,10 @@ fn the_manifest_reference_lists_every_key() {
         .filter_map(|(_, text)| text.strip_prefix("`[")?.strip_suffix("]`"))
         .map(|name| name.trim_matches(['[', ']']).to_owned())
         .collect();
-    assert_eq!(sections, known(&read_plugin(&format!("qqqqqqqq = 1\n{head}")).unwrap_err()));
+    assert_eq!(
+        sections,
+        known(&read_plugin(&format!("qqqqqqqq = 1\n{head}")).unwrap_err())
+    );
 }
 
 #[test]
@@ -148,12 +184,18 @@ fn the_configuration_reference_lists_every_key() {
     let nats: BTreeSet<String> = said_after(PAGE, "`[nats]`", "");
     let jetstream = said_after(PAGE, "`[jetstream]`", "");
     let first = |names: BTreeSet<String>| -> BTreeSet<String> {
-        names.iter().map(|name| name.split('.').next().unwrap().to_owned()).collect()
+        names
+            .iter()
+            .map(|name| name.split('.').next().unwrap().to_owned())
+            .collect()
     };
     let cases = [
         (format!("[host]\n{odd}"), said(PAGE, "`[host]`")),
         (format!("[nats]\n{odd}"), nats),
-        (format!("[nats.tls]\n{odd}"), said_after(PAGE, "`[nats]`", "all PEM files")),
+        (
+            format!("[nats.tls]\n{odd}"),
+            said_after(PAGE, "`[nats]`", "all PEM files"),
+        ),
         (format!("[jetstream]\n{odd}"), first(jetstream)),
         (
             format!("[jetstream.streams.DLQ]\n{odd}"),

@@ -46,8 +46,14 @@ fn bounded() -> BTreeMap<&'static str, [String; 3]> {
         ("limits.subscriptions", bounds(l::SUBSCRIPTIONS, plain)),
         ("limits.log_rate", bounds(l::LOG_RATE, show_rate)),
         ("limits.handles", bounds(l::HANDLES, plain)),
-        ("limits.start_timeout", bounds(l::START_TIMEOUT, show_duration)),
-        ("limits.stop_timeout", bounds(l::STOP_TIMEOUT, show_duration)),
+        (
+            "limits.start_timeout",
+            bounds(l::START_TIMEOUT, show_duration),
+        ),
+        (
+            "limits.stop_timeout",
+            bounds(l::STOP_TIMEOUT, show_duration),
+        ),
         ("limits.keys", bounds(l::KEYS, plain)),
         ("plugin.instances", bounds(l::INSTANCES, plain)),
         ("work.max_deliver", bounds(l::MAX_DELIVER, plain)),
@@ -64,16 +70,28 @@ fn what_a_manifest_may_ask_for_is_as_the_page_says() {
     rows.extend(page.rows("Other numbers of the files"));
     let said: BTreeMap<String, [String; 3]> = rows
         .iter()
-        .map(|row| (names(&row[0]).remove(0), [1, 2, 3].map(|at| row[at].clone())))
+        .map(|row| {
+            (
+                names(&row[0]).remove(0),
+                [1, 2, 3].map(|at| row[at].clone()),
+            )
+        })
         .collect();
     let real = bounded();
     let mut found = Vec::new();
     for (key, bounds) in &real {
         if said.get(*key) != Some(bounds) {
-            found.push(format!("{key}: the page says {:?}, the code {bounds:?}", said.get(*key)));
+            found.push(format!(
+                "{key}: the page says {:?}, the code {bounds:?}",
+                said.get(*key)
+            ));
         }
     }
-    found.extend(said.keys().filter(|key| !real.contains_key(key.as_str())).map(|key| format!("{key}: unknown")));
+    found.extend(
+        said.keys()
+            .filter(|key| !real.contains_key(key.as_str()))
+            .map(|key| format!("{key}: unknown")),
+    );
     check(found);
 }
 
@@ -112,14 +130,61 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         ($($name:ident),* $(,)?) => { BTreeMap::from([$((stringify!($name), l::$name.shown())),*]) };
     }
     list![
-        MAX_SUBJECT, MAX_QUEUE, MAX_PLUGIN_NAME, MAX_TOKEN, MAX_BUCKET, MAX_KEY, MAX_COMPONENT, MAX_MANIFEST,
-        MAX_SCHEMA, MAX_FINDINGS, MAX_LABEL, MAX_DESCRIPTION, MAX_GRANTS, MAX_ENTRIES, MAX_PLUGINS,
-        MAX_INSTANCES, MAX_HEADER_COUNT, MAX_HEADER_BYTES, MAX_LOG_LINE, MAX_LOG_FIELDS, HOSTCALL_FUEL_EXTRA,
-        MAX_RANDOM, EPOCH_TICK, MAX_RETRY_DELAY, ACK_WAIT, PREFETCH_SPAN, PREFETCH_MAX, STANDING_POLL,
-        PULL_RETRY_DELAY, DESERTED, MAX_SETTLING, GIVE_BACK_DELAY, STORE_RETRY_DELAY, MAX_ERROR_CHARS,
-        MAX_EVENTS_WAITING, MAX_ANSWERING, MAILBOX, CONTROLS, MAX_WAITING_BYTES, MESSAGE_OVERHEAD,
-        SHUTDOWN_WAIT, RESTART_FIRST, RESTART_MOST, LEASE_RENEWAL, LEASE_RETRY, LEASE_SAFE, SCAN, LOAD_RETRY,
-        LAST_WORDS, STATE_WRITES, CLAIMS_AT_ONCE, MAX_HOSTS, MAX_CONSUMERS, SWEEP, MAX_AGENTS,
+        MAX_SUBJECT,
+        MAX_QUEUE,
+        MAX_PLUGIN_NAME,
+        MAX_TOKEN,
+        MAX_BUCKET,
+        MAX_KEY,
+        MAX_COMPONENT,
+        MAX_MANIFEST,
+        MAX_SCHEMA,
+        MAX_FINDINGS,
+        MAX_LABEL,
+        MAX_DESCRIPTION,
+        MAX_GRANTS,
+        MAX_ENTRIES,
+        MAX_PLUGINS,
+        MAX_INSTANCES,
+        MAX_HEADER_COUNT,
+        MAX_HEADER_BYTES,
+        MAX_LOG_LINE,
+        MAX_LOG_FIELDS,
+        HOSTCALL_FUEL_EXTRA,
+        MAX_RANDOM,
+        EPOCH_TICK,
+        MAX_RETRY_DELAY,
+        ACK_WAIT,
+        PREFETCH_SPAN,
+        PREFETCH_MAX,
+        STANDING_POLL,
+        PULL_RETRY_DELAY,
+        DESERTED,
+        MAX_SETTLING,
+        GIVE_BACK_DELAY,
+        STORE_RETRY_DELAY,
+        MAX_ERROR_CHARS,
+        MAX_EVENTS_WAITING,
+        MAX_ANSWERING,
+        MAILBOX,
+        CONTROLS,
+        MAX_WAITING_BYTES,
+        MESSAGE_OVERHEAD,
+        SHUTDOWN_WAIT,
+        RESTART_FIRST,
+        RESTART_MOST,
+        LEASE_RENEWAL,
+        LEASE_RETRY,
+        LEASE_SAFE,
+        SCAN,
+        LOAD_RETRY,
+        LAST_WORDS,
+        STATE_WRITES,
+        CLAIMS_AT_ONCE,
+        MAX_HOSTS,
+        MAX_CONSUMERS,
+        SWEEP,
+        MAX_AGENTS,
     ]
 }
 
@@ -128,9 +193,13 @@ fn declared() -> Vec<String> {
     let mut declared = Vec::new();
     for (name, text) in sources("host/src") {
         if name == "limits.rs" || name.starts_with("limits/") {
-            for line in text.lines().filter_map(|line| line.strip_prefix("pub const ")) {
+            for line in text
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub const "))
+            {
                 let (name, rest) = line.split_once(':').unwrap();
-                if !rest.trim_start().starts_with("Bounded<") && !rest.trim_start().starts_with('[') {
+                if !rest.trim_start().starts_with("Bounded<") && !rest.trim_start().starts_with('[')
+                {
                     declared.push(name.to_owned());
                 }
             }
@@ -152,13 +221,24 @@ fn fixed_bounds_are_as_the_page_says() {
     for (name, values) in &real {
         match said.get(*name) {
             Some(value) if values.contains(value) => {}
-            value => found.push(format!("{name}: the page says {value:?}, the code {values:?}")),
+            value => found.push(format!(
+                "{name}: the page says {value:?}, the code {values:?}"
+            )),
         }
     }
     let known = |name: &&String| real.contains_key(name.as_str());
-    found.extend(said.keys().filter(|name| !known(name)).map(|name| format!("{name}: not in the code")));
+    found.extend(
+        said.keys()
+            .filter(|name| !known(name))
+            .map(|name| format!("{name}: not in the code")),
+    );
     let declared = declared();
-    found.extend(declared.iter().filter(|name| !known(name)).map(|name| format!("{name}: not on the page")));
+    found.extend(
+        declared
+            .iter()
+            .filter(|name| !known(name))
+            .map(|name| format!("{name}: not on the page")),
+    );
     check(found);
 }
 
@@ -170,8 +250,14 @@ fn bounds_inside_of_modules_are_as_the_page_says() {
     for row in rows.iter().filter(|row| row.len() == 4) {
         let (file, name) = (names(&row[0]).remove(0), names(&row[1]).remove(0));
         let values = sources.get(&file).and_then(|text| constant(text, &name));
-        if !values.as_ref().is_some_and(|values| values.contains(&row[2])) {
-            found.push(format!("{file} {name}: the page says {}, the code {values:?}", row[2]));
+        if !values
+            .as_ref()
+            .is_some_and(|values| values.contains(&row[2]))
+        {
+            found.push(format!(
+                "{file} {name}: the page says {}, the code {values:?}",
+                row[2]
+            ));
         }
     }
     check(found);

@@ -28,10 +28,15 @@ pub fn root() -> PathBuf {
 /// Every document that is checked.
 pub fn pages() -> Vec<Page> {
     let root = root();
-    let mut files: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-        .iter()
-        .map(|name| root.join(name))
-        .collect();
+    let mut files: Vec<PathBuf> = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ]
+    .iter()
+    .map(|name| root.join(name))
+    .collect();
     collect(&root.join("docs"), &mut files);
     files.sort();
     files.iter().map(|path| read(path)).collect()
@@ -66,7 +71,11 @@ impl Page {
         for (number, line) in self.text.lines().enumerate() {
             match (&mut open, line.strip_prefix("```")) {
                 (None, Some(info)) => {
-                    open = Some(Block { line: number + 2, info: info.trim().to_owned(), text: String::new() });
+                    open = Some(Block {
+                        line: number + 2,
+                        info: info.trim().to_owned(),
+                        text: String::new(),
+                    });
                 }
                 (Some(_), Some(_)) => blocks.extend(open.take()),
                 (Some(block), None) => {
@@ -123,12 +132,19 @@ impl Page {
     pub fn broken(&self, target: &str) -> Option<String> {
         let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
         let own = root().join(&self.name);
-        let file = if path.is_empty() { own.clone() } else { own.parent()?.join(path) };
+        let file = if path.is_empty() {
+            own.clone()
+        } else {
+            own.parent()?.join(path)
+        };
         if !file.exists() {
             return Some("there is no such file".to_owned());
         }
         let known = anchor.is_empty()
-            || read(&file.canonicalize().unwrap()).headings().iter().any(|(_, text)| slug(text) == anchor);
+            || read(&file.canonicalize().unwrap())
+                .headings()
+                .iter()
+                .any(|(_, text)| slug(text) == anchor);
         (!known).then(|| "there is no such heading".to_owned())
     }
 
@@ -161,7 +177,11 @@ impl Page {
                 None => {}
             }
         }
-        assert!(inside.is_some(), "{}: there is no heading {heading:?}", self.name);
+        assert!(
+            inside.is_some(),
+            "{}: there is no heading {heading:?}",
+            self.name
+        );
         text
     }
 
@@ -178,18 +198,28 @@ impl Page {
                 rows.push(cells.map(|cell| cell.trim().to_owned()).collect());
             }
         }
-        assert!(!rows.is_empty(), "{}: no table below {heading:?}", self.name);
+        assert!(
+            !rows.is_empty(),
+            "{}: no table below {heading:?}",
+            self.name
+        );
         rows
     }
 }
 
 /// The texts between backticks in a cell.
 pub fn names(cell: &str) -> Vec<String> {
-    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The anchor that GitHub makes of a heading.
 pub fn slug(heading: &str) -> String {
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }

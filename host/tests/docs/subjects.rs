@@ -20,7 +20,11 @@ fn reference() -> Page {
 }
 
 fn first_column(heading: &str) -> BTreeSet<String> {
-    reference().rows(heading).iter().flat_map(|row| names(&row[0])).collect()
+    reference()
+        .rows(heading)
+        .iter()
+        .flat_map(|row| names(&row[0]))
+        .collect()
 }
 
 fn set<'a>(texts: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
@@ -77,14 +81,29 @@ fn headers_are_those_that_are_written() {
         assert!(said.contains(name), "{name}");
     }
     let all: String = sources("host/src").into_values().collect();
-    check(said.iter().filter(|name| !all.contains(&format!("\"{name}\""))).cloned().collect());
+    check(
+        said.iter()
+            .filter(|name| !all.contains(&format!("\"{name}\"")))
+            .cloned()
+            .collect(),
+    );
 }
 
 #[test]
 fn audit_kinds_are_those_that_are_written() {
     let said: BTreeSet<String> = first_column("Audit");
-    let kinds = [audit::COMMAND, audit::REFUSAL, audit::PLUGIN, audit::CONFIG, "dead-letter", "forced"];
-    assert_eq!(said, kinds.iter().map(|kind| format!("audit.{kind}")).collect());
+    let kinds = [
+        audit::COMMAND,
+        audit::REFUSAL,
+        audit::PLUGIN,
+        audit::CONFIG,
+        "dead-letter",
+        "forced",
+    ];
+    assert_eq!(
+        said,
+        kinds.iter().map(|kind| format!("audit.{kind}")).collect()
+    );
     let sources = sources("host/src");
     for (file, text) in [
         ("patterns/disposition.rs", "\"dead-letter\""),
@@ -97,7 +116,9 @@ fn audit_kinds_are_those_that_are_written() {
 /// Every way in which an instance can end; the match is there so that a new one is not forgotten.
 fn deaths() -> Vec<DeathKind> {
     use DeathKind::*;
-    let all = vec![Trap, Timeout, Cpu, Memory, Handles, Data, Exit, Room, Host, Gone];
+    let all = vec![
+        Trap, Timeout, Cpu, Memory, Handles, Data, Exit, Room, Host, Gone,
+    ];
     for kind in &all {
         match kind {
             Trap | Timeout | Cpu | Memory | Handles | Data | Exit | Room | Host | Gone => {}
@@ -109,11 +130,18 @@ fn deaths() -> Vec<DeathKind> {
 #[test]
 fn kinds_of_errors_are_those_that_are_told() {
     let said = first_column("Kinds of errors");
-    let mut real: BTreeSet<String> = deaths().iter().map(|kind| kind.as_str().to_owned()).collect();
+    let mut real: BTreeSet<String> = deaths()
+        .iter()
+        .map(|kind| kind.as_str().to_owned())
+        .collect();
     for (file, text) in sources("host/src") {
         if file.starts_with("patterns/") || file.starts_with("agent") {
             let code = text.split("#[cfg(test)]").next().unwrap();
-            for after in code.split("Reason::new(").chain(code.split("Self::new(")).skip(1) {
+            for after in code
+                .split("Reason::new(")
+                .chain(code.split("Self::new("))
+                .skip(1)
+            {
                 if let Some(kind) = after.trim_start().strip_prefix('"') {
                     real.insert(kind.split('"').next().unwrap().to_owned());
                 }
@@ -129,7 +157,12 @@ fn kinds_of_errors_are_those_that_are_told() {
 fn reasons_of_an_end_are_those_that_are_given() {
     let all: String = sources("host/src").into_values().collect();
     let said = first_column("Reasons of `stopped`");
-    check(said.iter().filter(|reason| !all.contains(&format!("\"{reason}\""))).cloned().collect());
+    check(
+        said.iter()
+            .filter(|reason| !all.contains(&format!("\"{reason}\"")))
+            .cloned()
+            .collect(),
+    );
 }
 
 #[test]
@@ -142,14 +175,19 @@ fn consumers_have_the_names_that_are_told() {
         backoff: vec![Duration::from_secs(1)],
         schema: None,
     };
-    let filled = |text: &str| text.replace("<domain>", "nlp").replace("<task>", "sentiment");
+    let filled = |text: &str| {
+        text.replace("<domain>", "nlp")
+            .replace("<task>", "sentiment")
+    };
     let rows = reference().rows("Consumers");
     let said: BTreeSet<(String, String)> = rows
         .iter()
         .map(|row| (filled(&names(&row[0])[0]), filled(&names(&row[1])[0])))
         .collect();
-    let real: BTreeSet<(String, String)> =
-        consumers::of(&work).into_iter().map(|consumer| (consumer.durable, consumer.filter)).collect();
+    let real: BTreeSet<(String, String)> = consumers::of(&work)
+        .into_iter()
+        .map(|consumer| (consumer.durable, consumer.filter))
+        .collect();
     assert_eq!(said, real);
 }
 
@@ -158,8 +196,19 @@ fn commands_are_those_that_are_carried_out() {
     let rows = page("docs/patterns/lifecycle.md").rows("Commands");
     let said: BTreeSet<String> = rows.iter().flat_map(|row| names(&row[0])).collect();
     let source = &sources("host/src")["patterns/commands.rs"];
-    let names = source.split("fn name(self)").nth(1).unwrap().split("\n    }\n").next().unwrap();
-    let mut real: BTreeSet<String> = names.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let names = source
+        .split("fn name(self)")
+        .nth(1)
+        .unwrap()
+        .split("\n    }\n")
+        .next()
+        .unwrap();
+    let mut real: BTreeSet<String> = names
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
     real.insert("execute".to_owned());
     assert_eq!(said, real);
 }

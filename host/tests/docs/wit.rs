@@ -26,7 +26,9 @@ fn cases(file: &str, kind: &str) -> Vec<String> {
     let body = body.split("\n  }").next().unwrap();
     let lines = body.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
-    lines.map(|line| line.trim_end_matches(',').to_owned()).collect()
+    lines
+        .map(|line| line.trim_end_matches(',').to_owned())
+        .collect()
 }
 
 #[test]
@@ -34,8 +36,14 @@ fn every_function_is_explained_with_its_signature() {
     let page = page("docs/reference/wit.md");
     let functions = functions();
     assert!(functions.len() > 25, "{}", functions.len());
-    let missing = functions.iter().filter(|(_, _, signature)| !page.text.contains(&format!("`{signature}`")));
-    check(missing.map(|(file, name, signature)| format!("wit/{file}.wit `{name}`: `{signature}`")).collect());
+    let missing = functions
+        .iter()
+        .filter(|(_, _, signature)| !page.text.contains(&format!("`{signature}`")));
+    check(
+        missing
+            .map(|(file, name, signature)| format!("wit/{file}.wit `{name}`: `{signature}`"))
+            .collect(),
+    );
 }
 
 #[test]
@@ -61,9 +69,18 @@ fn every_case_is_explained() {
 
 #[test]
 fn the_page_names_no_function_that_does_not_exist() {
-    let signatures: Vec<String> = functions().into_iter().map(|(_, _, signature)| signature).collect();
+    let signatures: Vec<String> = functions()
+        .into_iter()
+        .map(|(_, _, signature)| signature)
+        .collect();
     let page = page("docs/reference/wit.md");
     let spans = page.spans();
-    let strange = spans.iter().filter(|(_, span)| span.contains(": func(") && !signatures.contains(span));
-    check(strange.map(|(line, span)| format!("{}:{line}: {span}", page.name)).collect());
+    let strange = spans
+        .iter()
+        .filter(|(_, span)| span.contains(": func(") && !signatures.contains(span));
+    check(
+        strange
+            .map(|(line, span)| format!("{}:{line}: {span}", page.name))
+            .collect(),
+    );
 }
