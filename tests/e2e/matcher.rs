@@ -134,9 +134,6 @@ fn everything() -> impl Iterator<Item = String> {
 }
 
 proptest! {
-    // A failure is told whole; there is no file of old ones to keep.
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     /// A claim about patterns, checked against every subject that it is about.
     #[test]
     fn covering_and_overlapping_mean_what_they_say(one in pattern(TWO), other in pattern(TWO)) {

@@ -180,7 +180,6 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         LOAD_RETRY,
         LAST_WORDS,
         STATE_WRITES,
-        CLAIMS_AT_ONCE,
         MAX_HOSTS,
         MAX_CONSUMERS,
         UPKEEP,
