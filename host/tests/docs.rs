@@ -6,7 +6,6 @@
 //! marked `run` are carried out by the end-to-end tests.
 
 #![allow(
-    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

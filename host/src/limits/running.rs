@@ -122,3 +122,6 @@ pub const PAUSE_WAIT: Duration = Duration::from_secs(2);
 
 /// How often it looks.
 pub const PAUSE_LOOK: Duration = Duration::from_millis(2);
+
+/// What a drain keeps of its grace period for storing results, at most; a quarter of a short one.
+pub const SETTLE: Duration = Duration::from_secs(2);
