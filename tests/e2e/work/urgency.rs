@@ -88,23 +88,25 @@ async fn no_item_is_left_lying_while_an_agent_is_free() {
         })
         .run()
         .await;
-    // Agents turn busy and idle all the time, so that polls are made and taken back all the time.
+    // Items arrive for every poll while agents turn busy, so that polls are taken back with an item on
+    // its way to them.
     let forms = ["critical.x", "high.x", "normal.x", "low.x", "x"];
     let (mut slowest, mut again) = (Duration::ZERO, 0);
-    for number in 0..120 {
+    for round in 0..60 {
         let begun = Instant::now();
-        let ids: Vec<String> = (0..3).map(|part| format!("i{number}-{part}")).collect();
+        let fails = round % 4 == 0;
+        let command = match fails {
+            true => json!({"do": "fail_times", "n": 1}),
+            false => json!({"do": "sleep", "ms": round % 5, "how": "wait"}),
+        };
+        let ids: Vec<String> = (0..10).map(|part| format!("i{round}-{part}")).collect();
         for (part, id) in ids.iter().enumerate() {
-            let subject = format!("work.lab.{}", forms[(number + part) % forms.len()]);
-            let command = match number % 4 {
-                0 => json!({"do": "fail_times", "n": 1}),
-                _ => json!({"do": "sleep", "ms": number % 7, "how": "wait"}),
-            };
+            let subject = format!("work.lab.{}", forms[part % forms.len()]);
             nats.work_as(id, &subject, command.to_string()).await;
         }
         for id in &ids {
             let tries = nats.result_of(id).await.header("X-Retry-Count");
-            again += usize::from(number % 4 != 0 && tries != "0");
+            again += usize::from(!fails && tries != "0");
         }
         slowest = slowest.max(begun.elapsed());
     }
