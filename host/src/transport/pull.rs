@@ -4,15 +4,18 @@
 //! message costs one message to the server and one back. An inbox goes with a pull that did not end by
 //! itself: what the server still sends there must not be taken for the answer to a later pull.
 
+mod inbox;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::{StatusCode, Subscriber};
+use async_nats::StatusCode;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
+
+use inbox::Inbox;
 
 use super::{Delivered, Headers, Link, TransportError, Unreadable, check, unreadable};
 
@@ -26,10 +29,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(2);
 /// Unused inboxes that one puller keeps.
 const MAX_IDLE_INBOXES: usize = 16;
-/// How much can be on its way when a waiting pull is taken back: its message, a heartbeat, its end.
-const ON_ITS_WAY: u64 = 4;
-/// How long the pull stands that makes the server throw away the one that was taken back.
-const FORGOTTEN: Duration = Duration::from_millis(1);
 /// The delay with which messages of a dropped pull are given back.
 const GIVE_BACK: Duration = Duration::from_millis(100);
 
@@ -63,43 +62,6 @@ impl Consumer {
             ))),
             Err(error) => Err(error),
         }
-    }
-}
-
-#[derive(Debug)]
-struct Inbox {
-    subject: String,
-    subscriber: Subscriber,
-    /// Everything that was read from it, in all its pulls.
-    read: u64,
-}
-
-impl Inbox {
-    async fn next(&mut self) -> Option<async_nats::Message> {
-        let message = self.subscriber.next().await?;
-        self.read = self.read.saturating_add(1);
-        Some(message)
-    }
-
-    /// Lets the server forget the inbox, and with it the pull that waits there; what is on its way still
-    /// arrives, and then the inbox ends.
-    ///
-    /// The library's own `drain` forgets the subscription before the server does, so that a message on its
-    /// way would be dropped and come again only after the ack wait. An unsubscription after some more
-    /// messages, and these messages sent by ourselves, end it on both sides at the same one.
-    async fn close(&mut self, puller: &Puller) -> Result<(), TransportError> {
-        let last = self.read.saturating_add(ON_ITS_WAY);
-        let ends = self.subscriber.unsubscribe_after(last).await;
-        ends.map_err(|_| TransportError::disconnected())?;
-        for _ in 0..ON_ITS_WAY {
-            let link = &puller.link;
-            link.send(&self.subject, None, Headers::new(), Bytes::new())
-                .await?;
-        }
-        // A server before 2.10 that means to deliver a message again, finds only pulls that nobody waits
-        // for, and has no other, forgets about the message until the ack wait is over. It throws such
-        // pulls away when it looks for more work, which any further pull makes it do.
-        puller.ask(1, FORGOTTEN, false, &self.subject).await
     }
 }
 

@@ -1,0 +1,53 @@
+//! The subject on which one pull after another gets its messages, and how it is closed without
+//! losing what is on its way.
+
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use super::Puller;
+use crate::transport::{Headers, TransportError};
+
+/// How much can be on its way when a waiting pull is taken back: its message, a heartbeat, its end.
+const ON_ITS_WAY: u64 = 4;
+/// How long the pull stands that makes the server throw away the one that was taken back.
+const FORGOTTEN: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) subject: String,
+    pub(super) subscriber: Subscriber,
+    /// Everything that was read from it, in all its pulls.
+    pub(super) read: u64,
+}
+
+impl Inbox {
+    pub(super) async fn next(&mut self) -> Option<async_nats::Message> {
+        let message = self.subscriber.next().await?;
+        self.read = self.read.saturating_add(1);
+        Some(message)
+    }
+
+    /// Lets the server forget the inbox, and with it the pull that waits there; what is on its way still
+    /// arrives, and then the inbox ends.
+    ///
+    /// The library's own `drain` forgets the subscription before the server does, so that a message on its
+    /// way would be dropped and come again only after the ack wait. An unsubscription after some more
+    /// messages, and these messages sent by ourselves, end it on both sides at the same one.
+    pub(super) async fn close(&mut self, puller: &Puller) -> Result<(), TransportError> {
+        let last = self.read.saturating_add(ON_ITS_WAY);
+        let ends = self.subscriber.unsubscribe_after(last).await;
+        ends.map_err(|_| TransportError::disconnected())?;
+        for _ in 0..ON_ITS_WAY {
+            let link = &puller.link;
+            link.send(&self.subject, None, Headers::new(), Bytes::new())
+                .await?;
+        }
+        // A server before 2.10 that means to deliver a message again, finds only pulls that nobody waits
+        // for, and has no other, forgets about the message until the ack wait is over. It throws such
+        // pulls away when it looks for more work, which any further pull makes it do.
+        puller.ask(1, FORGOTTEN, false, &self.subject).await
+    }
+}
