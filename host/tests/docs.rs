@@ -6,11 +6,12 @@
 //! marked `run` are carried out by the end-to-end tests.
 
 #![allow(
-    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
 )]
 
 #[path = "docs/code.rs"]

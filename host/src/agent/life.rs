@@ -138,6 +138,7 @@ impl Life {
             (false, true) => self.taking = None,
             _ => {}
         }
+        self.port.cell.set_takes(takes);
     }
 
     fn ready(&mut self, raised: Raised) {

@@ -13,6 +13,7 @@ use crate::names::{AgentId, PluginName};
 use crate::runtime::{Health, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
+use super::crew::Crew;
 use super::crew::Weight;
 use super::delivery::{self, Delivery};
 use super::disposition::Reason;
@@ -46,6 +47,8 @@ pub struct AgentPort {
     pub control: mpsc::Sender<Control>,
     /// What is known about it.
     pub cell: Arc<AgentCell>,
+    /// What it shares with the other agents of its plugin.
+    pub crew: Arc<Crew>,
 }
 
 /// What is known about an agent: written by itself and by commands, read by everybody.
@@ -55,6 +58,8 @@ pub struct AgentCell {
     host_id: String,
     since: Instant,
     paused: AtomicBool,
+    /// It takes messages; it alone says so.
+    takes: AtomicBool,
     /// Told when `paused` changed.
     pub turned: Notify,
     /// Bytes of payload that wait in its mailbox and came as commands.
@@ -117,6 +122,7 @@ impl AgentCell {
             host_id: host_id.to_owned(),
             since: now,
             paused: AtomicBool::new(false),
+            takes: AtomicBool::new(false),
             turned: Notify::new(),
             commanded: Arc::default(),
             handled: AtomicU64::new(0),
@@ -194,6 +200,16 @@ impl AgentCell {
         self.turned.notify_waiters();
         // The agent may be between its look at the flag and its wait.
         self.turned.notify_one();
+    }
+
+    /// The agent's own word on whether it takes messages.
+    pub fn set_takes(&self, takes: bool) {
+        self.takes.store(takes, Ordering::Release);
+    }
+
+    /// A pause has come into force: the agent takes nothing new.
+    pub fn has_let_go(&self) -> bool {
+        !self.takes.load(Ordering::Acquire) || self.inner().status == AgentStatus::Busy
     }
 
     /// A command keeps it from taking messages.
