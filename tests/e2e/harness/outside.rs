@@ -312,6 +312,13 @@ impl Outside {
         shown.collect()
     }
 
+    /// How many polls for work stand at the server.
+    pub async fn polls(&self) -> usize {
+        let stream = self.stream("WORK_QUEUE").await;
+        let all: Vec<_> = stream.consumers().try_collect().await.unwrap();
+        all.iter().map(|consumer| consumer.num_waiting).sum()
+    }
+
     /// Waits until no work is stored.
     pub async fn work_is_done(&self) {
         let empty =
