@@ -150,6 +150,7 @@ pub fn port(
     id: AgentId,
     plugin: crate::names::PluginName,
     cell: Arc<crate::patterns::directory::AgentCell>,
+    crew: Arc<Crew>,
 ) -> (AgentPort, Inboxes) {
     let (mail, mailbox) = mpsc::channel(limits::MAILBOX);
     let (tell, control) = mpsc::channel(limits::CONTROLS);
@@ -159,6 +160,7 @@ pub fn port(
         mailbox: mail,
         control: tell,
         cell,
+        crew,
     };
     (port, Inboxes { mailbox, control })
 }

@@ -1,7 +1,7 @@
 //! The life of the process: build everything that configuration can break, run, drain.
 //!
-//! [`Host::build`] connects (or starts a server), provisions JetStream, takes the host's lease and
-//! loads the plugins. [`Host::run`] keeps going until it is told to stop, by a signal or by
+//! [`Host::build`] connects (or starts a server), provisions JetStream and takes the host's lease;
+//! [`Host::load`] starts the agents of what lies in the plugins folder. [`Host::run`] keeps going until it is told to stop, by a signal or by
 //! `broadcast.emergency.shutdown`, and then drains: stop taking, finish or return what is in
 //! flight, `stopped`, give up the lease, flush, close.
 
@@ -96,9 +96,26 @@ pub enum Ended {
 }
 
 impl Host {
-    /// Builds a host: after this returned, no configuration can fail.
-    pub async fn build(spec: HostSpec) -> anyhow::Result<Self> {
-        build::build(spec).await
+    /// Builds a host that drains when `shutdown` is cancelled: after this returned, no
+    /// configuration can fail. None when it was cancelled before there was anything to bring home.
+    pub async fn build(
+        spec: HostSpec,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
+        build::build(spec, shutdown.child_token()).await
+    }
+
+    /// Loads the plugins. Agents work as soon as theirs is loaded, so this ends early, and
+    /// [`Host::run`] does what is due, when the host is told to stop, its server dies, or the lease
+    /// is lost.
+    pub async fn load(&mut self) {
+        tokio::select! {
+            biased;
+            () = self.shared.draining.cancelled() => {}
+            _ = died(self.server.as_ref()) => {}
+            held = self.lease.turned() => self.lease_turned(held).await,
+            () = self.fleet.load() => {}
+        }
     }
 
     /// What came up.
@@ -125,15 +142,15 @@ impl Host {
 
     /// Runs until told to stop, then drains. Returns when everything has ended.
     pub async fn run(mut self) -> Ended {
-        let mut clock = tokio::time::interval(crate::limits::SCAN);
-        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let server = self.server.take();
         let ended = loop {
+            // In this order: the folder is the least urgent, and may hang.
             tokio::select! {
+                biased;
                 () = self.shared.draining.cancelled() => break Ended::Drained,
                 how = died(server.as_ref()) => break Ended::ServerDied(how),
                 held = self.lease.turned() => self.lease_turned(held).await,
-                _ = clock.tick() => self.fleet.scan().await,
+                () = self.fleet.scan() => {}
             }
         };
         drain::drain(self).await;
@@ -154,7 +171,7 @@ impl Host {
         self.fleet.suspend(Duration::from_secs(2)).await;
         if held {
             tracing::info!("the lease is back: agents are started again");
-            self.fleet.wake().await;
+            self.fleet.wake();
         }
     }
 }

@@ -11,13 +11,12 @@ mod plugin;
 mod process;
 mod wait;
 
-pub use cli::Ran;
-pub use components::{component, components, rebuilt, renamed_in, repository};
+pub use components::{component, rebuilt, renamed_in};
 pub use ear::Ear;
 pub use host::{Host, Running};
-pub use logs::{Line, Logs};
-pub use nats::{Cluster, Nats, NatsOptions};
+pub use logs::Line;
+pub use nats::{Cluster, Nats};
 pub use outside::{Headers, Outside, Stored, header, headers};
 pub use plugin::Plugin;
 pub use process::{is_alive, signal};
-pub use wait::{PATIENCE, until, until_in, within};
+pub use wait::{until, until_in};

@@ -18,8 +18,17 @@
 )]
 
 mod bad_input;
+mod cli;
+mod docs;
+mod drain;
 mod harness;
 mod lifecycle;
+mod matcher;
+mod messaging;
 mod plugins;
+mod provisioning;
 mod sandbox;
+mod signals;
+mod traces;
+mod transport;
 mod work;

@@ -17,7 +17,7 @@ use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
-    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome,
+    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
 };
 use crate::status::AgentStatus;
 use crate::transport::Trace;
@@ -49,6 +49,13 @@ pub(super) struct Life {
     counters: Arc<Counters>,
     /// The first instance was announced; with `instance = "message"` the others are not.
     announced: bool,
+}
+
+/// An instance that has started and does not run yet.
+struct Raised {
+    instance: Instance,
+    heard: mpsc::Receiver<Heard>,
+    config: Arc<SharedConfig>,
 }
 
 /// What happens next.
@@ -131,11 +138,13 @@ impl Life {
             (false, true) => self.taking = None,
             _ => {}
         }
+        self.port.cell.set_takes(takes);
     }
 
-    fn ready(&mut self, (instance, heard): (Instance, mpsc::Receiver<Heard>)) {
-        self.instance = Some(instance);
-        self.heard = heard;
+    fn ready(&mut self, raised: Raised) {
+        self.instance = Some(raised.instance);
+        self.heard = raised.heard;
+        self.port.cell.reads(raised.config);
         self.not_before = None;
         self.port.cell.set_status(AgentStatus::Ready);
         if self.is_worth_telling() {
@@ -150,13 +159,10 @@ impl Life {
     }
 
     /// Instantiates and starts a version.
-    async fn raise(
-        &mut self,
-        version: &Version,
-        meters: Meters,
-    ) -> Result<(Instance, mpsc::Receiver<Heard>), Reason> {
+    async fn raise(&mut self, version: &Version, meters: Meters) -> Result<Raised, Reason> {
         let (hear, heard) = mpsc::channel(limits::MAILBOX);
-        let context = self.context(version, hear, meters);
+        let config = self.port.cell.config_of(&version.spec);
+        let context = self.context(version, config.clone(), hear, meters);
         let instantiated = self
             .around
             .runtime
@@ -168,7 +174,11 @@ impl Life {
         }
         let outcome = instance.start().await;
         match Reason::of(&outcome) {
-            None => Ok((instance, heard)),
+            None => Ok(Raised {
+                instance,
+                heard,
+                config,
+            }),
             Some(reason) => Err(Reason::new(
                 "start",
                 format!("start failed: {} ({})", reason.message, reason.kind),
@@ -179,6 +189,7 @@ impl Life {
     fn context(
         &self,
         version: &Version,
+        config: Arc<SharedConfig>,
         inbox: mpsc::Sender<Heard>,
         meters: Meters,
     ) -> Arc<AgentContext> {
@@ -190,7 +201,7 @@ impl Life {
             permissions: Arc::new(version.permissions.agent(&self.port.id)),
             limits: Arc::new(spec.limits.clone()),
             link: Some(version.link.clone()),
-            config: self.port.cell.config.clone(),
+            config,
             inbox,
             requests: version.requests.clone(),
             counters: self.counters.clone(),

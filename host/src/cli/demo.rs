@@ -26,6 +26,9 @@ use tally::Tally;
 /// How long the demonstration goes on when no result comes any more.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What a signal makes of it.
+const STOPPED: &str = "stopped before the end";
+
 /// The agents that it needs.
 const PLUGINS: [&str; 2] = ["sentiment", "word-count"];
 
@@ -78,14 +81,17 @@ pub(super) async fn run(
             "the NATS servers that are named"
         }
     ))?;
-    let host = Host::build(spec.clone()).await?;
+    let Some(mut host) = Host::build(spec.clone(), &shutdown).await? else {
+        bail!("{STOPPED}");
+    };
+    host.load().await;
     let stopper = host.stopper();
     let introduction = introduction(&host).await;
     let running = tokio::spawn(host.run());
-    output::line(&introduction)?;
     let worked = tokio::select! {
-        worked = work(&spec, &paragraphs, begun) => worked,
-        () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped before the end")),
+        biased;
+        () = shutdown.cancelled() => Err(anyhow::anyhow!(STOPPED)),
+        worked = work(&spec, &introduction, &paragraphs, begun) => worked,
     };
     stopper.cancel();
     let worked = match worked {
@@ -161,9 +167,11 @@ impl Seen {
 /// Publishes the work, and waits until every item has its result or its dead letter.
 async fn work(
     spec: &crate::config::HostSpec,
+    introduction: &str,
     paragraphs: &[Paragraph],
     begun: Instant,
 ) -> anyhow::Result<Seen> {
+    output::line(introduction)?;
     let outside = connect::to(spec).await?;
     let link = outside.link(Role::Work).clone();
     let ids = Ids::new();

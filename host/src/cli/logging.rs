@@ -36,15 +36,21 @@ pub(crate) struct Verbosity {
 
 impl Verbosity {
     /// The filter: our own lines and those of plugins at the level asked for, those of the libraries
-    /// only when they warn, because async-nats logs a line for each message it drops. A command that runs no agents
-    /// says what it has to say by its result and its error.
+    /// only when they warn. The NATS library is heard only where more is asked for: what it has to say,
+    /// transport says once and with the fix, and it logs a line for each message it drops. A command
+    /// that runs no agents says what it has to say by its result and its error.
     fn filter(self) -> String {
         const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
         let normal: u8 = if self.hosts { 2 } else { 0 };
         let wanted = normal.saturating_add(self.more).saturating_sub(self.less);
         let level = LEVELS.get(usize::from(wanted)).unwrap_or(&"trace");
         let libraries = if wanted == 0 { "error" } else { "warn" };
-        format!("{libraries},mistersmith={level},plugin={level}")
+        let nats = if self.more == 0 {
+            ",async_nats=off"
+        } else {
+            ""
+        };
+        format!("{libraries},mistersmith={level},plugin={level}{nats}")
     }
 }
 
@@ -83,13 +89,33 @@ mod tests {
     #[test]
     fn words_for_more_and_less() {
         let cases = [
-            (true, 0, 0, "warn,mistersmith=info,plugin=info"),
-            (false, 0, 0, "error,mistersmith=error,plugin=error"),
+            (
+                true,
+                0,
+                0,
+                "warn,mistersmith=info,plugin=info,async_nats=off",
+            ),
+            (
+                false,
+                0,
+                0,
+                "error,mistersmith=error,plugin=error,async_nats=off",
+            ),
             (false, 1, 0, "warn,mistersmith=warn,plugin=warn"),
             (true, 1, 0, "warn,mistersmith=debug,plugin=debug"),
             (false, 9, 0, "warn,mistersmith=trace,plugin=trace"),
-            (false, 0, 1, "error,mistersmith=error,plugin=error"),
-            (true, 0, 200, "error,mistersmith=error,plugin=error"),
+            (
+                false,
+                0,
+                1,
+                "error,mistersmith=error,plugin=error,async_nats=off",
+            ),
+            (
+                true,
+                0,
+                200,
+                "error,mistersmith=error,plugin=error,async_nats=off",
+            ),
         ];
         for (hosts, more, less, filter) in cases {
             let verbosity = Verbosity { hosts, more, less };

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::cli::exit::usage;
 use crate::config;
+use crate::limits::MAX_SUBJECT;
 use crate::transport::{Headers, TransportError};
 
 /// The payload and the headers of a message.
@@ -74,6 +75,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| format!("{text:?} is no duration; write it like \"5s\""))
 }
 
+/// Refuses a subject that is longer than any of ours, before anything is connected. A server would take it,
+/// and no host could handle what came of it: its replies and dead letters would be longer still.
+pub(crate) fn check_length(subject: &str) -> anyhow::Result<()> {
+    let bytes = subject.len();
+    if bytes > MAX_SUBJECT {
+        return Err(usage(format!(
+            "the subject has {bytes} bytes; at most {MAX_SUBJECT} are allowed"
+        )));
+    }
+    Ok(())
+}
+
 /// An error of the transport as the command tells it: what was asked wrongly is wrong usage.
 pub(crate) fn told(error: TransportError) -> anyhow::Error {
     match error {
@@ -105,6 +118,13 @@ mod tests {
             let error = content(None, &[wrong]).headers().unwrap_err();
             assert_eq!(Exit::failed(&error), Exit::USAGE, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_subject_has_a_limit() {
+        assert!(check_length(&"a".repeat(255)).is_ok());
+        let error = check_length(&"a".repeat(256)).unwrap_err();
+        assert_eq!(Exit::failed(&error), Exit::USAGE);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::global::Global;
-use crate::cli::message::{Content, duration, told};
+use crate::cli::message::{Content, check_length, duration, told};
 use crate::cli::{connect, output};
 use crate::transport::Role;
 
@@ -25,6 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
+    check_length(&args.subject)?;
     let headers = args.content.headers()?;
     let transport = connect::connect(global).await?;
     let link = transport.link(Role::Bulk);

@@ -10,17 +10,17 @@ use crate::transport::Transport;
 /// Runs a host until `shutdown` is cancelled, or it ends by itself.
 pub(super) async fn run(global: &Global, shutdown: CancellationToken) -> anyhow::Result<()> {
     let spec = global.host_spec()?;
-    let host = tokio::select! {
-        host = Host::build(spec) => host?,
-        // Nothing is in flight yet; what was begun ends with this process.
-        () = shutdown.cancelled() => return Ok(()),
+    let Some(mut host) = Host::build(spec, &shutdown).await? else {
+        return Ok(());
     };
+    host.load().await;
+    // A host that was told to stop meanwhile never became ready; it only drains.
     let stopper = host.stopper();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopper.cancel();
-    });
-    introduce(&host).await;
+    tokio::select! {
+        biased;
+        () = stopper.cancelled() => {}
+        () = introduce(&host) => {}
+    }
     match host.run().await {
         Ended::Drained => Ok(()),
         Ended::ServerDied(how) => bail!("{how}"),

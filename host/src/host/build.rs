@@ -53,16 +53,17 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
     Ok(Connected { transport, server })
 }
 
-pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
-    let data = DataFolder::open(&spec.data)?;
-    let id = data.host_id().clone();
-    let name = spec
-        .name
-        .clone()
-        .unwrap_or_else(|| format!("host-{}", short(id.as_str())));
-    let Connected { transport, server } = connect(&spec, &name, &data).await?;
-    let control = transport.link(Role::Control).clone();
-    let work = transport.link(Role::Work).clone();
+/// The connection and the streams and buckets on it.
+struct Ground {
+    transport: Transport,
+    server: Option<OwnServer>,
+    kv: Buckets,
+}
+
+/// Everything that may take long, and of which nothing needs to be brought home.
+async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Result<Ground> {
+    let Connected { transport, server } = connect(spec, name, data).await?;
+    let control = transport.link(Role::Control);
     provision::ensure(&transport, &spec.jetstream)
         .await
         .context("JetStream is not set up")?;
@@ -72,6 +73,34 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
         claims: control.kv("AGENT_CLAIMS").await?,
         config: control.kv("AGENT_CONFIG").await?,
     };
+    Ok(Ground {
+        transport,
+        server,
+        kv,
+    })
+}
+
+pub(super) async fn build(
+    spec: HostSpec,
+    draining: CancellationToken,
+) -> anyhow::Result<Option<Host>> {
+    let data = DataFolder::open(&spec.data)?;
+    let id = data.host_id().clone();
+    let name = spec
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("host-{}", short(id.as_str())));
+    let ground = tokio::select! {
+        ground = prepare(&spec, &name, &data) => ground?,
+        () = draining.cancelled() => return Ok(None),
+    };
+    let Ground {
+        transport,
+        server,
+        kv,
+    } = ground;
+    let control = transport.link(Role::Control).clone();
+    let work = transport.link(Role::Work).clone();
     let consumers = ConsumerClaims::new(control.clone(), id.clone()).await?;
     let runtime = Arc::new(Runtime::new(RuntimeOptions {
         cache_dir: Some(data.path().join("compiled")),
@@ -100,21 +129,19 @@ pub(super) async fn build(spec: HostSpec) -> anyhow::Result<Host> {
         around,
         kv,
         consumers,
-        draining: CancellationToken::new(),
+        draining,
     });
     serve(&shared).await?;
     background.push(beat::start(shared.clone()));
     background.push(upkeep::start(shared.clone()));
-    let mut fleet = Fleet::new(shared.clone());
-    fleet.load().await;
-    Ok(Host {
+    Ok(Some(Host {
+        fleet: Fleet::new(shared.clone()),
         shared,
-        fleet,
         lease,
         background,
         server,
         _data: data,
-    })
+    }))
 }
 
 /// Starts to listen for what is said to the host and to its agents as such.

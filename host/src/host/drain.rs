@@ -24,7 +24,9 @@ pub(super) async fn drain(host: Host) {
         "draining: no new messages are taken"
     );
     shared.draining.cancel();
-    fleet.stop("drain", left()).await;
+    // Agents that need the whole grace must leave time to store the results of the others.
+    let settling = limits::SETTLE.min(grace / 4);
+    fleet.stop("drain", left().saturating_sub(settling)).await;
     let settled = tokio::time::timeout(left(), shared.around.settler.idle())
         .await
         .is_ok();

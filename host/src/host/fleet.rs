@@ -22,11 +22,12 @@ use super::Shared;
 use super::job::{Done, Job};
 use super::loading::{self, Problem, Read};
 use super::unit::{self, Unit};
-use super::watch::{self, Fingerprint, Seen};
+use super::watch::{Fingerprint, Seen, Watch};
 
 /// The plugins of this host.
 pub(super) struct Fleet {
     shared: Arc<Shared>,
+    watch: Watch,
     slots: BTreeMap<String, Slot>,
     /// Removed plugins that still finish what they have in hand. At their end they give up ids and
     /// consumers, so until then nothing is started under their names.
@@ -35,6 +36,8 @@ pub(super) struct Fleet {
     findings: String,
     /// Without the lease nothing is started.
     suspended: bool,
+    /// The next look is acted upon without waiting for a second one that sees the same.
+    at_once: bool,
 }
 
 /// What is known about one plugin.
@@ -66,11 +69,13 @@ impl Slot {
 impl Fleet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            watch: Watch::new(&shared.spec.plugins),
             shared,
             slots: BTreeMap::new(),
             leaving: BTreeMap::new(),
             findings: String::new(),
             suspended: false,
+            at_once: true,
         }
     }
 
@@ -81,48 +86,45 @@ impl Fleet {
         (running.count(), broken.count())
     }
 
-    /// Loads what lies in the folder, and returns when that is done.
+    /// Loads what lies in the folder, and returns when that is done; cancel safe like
+    /// [`Fleet::scan`].
     pub(super) async fn load(&mut self) {
-        self.look(true).await;
-        let names: Vec<String> = self.slots.keys().cloned().collect();
-        for name in names {
-            let Some(job) = self.slots.get_mut(&name).and_then(|slot| slot.job.take()) else {
-                continue;
-            };
-            let done = job.finish().await;
-            self.finished(&name, done);
-        }
+        self.scan().await;
+        self.collect(|_| true).await;
     }
 
-    /// Looks at the folder, and makes what runs follow it. Waits for no job.
+    /// Looks at the folder, and makes what runs follow it. Waits for no job, and may be dropped
+    /// while it waits for a file system that hangs.
     pub(super) async fn scan(&mut self) {
-        self.collect().await;
+        let (seen, findings) = self.watch.next().await;
+        self.collect(Job::is_finished).await;
         if !self.suspended {
-            self.look(false).await;
+            self.follow(seen, &findings).await;
         }
     }
 
-    /// Takes over what finished jobs have brought about.
-    async fn collect(&mut self) {
+    /// Takes over what jobs have brought about, and waits for it where they are not finished.
+    async fn collect(&mut self, which: impl Fn(&Job) -> bool) {
         let names: Vec<String> = self.slots.keys().cloned().collect();
         for name in names {
-            let finished = |slot: &mut Slot| slot.job.take_if(|job| job.is_finished());
-            if let Some(job) = self.slots.get_mut(&name).and_then(finished) {
+            let job = self.slots.get_mut(&name).and_then(|slot| slot.job.as_mut());
+            // It stays in its slot while it is waited for: dropping the wait must not lose it.
+            if let Some(job) = job.filter(|job| which(job)) {
                 let done = job.finish().await;
                 self.finished(&name, done);
             }
         }
     }
 
-    async fn look(&mut self, at_once: bool) {
-        let (seen, findings) = watch::look(&self.shared.spec.plugins).await;
+    async fn follow(&mut self, seen: Vec<Seen>, findings: &Findings) {
         self.report(findings.to_string());
         if !self.findings.is_empty() && seen.is_empty() {
             // A folder that cannot be read for a moment is no order to end everything.
             return;
         }
+        let at_once = std::mem::take(&mut self.at_once);
         self.leaving.retain(|_, task| !task.is_finished());
-        self.remove_missing(&seen, &findings).await;
+        self.remove_missing(&seen, findings);
         for one in self.without_doubles(seen) {
             if self.leaving.contains_key(&one.name) {
                 continue;
@@ -205,6 +207,7 @@ impl Fleet {
         let Some(slot) = self.slots.get_mut(name) else {
             return;
         };
+        slot.job = None;
         slot.unit = done.unit;
         match done.result {
             Ok(change) => {
@@ -257,7 +260,7 @@ impl Fleet {
     }
 
     /// Ends what was missing in two looks: in one alone it may be on its way to its new content.
-    async fn remove_missing(&mut self, seen: &[Seen], findings: &Findings) {
+    fn remove_missing(&mut self, seen: &[Seen], findings: &Findings) {
         let folder = &self.shared.spec.plugins;
         let missing = |name: &String| {
             let unreadable = || findings.iter().any(|f| f.file == folder.join(name));
@@ -271,23 +274,13 @@ impl Fleet {
             let Some(slot) = self.slots.remove(&name) else {
                 continue;
             };
-            let unit = match slot.job {
-                Some(job) => job.interrupt().await.unit,
-                None => slot.unit,
-            };
-            if let Some(unit) = unit {
-                // A removed plugin may take its time; others are not held up by it.
-                let shared = self.shared.clone();
-                let task = tokio::spawn(async move {
-                    let plugin = unit.version().spec.name.clone();
-                    let ids = unit.stop("removed", shared.spec.grace).await;
-                    unit::forget(&shared, &plugin, ids).await;
-                    tracing::info!(%plugin, "plugin removed");
-                    let entry = json!({"plugin": plugin.as_str(), "change": "removed"});
-                    shared.around.outbox.audit(audit::PLUGIN, entry);
-                });
-                self.leaving.insert(name, AbortOnDropHandle::new(task));
+            if slot.job.is_none() && slot.unit.is_none() {
+                continue;
             }
+            // A removed plugin may take its time; others are not held up by it.
+            let leave = leave(self.shared.clone(), slot);
+            self.leaving
+                .insert(name, AbortOnDropHandle::new(tokio::spawn(leave)));
         }
     }
 
@@ -315,11 +308,26 @@ impl Fleet {
     }
 
     /// Starts again what was suspended.
-    pub(super) async fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         self.suspended = false;
+        self.at_once = true;
         for slot in self.slots.values_mut() {
             slot.tried = None;
         }
-        self.look(true).await;
     }
+}
+
+/// Ends a plugin that was removed from the folder.
+async fn leave(shared: Arc<Shared>, slot: Slot) {
+    let unit = match slot.job {
+        Some(job) => job.interrupt().await.unit,
+        None => slot.unit,
+    };
+    let Some(unit) = unit else { return };
+    let plugin = unit.version().spec.name.clone();
+    let ids = unit.stop("removed", shared.spec.grace).await;
+    unit::forget(&shared, &plugin, ids).await;
+    tracing::info!(%plugin, "plugin removed");
+    let entry = json!({"plugin": plugin.as_str(), "change": "removed"});
+    shared.around.outbox.audit(audit::PLUGIN, entry);
 }

@@ -37,9 +37,9 @@ impl Job {
         self.task.is_finished()
     }
 
-    /// Waits for its end.
-    pub(super) async fn finish(self) -> Done {
-        self.task.await.unwrap_or_else(|error| Done {
+    /// Waits for its end; cancel safe. To be asked no more when it has answered.
+    pub(super) async fn finish(&mut self) -> Done {
+        (&mut self.task).await.unwrap_or_else(|error| Done {
             unit: None,
             result: Err(Problem::Passing(format!(
                 "the host made a mistake: {error}"
@@ -48,7 +48,7 @@ impl Job {
     }
 
     /// Leaves it where it is, so that what runs can be ended.
-    pub(super) async fn interrupt(self) -> Done {
+    pub(super) async fn interrupt(mut self) -> Done {
         self.stop.cancel();
         self.finish().await
     }

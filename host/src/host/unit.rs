@@ -210,7 +210,12 @@ impl Unit {
         let cell = Arc::new(cell);
         cell.set_overrides(overrides.config);
         cell.pause(overrides.paused);
-        let (port, inboxes) = agent::port(id.clone(), self.version.spec.name.clone(), cell);
+        let (port, inboxes) = agent::port(
+            id.clone(),
+            self.version.spec.name.clone(),
+            cell,
+            self.crew.clone(),
+        );
         shared.directory.add(port.clone());
         let agent = Agent::start(
             port,

@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior};
+
 use crate::config::{self, Candidate, Findings};
+use crate::limits;
 
 /// One plugin in the folder.
 #[derive(Debug, Clone)]
@@ -27,19 +31,51 @@ impl Fingerprint {
     }
 }
 
-/// Looks at the folder; the file system may be slow, so not on a thread that serves messages.
-pub(super) async fn look(folder: &Path) -> (Vec<Seen>, Findings) {
-    let folder = folder.to_owned();
-    let looked = tokio::task::spawn_blocking(move || {
-        let scan = config::scan(&folder);
-        let seen = scan.plugins.into_iter().map(|candidate| Seen {
-            name: candidate.name.clone(),
-            fingerprint: fingerprint(&candidate),
-            candidate,
+/// Looks at the folder again and again, one look at a time.
+pub(super) struct Watch {
+    folder: PathBuf,
+    clock: Interval,
+    /// Kept when whoever waits for it turns to something else: a file system that hangs must not
+    /// collect a blocked thread for each time.
+    looking: Option<JoinHandle<(Vec<Seen>, Findings)>>,
+}
+
+impl Watch {
+    pub(super) fn new(folder: &Path) -> Self {
+        let mut clock = tokio::time::interval(limits::SCAN);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            folder: folder.to_owned(),
+            clock,
+            looking: None,
+        }
+    }
+
+    /// What the next look sees; cancel safe.
+    pub(super) async fn next(&mut self) -> (Vec<Seen>, Findings) {
+        if self.looking.is_none() {
+            self.clock.tick().await;
+        }
+        let folder = &self.folder;
+        // The file system may be slow, so not on a thread that serves messages.
+        let looking = self.looking.get_or_insert_with(|| {
+            let folder = folder.clone();
+            tokio::task::spawn_blocking(move || look(&folder))
         });
-        (seen.collect(), scan.findings)
+        let looked = looking.await.unwrap_or_default();
+        self.looking = None;
+        looked
+    }
+}
+
+fn look(folder: &Path) -> (Vec<Seen>, Findings) {
+    let scan = config::scan(folder);
+    let seen = scan.plugins.into_iter().map(|candidate| Seen {
+        name: candidate.name.clone(),
+        fingerprint: fingerprint(&candidate),
+        candidate,
     });
-    looked.await.unwrap_or_default()
+    (seen.collect(), scan.findings)
 }
 
 fn fingerprint(candidate: &Candidate) -> Fingerprint {

@@ -116,3 +116,12 @@ pub const SUSPICION: Duration = Duration::from_secs(5 * 60);
 
 /// Open items that are looked through when pulls fail again and again; one request each.
 pub const MAX_LOOK: usize = 256;
+
+/// How long `cmd.pause` waits for the polls of its plugin to be taken back before it answers.
+pub const PAUSE_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+pub const PAUSE_LOOK: Duration = Duration::from_millis(2);
+
+/// What a drain keeps of its grace period for storing results, at most; a quarter of a short one.
+pub const SETTLE: Duration = Duration::from_secs(2);

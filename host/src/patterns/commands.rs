@@ -163,6 +163,18 @@ impl Commands {
             .await
             .map_err(not_recorded)?;
         port.cell.pause(paused);
+        if paused {
+            // An item that came by a poll which still stands would wait here, and count as delivered.
+            let settled = async {
+                let done = || {
+                    port.cell.has_let_go() && (port.crew.taking() > 0 || !port.crew.expects_work())
+                };
+                while !done() {
+                    tokio::time::sleep(limits::PAUSE_LOOK).await;
+                }
+            };
+            let _ = tokio::time::timeout(limits::PAUSE_WAIT, settled).await;
+        }
         Ok(())
     }
 

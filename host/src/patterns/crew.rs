@@ -24,6 +24,8 @@ pub struct Crew {
     taking: AtomicUsize,
     /// Agents that wait for a message.
     idle: AtomicUsize,
+    /// Pulls on the way, waiting ones included.
+    pulls: AtomicUsize,
     mean_call_ns: AtomicU64,
     /// Bytes of payload that wait for agents and came by a subscription.
     waiting_bytes: Arc<AtomicUsize>,
@@ -36,6 +38,7 @@ impl Default for Crew {
             tasks: async_channel::unbounded(),
             taking: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
+            pulls: AtomicUsize::new(0),
             mean_call_ns: AtomicU64::new(0),
             waiting_bytes: Arc::new(AtomicUsize::new(0)),
             changed: Notify::new(),
@@ -83,6 +86,16 @@ impl Crew {
     /// How many agents take messages, idle or busy.
     pub fn taking(&self) -> usize {
         self.taking.load(Ordering::Acquire)
+    }
+
+    /// Tells how many pulls are on their way.
+    pub fn set_pulls(&self, pulls: usize) {
+        self.pulls.store(pulls, Ordering::Release);
+    }
+
+    /// Whether more work may still come although nothing new is asked for.
+    pub fn expects_work(&self) -> bool {
+        self.pulls.load(Ordering::Acquire) > 0
     }
 
     /// How many agents wait for a message right now.

@@ -13,6 +13,7 @@ use crate::names::{AgentId, PluginName};
 use crate::runtime::{Health, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
+use super::crew::Crew;
 use super::crew::Weight;
 use super::delivery::{self, Delivery};
 use super::disposition::Reason;
@@ -46,6 +47,8 @@ pub struct AgentPort {
     pub control: mpsc::Sender<Control>,
     /// What is known about it.
     pub cell: Arc<AgentCell>,
+    /// What it shares with the other agents of its plugin.
+    pub crew: Arc<Crew>,
 }
 
 /// What is known about an agent: written by itself and by commands, read by everybody.
@@ -55,10 +58,10 @@ pub struct AgentCell {
     host_id: String,
     since: Instant,
     paused: AtomicBool,
+    /// It takes messages; it alone says so.
+    takes: AtomicBool,
     /// Told when `paused` changed.
     pub turned: Notify,
-    /// The configuration that the plugin reads.
-    pub config: Arc<SharedConfig>,
     /// Bytes of payload that wait in its mailbox and came as commands.
     commanded: Arc<AtomicUsize>,
     handled: AtomicU64,
@@ -82,6 +85,8 @@ struct Inner {
     load_busy_ns: u64,
     last_error: Option<String>,
     health: Health,
+    /// What the instance that runs reads as its configuration.
+    config: Arc<SharedConfig>,
     /// `[config]` of the manifest, and what commands put over it.
     base: Map<String, Value>,
     overrides: Map<String, Value>,
@@ -108,6 +113,7 @@ impl AgentCell {
                 detail: None,
                 load: None,
             },
+            config: Arc::new(SharedConfig::new(Map::new())),
             base: Map::new(),
             overrides: Map::new(),
         };
@@ -116,8 +122,8 @@ impl AgentCell {
             host_id: host_id.to_owned(),
             since: now,
             paused: AtomicBool::new(false),
+            takes: AtomicBool::new(false),
             turned: Notify::new(),
-            config: Arc::new(SharedConfig::new(Map::new())),
             commanded: Arc::default(),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -139,18 +145,30 @@ impl AgentCell {
         inner.execute_schema = spec.execute_schema.clone();
         inner.payload = spec.limits.payload;
         inner.base = spec.config.clone();
-        self.config
-            .replace(override_config(&inner.base, &inner.overrides));
         drop(inner);
         self.mark_dirty();
+    }
+
+    /// The configuration of an instance of this version, which may never come to run.
+    pub fn config_of(&self, spec: &PluginSpec) -> Arc<SharedConfig> {
+        let config = override_config(&spec.config, &self.inner().overrides);
+        Arc::new(SharedConfig::new(config))
+    }
+
+    /// Tells what the instance that runs from here on reads. What commands changed since it was made
+    /// is in it.
+    pub fn reads(&self, config: Arc<SharedConfig>) {
+        let mut inner = self.inner();
+        config.replace(override_config(&inner.base, &inner.overrides));
+        inner.config = config;
     }
 
     /// Tells what commands put over the manifest's `[config]`.
     pub fn set_overrides(&self, overrides: Map<String, Value>) {
         let mut inner = self.inner();
         inner.overrides = overrides;
-        self.config
-            .replace(override_config(&inner.base, &inner.overrides));
+        let config = override_config(&inner.base, &inner.overrides);
+        inner.config.replace(config);
     }
 
     /// There is something worth telling.
@@ -182,6 +200,16 @@ impl AgentCell {
         self.turned.notify_waiters();
         // The agent may be between its look at the flag and its wait.
         self.turned.notify_one();
+    }
+
+    /// The agent's own word on whether it takes messages.
+    pub fn set_takes(&self, takes: bool) {
+        self.takes.store(takes, Ordering::Release);
+    }
+
+    /// A pause has come into force: the agent takes nothing new.
+    pub fn has_let_go(&self) -> bool {
+        !self.takes.load(Ordering::Acquire) || self.inner().status == AgentStatus::Busy
     }
 
     /// A command keeps it from taking messages.

@@ -133,6 +133,7 @@ impl WorkQueue {
             tokio::pin!(changed);
             changed.as_mut().enable();
             self.top_up();
+            crew.set_pulls(self.pulls.len());
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -145,6 +146,7 @@ impl WorkQueue {
         while let Some(step) = self.pulls.next().await {
             self.step(step).await;
         }
+        crew.set_pulls(0);
     }
 
     /// Starts the pulls that the agents have room for, or takes back those that they have not.

@@ -42,7 +42,15 @@ pub async fn read(link: &Link, assets: &[Asset]) -> Result<Current, TransportErr
                 current.streams.insert(asset.stream.clone(), stream);
             }
             None => {
-                let others = in_the_way(link, asset).await?;
+                let mut others = in_the_way(link, asset).await?;
+                if others.contains(&asset.stream) {
+                    // Another host has made it since we asked for it.
+                    others.retain(|name| *name != asset.stream);
+                    if let Some(stream) = stream(link, &asset.stream).await? {
+                        current.streams.insert(asset.stream.clone(), stream);
+                        continue;
+                    }
+                }
                 if !others.is_empty() {
                     current.in_the_way.insert(asset.stream.clone(), others);
                 }
@@ -75,7 +83,9 @@ async fn in_the_way(link: &Link, asset: &Asset) -> Result<Vec<String>, Transport
         let names: Names = link
             .call("STREAM.NAMES", &json!({ "subject": subject }))
             .await?;
-        found.extend(names.streams.unwrap_or_default());
+        // Another host may have made this very stream since we asked for it.
+        let others = names.streams.unwrap_or_default();
+        found.extend(others.into_iter().filter(|name| *name != asset.stream));
     }
     found.sort();
     found.dedup();

@@ -66,9 +66,12 @@ fn every_command_line_is_understood() {
         for (number, span) in page.spans() {
             if lines(&span).len() == 1 && !form(&span) {
                 seen += 1;
-                // A placeholder for a number.
+                // A number has a placeholder; a name of a command stands for the command.
                 let line = span.replace("NUMBER", "1");
-                if !is_understood(&line) {
+                let words = words(&line);
+                let is_name =
+                    words.len() == 2 && Cli::command().find_subcommand(&words[1]).is_some();
+                if !is_name && !is_understood(&line) {
                     found.push(format!("{}:{number}: {span}", page.name));
                 }
             }

@@ -113,10 +113,10 @@ fn said(page_name: &str, heading: &str) -> BTreeSet<String> {
 /// The table that follows a paragraph with these words; for sections with several tables.
 fn said_after(page_name: &str, heading: &str, words: &str) -> BTreeSet<String> {
     let section = page(page_name).section(heading);
-    let after = section
-        .split(words)
-        .nth(1)
+    let found = section
+        .find(words)
         .unwrap_or_else(|| panic!("{page_name}: no {words:?}"));
+    let after = &section[found..];
     let table = after
         .lines()
         .skip_while(|line| !line.starts_with('|'))

@@ -180,10 +180,14 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         LOAD_RETRY,
         LAST_WORDS,
         STATE_WRITES,
-        CLAIMS_AT_ONCE,
+        LETTER_HEADERS,
+        MAX_HEARD_BYTES,
+        SUSPICION,
+        MAX_LOOK,
         MAX_HOSTS,
         MAX_CONSUMERS,
-        SWEEP,
+        UPKEEP,
+        MAX_SUBJECTS_LOOKED_AT,
         MAX_AGENTS,
     ]
 }

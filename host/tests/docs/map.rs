@@ -85,7 +85,8 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
             .map(str::to_owned)
             .collect();
         let (module, used) = quoted.split_first().unwrap();
-        imports.insert(module.clone(), used.iter().cloned().collect());
+        let used = used.iter().flat_map(|names| names.split_whitespace());
+        imports.insert(module.clone(), used.map(str::to_owned).collect());
     }
     imports
 }

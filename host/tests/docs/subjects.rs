@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mistersmith::config::{STREAMS, TaskFilter, WorkSpec};
+use mistersmith::config::{JetstreamSpec, STREAMS, TaskFilter, WorkSpec, show_duration};
 use mistersmith::patterns::{audit, dead_letter};
 use mistersmith::permissions::reserved::CAPTURED;
 use mistersmith::permissions::{Access, internal_bucket};
-use mistersmith::provision::consumers;
+use mistersmith::provision::{Asset, Kind, ServerFacts, consumers, desired};
 use mistersmith::runtime::DeathKind;
 use mistersmith::transport::trace::header;
 
@@ -66,6 +66,7 @@ fn headers_are_those_that_are_written() {
         dead_letter::ERROR,
         dead_letter::AGENT,
         dead_letter::AT,
+        dead_letter::TRUNCATED,
     ]);
     assert_eq!(said, real);
     let said = first_column("Headers");
@@ -148,8 +149,8 @@ fn kinds_of_errors_are_those_that_are_told() {
             }
         }
     }
-    // Inside the host: an agent that was to be replaced had gone.
-    real.remove("stopped");
+    // Of an item that never reached an agent.
+    real.insert("unreadable".to_owned());
     assert_eq!(said, real);
 }
 
@@ -210,5 +211,66 @@ fn commands_are_those_that_are_carried_out() {
         .map(str::to_owned)
         .collect();
     real.insert("execute".to_owned());
+    assert_eq!(said, real);
+}
+
+/// What a host asks JetStream for, where the server has no limits of its own.
+fn assets() -> Vec<Asset> {
+    desired(&JetstreamSpec::default(), &[], &ServerFacts::default())
+}
+
+fn time(asset: &Asset, field: &str) -> String {
+    match asset.config[field].as_u64() {
+        None | Some(0) => "none".to_owned(),
+        Some(nanos) => show_duration(Duration::from_nanos(nanos)),
+    }
+}
+
+#[test]
+fn streams_and_buckets_are_made_as_told() {
+    let streams = reference().rows("Streams");
+    for asset in assets().iter().filter(|asset| asset.kind == Kind::Stream) {
+        let row = streams.iter().find(|row| names(&row[0])[0] == asset.name);
+        let row = row.unwrap_or_else(|| panic!("{} is not in the table", asset.name));
+        let subjects: Vec<&str> = asset.config["subjects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|s| s.as_str())
+            .collect();
+        assert_eq!(names(&row[1]), subjects, "{}", asset.name);
+        assert_eq!(
+            row[2],
+            asset.config["retention"].as_str().unwrap(),
+            "{}",
+            asset.name
+        );
+        assert_eq!(row[3], time(asset, "max_age"), "{}", asset.name);
+        assert!(
+            row[4].contains(&format!(
+                "discard {}",
+                asset.config["discard"].as_str().unwrap()
+            )),
+            "{row:?}"
+        );
+        let most = asset.config["max_msgs_per_subject"].as_i64().unwrap();
+        assert!(
+            most < 0 || row[4].contains(&format!("{most} messages per subject")),
+            "{row:?}"
+        );
+        assert_eq!(row[5], time(asset, "duplicate_window"), "{}", asset.name);
+        assert_eq!(asset.config["storage"], "file");
+    }
+    let rows = reference().rows("Buckets");
+    let said: BTreeSet<(String, String)> = rows
+        .iter()
+        .map(|row| (names(&row[0])[0].clone(), row[3].clone()))
+        .collect();
+    let buckets = assets()
+        .into_iter()
+        .filter(|asset| asset.kind == Kind::Bucket);
+    let real: BTreeSet<(String, String)> = buckets
+        .map(|asset| (asset.name.clone(), time(&asset, "max_age")))
+        .collect();
     assert_eq!(said, real);
 }

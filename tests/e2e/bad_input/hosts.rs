@@ -99,12 +99,8 @@ async fn a_data_folder_that_cannot_be_used_is_named_with_the_way_out() {
         nats.result_of("on").await.subject,
         "agent.probe-001.resp.on"
     );
-    let agents = first.cli(&["agents", "--json"]).await.ok().json();
-    assert_eq!(
-        agents["agents"].as_array().map(Vec::len),
-        Some(1),
-        "{agents}"
-    );
+    nats.state_is("probe-001", "ready").await;
+    assert_eq!(nats.keys("AGENT_STATE").await, ["agent.probe-001"]);
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn what_is_too_large_to_send_is_refused_before_it_is_sent() {
         .run()
         .await;
     let out = nats.listen("out").await;
-    for bytes in [100_001, 2 << 20] {
+    for bytes in [100_001, (1 << 20) + 1] {
         for call in ["publish", "publish_stored"] {
             let command = json!({"do": call, "subject": "out", "bytes": bytes});
             let (kind, message) = nats.refused("probe-001", command).await;
@@ -131,7 +131,7 @@ async fn a_full_work_queue_tells_the_publisher_and_keeps_what_it_has() {
     let ran = host.cli(&["publish", "work.lab.low.x", "one more"]).await;
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     assert!(
-        ran.stderr.contains("work.lab.low.x") && ran.stderr.contains("full"),
+        ran.stderr.contains("work.lab.low.x") && ran.stderr.contains("exceeded"),
         "{ran:#?}"
     );
     assert_eq!(nats.stream_info("WORK_QUEUE").await.state.messages, 3);

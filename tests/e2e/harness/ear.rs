@@ -7,7 +7,7 @@ use async_nats::{Client, Message};
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::wait::{until, until_in};
+use super::wait::until;
 
 /// What came on a subject so far.
 #[derive(Debug)]
@@ -90,15 +90,6 @@ impl Ear {
     /// Waits until that many have come.
     pub async fn number(&self, count: usize) -> Vec<Message> {
         until(&format!("hears {count} messages"), async || {
-            let all = self.all();
-            (all.len() >= count).then_some(all)
-        })
-        .await
-    }
-
-    /// As [`Ear::number`], with a deadline of its own.
-    pub async fn number_in(&self, limit: std::time::Duration, count: usize) -> Vec<Message> {
-        until_in(limit, &format!("hears {count} messages"), async || {
             let all = self.all();
             (all.len() >= count).then_some(all)
         })

@@ -108,12 +108,6 @@ impl Host {
         self
     }
 
-    /// An argument behind `run`.
-    pub fn argument(mut self, argument: &str) -> Self {
-        self.arguments.push(argument.to_owned());
-        self
-    }
-
     /// A file in the host's folder.
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         std::fs::write(self.folder.path().join(name), content).unwrap();
@@ -230,11 +224,10 @@ impl Running {
 
     async fn wait_log(&mut self, wanted: impl Fn(&super::logs::Line) -> bool, what: &str) {
         let logs = self.logs.clone();
-        let this = std::cell::RefCell::new(self);
         until(what, async || {
             let found = logs.all().into_iter().find(&wanted);
             if found.is_none()
-                && let Some(status) = this.borrow_mut().exited()
+                && let Some(status) = self.exited()
             {
                 panic!(
                     "the host ended ({status}) before: {what}\n{}",

@@ -18,6 +18,7 @@ pub struct NatsOptions {
     without_jetstream: bool,
     login: Option<(String, String)>,
     ca: Option<std::path::PathBuf>,
+    identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
 }
 
 impl NatsOptions {
@@ -35,18 +36,24 @@ impl NatsOptions {
     /// The one user there is.
     pub fn user(self, user: &str, password: &str) -> Self {
         let line = format!("authorization {{ user: \"{user}\", password: \"{password}\" }}");
-        self.line(&line).as_user(user, password)
+        self.line(&line).with_user(user, password)
     }
 
     /// The user that the test itself is; the lines must let it in.
-    pub fn as_user(mut self, user: &str, password: &str) -> Self {
+    pub fn with_user(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// The test itself does not connect: [`Nats::outside`] must not be used.
+    /// The test itself connects by TLS, and trusts this authority.
     pub fn trusting(mut self, ca: &Path) -> Self {
         self.ca = Some(ca.to_owned());
+        self
+    }
+
+    /// The certificate of the test itself, and its key.
+    pub fn identified_by(mut self, cert: &Path, key: &Path) -> Self {
+        self.identity = Some((cert.to_owned(), key.to_owned()));
         self
     }
 
@@ -71,6 +78,9 @@ impl NatsOptions {
         }
         if let Some(ca) = &self.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
+        }
+        if let Some((cert, key)) = &self.identity {
+            options = options.add_client_certificate(cert.clone(), key.clone());
         }
         Outside::connect(options, urls).await
     }
@@ -105,11 +115,6 @@ impl Nats {
 
     pub fn pid(&self) -> u32 {
         self.server.child.as_ref().expect("the server runs").id()
-    }
-
-    /// Ends the server as an administrator would.
-    pub async fn stop(&mut self) {
-        self.server.stop().await;
     }
 
     /// Kills it.
@@ -257,9 +262,9 @@ impl Server {
         let pid = self.child.as_ref().expect("spawned").id();
         let ports = self.folder.path().join(format!("nats-server_{pid}.ports"));
         let folder = self.folder.path().to_owned();
-        let child = std::cell::RefCell::new(self.child.as_mut().expect("spawned"));
+        let child = self.child.as_mut().expect("spawned");
         self.port = until("nats-server listens", async || {
-            if child.borrow_mut().exited().is_some() {
+            if child.exited().is_some() {
                 let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
                 panic!("nats-server ended: {log}");
             }
@@ -274,14 +279,6 @@ impl Server {
             std::net::TcpStream::connect(address).ok()
         })
         .await;
-    }
-
-    async fn stop(&mut self) {
-        if let Some(child) = &mut self.child {
-            signal(child.id(), "TERM");
-            child.ended("nats-server").await;
-        }
-        self.child = None;
     }
 }
 

@@ -3,9 +3,10 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
-use async_nats::{Client, ConnectOptions, HeaderMap, Message};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -68,9 +69,8 @@ pub struct Outside {
 
 impl Outside {
     pub async fn connect(options: ConnectOptions, urls: &[String]) -> Self {
-        let client = within("connects", options.connect(urls.join(",")))
-            .await
-            .unwrap();
+        let urls: Vec<ServerAddr> = urls.iter().map(|url| url.parse().unwrap()).collect();
+        let client = within("connects", options.connect(urls)).await.unwrap();
         let mut js = jetstream::new(client.clone());
         js.set_timeout(PATIENCE);
         let outside = Self { client, js };
@@ -92,13 +92,12 @@ impl Outside {
         .await;
     }
 
-    /// Waits until JetStream has a leader.
+    /// Waits until JetStream has a leader. Without one nobody answers.
     pub async fn jetstream_answers(&self) {
         until("JetStream answers", async || {
-            tokio::time::timeout(Duration::from_secs(1), self.js.query_account())
-                .await
-                .ok()?
-                .ok()
+            let asked = self.js.request("ACCOUNT.INFO", &serde_json::json!(null));
+            let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+            matches!(answer, Ok(Ok(Response::<Value>::Ok(_)))).then_some(())
         })
         .await;
     }

@@ -169,12 +169,6 @@ impl Plugin {
         self
     }
 
-    /// Anything else, at the end of the manifest.
-    pub fn raw(mut self, toml: &str) -> Self {
-        self.raw.push(toml.to_owned());
-        self
-    }
-
     /// Exactly this manifest.
     pub fn whole(mut self, toml: &str) -> Self {
         self.whole = Some(toml.to_owned());

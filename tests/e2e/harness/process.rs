@@ -55,8 +55,7 @@ impl Owned {
 
     /// Waits until it has ended by itself.
     pub async fn ended(&mut self, what: &str) -> ExitStatus {
-        let this = std::cell::RefCell::new(self);
-        until(&format!("{what} ends"), async || this.borrow_mut().exited()).await
+        until(&format!("{what} ends"), async || self.exited()).await
     }
 
     pub fn kill(&mut self) {

@@ -12,18 +12,16 @@ const LOOK: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// After [`PATIENCE`], with `what`.
-pub async fn until<T, F>(what: &str, look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
     until_in(PATIENCE, what, look).await
 }
 
 /// As [`until`], with a deadline of its own.
-pub async fn until_in<T, F>(limit: Duration, what: &str, mut look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn until_in<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look().await {

@@ -276,3 +276,30 @@ async fn an_emergency_drains_every_host() {
     nats.audited("command", |entry| entry["command"] == "emergency.shutdown")
         .await;
 }
+
+#[tokio::test]
+async fn hundreds_of_agents_live_on_one_host() {
+    const MANY: u32 = 300;
+    let nats = Nats::start().await;
+    let mut host = Host::new(&nats)
+        .plugin("echo", |p| p.instances(MANY).subscribe_queue("in", "q"))
+        .run()
+        .await;
+    let answers = nats
+        .ask_all("agent.all.cmd.status", "", MANY as usize)
+        .await;
+    assert!(answers.iter().all(|answer| answer["status"] == "ready"));
+    let last = format!("echo-{MANY}");
+    let answer = nats
+        .request(&format!("agent.{last}.cmd.execute"), "hello")
+        .await;
+    assert_eq!(answer.payload, "hello");
+    until("all of them are in AGENT_STATE", async || {
+        (nats.keys("AGENT_STATE").await.len() == MANY as usize).then_some(())
+    })
+    .await;
+    let (code, took) = host.stop().await;
+    assert_eq!(code, Some(0));
+    assert!(took.as_secs() < 10, "{took:?}");
+    assert!(nats.keys("AGENT_STATE").await.is_empty());
+}

@@ -290,3 +290,54 @@ async fn rates_and_numbers_have_limits() {
     let lines = host.logs.find(|line| line.message().starts_with("line "));
     assert!(lines.len() < 200, "{} lines of 4000", lines.len());
 }
+
+#[tokio::test]
+async fn what_waits_for_an_agent_is_bounded_and_the_rest_is_told() {
+    const MANY: usize = 3000;
+    let nats = Nats::start().await;
+    let replies = nats.listen("replies.>").await;
+    let host = Host::new(&nats)
+        .plugin("probe", |p| {
+            p.limit("timeout = \"20s\"")
+                .subscribe("all.in")
+                .subscribe_queue("queue.in", "q")
+        })
+        .run()
+        .await;
+    let slow = r#"{"do": "sleep", "ms": 4000, "how": "wait"}"#;
+    nats.publish("agent.probe-001.cmd.execute", slow).await;
+    nats.state_is("probe-001", "busy").await;
+    let echo = r#"{"do": "echo", "value": 1}"#;
+    for subject in ["agent.probe-001.cmd.execute", "all.in"] {
+        for number in 0..MANY {
+            let reply = format!("replies.{number}");
+            let sent = nats.client.publish_with_reply(subject, reply, echo.into());
+            sent.await.unwrap();
+        }
+        // Those that find no room are told at once, while the agent is still busy.
+        let busy = until("those without room are told", async || {
+            let busy: Vec<_> = replies
+                .all()
+                .into_iter()
+                .filter_map(|reply| reply.headers)
+                .filter(|said| header(said, "Nats-Service-Error-Code") == "429")
+                .collect();
+            (busy.len() >= MANY / 2).then_some(busy)
+        })
+        .await;
+        assert!(
+            header(&busy[0], "Nats-Service-Error").contains("waiting"),
+            "{busy:?}"
+        );
+        replies.forget();
+    }
+    let dropped = host.logs.saying("messages dropped").await;
+    assert_eq!(dropped.field("plugin"), "probe");
+    // And everybody who did find room is answered in the end.
+    let answer = until("the agent is free again", async || {
+        let answer = nats.request("agent.probe-001.cmd.execute", echo).await;
+        (answer.payload == "1").then_some(answer)
+    });
+    answer.await;
+    assert_eq!(nats.request("queue.in", echo).await.payload, "1");
+}

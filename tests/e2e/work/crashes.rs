@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::message::PublishMessage;
 use serde_json::json;
 
-use crate::harness::{Host, Nats, until_in};
+use crate::harness::{Host, Nats, Plugin, until_in};
 
 /// The server delivers an item again after the ack wait, 30 s; the machine may be busy.
 const ACK_WAIT: Duration = Duration::from_secs(75);
@@ -163,4 +163,53 @@ async fn work_outlives_the_server() {
         .await;
     assert_eq!(nats.result_of("after").await.text(), "2");
     nats.work_is_done().await;
+}
+
+#[tokio::test]
+async fn a_host_killed_under_load_loses_nothing_and_nothing_is_stored_twice() {
+    const ITEMS: usize = 400;
+    let nats = Nats::start().await;
+    let probe = |p: Plugin| p.instances(2).work("lab", "*");
+    let one = Host::new(&nats).named("one").plugin("probe", probe);
+    let mut one = one.run().await;
+    let two = Host::new(&nats).named("two").plugin("probe", probe);
+    let _two = two.run().await;
+    let command = json!({"do": "sequence", "commands": [
+        {"do": "sleep", "ms": 10, "how": "wait"}, {"do": "context"},
+    ]});
+    for number in 0..ITEMS {
+        let subject = format!("work.lab.{}.x", ["high", "low"][number % 2]);
+        nats.work_as(&format!("i{number}"), &subject, command.to_string())
+            .await;
+        // In the middle of it, without a word, and back again.
+        if number == 150 {
+            one.kill();
+        }
+        if number == 250 {
+            one.start();
+        }
+    }
+    until_in(ACK_WAIT, "all of it is done", async || {
+        (nats.stream_info("WORK_QUEUE").await.state.messages == 0).then_some(())
+    })
+    .await;
+    let results = nats.stored("RESULTS", "agent.*.resp.*").await;
+    let mut ids: Vec<String> = results.iter().map(|r| r.header("X-Request-ID")).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), ITEMS, "none is lost");
+    assert_eq!(
+        results.len(),
+        ITEMS,
+        "an item that ran twice is stored once"
+    );
+    let again = results
+        .iter()
+        .filter(|r| r.header("X-Retry-Count") != "0")
+        .count();
+    assert!(
+        again <= 40,
+        "{again} had to be tried again: the host held far more than it could start"
+    );
+    assert!(nats.stored("DLQ", "dlq.>").await.is_empty());
 }

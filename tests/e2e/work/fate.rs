@@ -285,3 +285,29 @@ async fn a_result_that_is_too_large_is_a_dead_letter() {
     assert_eq!(letter.header("X-DLQ-Error-Kind"), "too-large");
     nats.work_is_done().await;
 }
+
+#[tokio::test]
+async fn a_dead_letter_of_a_subject_that_is_too_long_keeps_the_whole_subject() {
+    let nats = Nats::start().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| p.work("lab", "*"))
+        .run()
+        .await;
+    let subject = format!("work.lab.high.{}", "x".repeat(240));
+    nats.work_as("long", &subject, r#"{"do": "echo", "value": 1}"#)
+        .await;
+    assert_eq!(nats.result_of("long").await.text(), "1");
+    nats.work(&subject, r#"{"do": "fail_reject", "message": "no"}"#)
+        .await;
+    let letter = until("the letter is stored", async || {
+        nats.stored("DLQ", "dlq.>").await.pop()
+    })
+    .await;
+    assert_eq!(letter.header("X-DLQ-Subject"), subject);
+    assert!(
+        letter.subject.starts_with("dlq.work."),
+        "{}",
+        letter.subject
+    );
+    nats.work_is_done().await;
+}

@@ -1,6 +1,7 @@
 //! Priorities: urgent work first, and low work not starved.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -75,4 +76,41 @@ async fn the_short_form_is_as_urgent_as_normal() {
     });
     let short = short.count();
     assert!((8..=22).contains(&short), "{short} of the first 30");
+}
+
+#[tokio::test]
+async fn no_item_is_left_lying_while_an_agent_is_free() {
+    let nats = Nats::start().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| {
+            p.instances(2)
+                .work_with("lab", "*", "max_deliver = 3\nbackoff = [\"20ms\"]")
+        })
+        .run()
+        .await;
+    // Items arrive for every poll while agents turn busy, so that polls are taken back with an item on
+    // its way to them.
+    let forms = ["critical.x", "high.x", "normal.x", "low.x", "x"];
+    let (mut slowest, mut again) = (Duration::ZERO, 0);
+    for round in 0..60 {
+        let begun = Instant::now();
+        let fails = round % 4 == 0;
+        let command = match fails {
+            true => json!({"do": "fail_times", "n": 1}),
+            false => json!({"do": "sleep", "ms": round % 5, "how": "wait"}),
+        };
+        let ids: Vec<String> = (0..10).map(|part| format!("i{round}-{part}")).collect();
+        for (part, id) in ids.iter().enumerate() {
+            let subject = format!("work.lab.{}", forms[part % forms.len()]);
+            nats.work_as(id, &subject, command.to_string()).await;
+        }
+        for id in &ids {
+            let tries = nats.result_of(id).await.header("X-Retry-Count");
+            again += usize::from(!fails && tries != "0");
+        }
+        slowest = slowest.max(begun.elapsed());
+    }
+    // The ack wait is 30 s: who comes near it was delivered to nobody.
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    assert_eq!(again, 0, "an item counts as tried that nobody tried");
 }

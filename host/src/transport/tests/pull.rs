@@ -253,3 +253,56 @@ async fn a_pull_is_bounded_in_bytes() {
     }
     assert!((20..40).contains(&came), "{came}");
 }
+
+#[tokio::test]
+async fn what_is_on_its_way_to_a_pull_that_is_taken_back_is_not_lost() {
+    let server = TestServer::start().await;
+    let (ours, others) = (server.connect().await, server.connect().await);
+    let link = ours.link(Role::Work);
+    work(link, 0, 30 * SECOND).await;
+    let puller = link.puller("W", "c");
+    for n in 0..300_u64 {
+        let mut pull = puller.pull(1, 20 * SECOND).await.unwrap();
+        let publish = async {
+            let link = others.link(Role::Work);
+            let stored = link.publish_stored("w.a", Headers::new(), payload("x"), SECOND);
+            stored.await.unwrap();
+        };
+        let taken_back = async {
+            // Earlier and later than the message, which takes about as long.
+            tokio::time::sleep(Duration::from_micros(n % 30 * 50)).await;
+            pull.stop().await;
+            pull.next().await
+        };
+        let (came, ()) = tokio::join!(taken_back, publish);
+        let delivered = match came {
+            Some(delivered) => delivered.unwrap(),
+            None => take(&mut puller.pull(1, 5 * SECOND).await.unwrap()).await,
+        };
+        assert_eq!(delivered.meta.stream_sequence, n + 1);
+        assert_eq!(
+            delivered.meta.deliveries, 1,
+            "number {n} was delivered to nobody"
+        );
+        delivered.fate.ack_confirmed().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_pull_that_was_taken_back_does_not_swallow_what_is_delivered_again() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    let link = transport.link(Role::Work);
+    work(link, 1, 30 * SECOND).await;
+    let puller = link.puller("W", "c");
+    let first = take(&mut puller.pull(1, 5 * SECOND).await.unwrap()).await;
+    let mut standing = puller.pull(1, 20 * SECOND).await.unwrap();
+    standing.stop().await;
+    assert!(standing.next().await.is_none());
+    first.fate.nak(Duration::from_millis(50)).await.unwrap();
+    // The server finds nobody who wants the message at that moment.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let again = take(&mut puller.pull(1, 5 * SECOND).await.unwrap()).await;
+    assert_eq!(again.meta.deliveries, 2);
+    again.fate.ack_confirmed().await.unwrap();
+}

@@ -1,0 +1,6 @@
+//! The commands, as a person or a script uses them.
+
+mod authoring;
+mod demo;
+mod fleet;
+mod letters;

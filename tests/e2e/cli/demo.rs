@@ -1,0 +1,56 @@
+//! `demo`, as a script calls it: no terminal, no person.
+
+use crate::harness::{Host, Plugin};
+
+#[tokio::test]
+async fn the_demonstration_does_real_work_and_tells_of_it() {
+    let texts = [
+        (
+            "good.txt",
+            "A wonderful day it was, and I am very happy with all of it, and so is everybody here.\n\n\
+             This is not bad at all, I would say, although some of us had expected quite a lot more.\n",
+        ),
+        (
+            "bad.txt",
+            "A terrible, horrible failure from the beginning to the very end, and nobody is sorry.\n\n\
+             It rains, and the rain is as wet as rain has always been wherever it has ever rained.\n",
+        ),
+    ];
+    let mut host = Host::alone()
+        .with(Plugin::shipped("sentiment"))
+        .with(Plugin::shipped("word-count"));
+    for (name, text) in texts {
+        host = host.file(name, text);
+    }
+    let host = host.written();
+    let ran = host.cli(&["demo", "good.txt", "bad.txt"]).await.ok();
+    for word in [
+        "its own nats-server",
+        "sentiment-001",
+        "word-count-001",
+        "critical",
+        "low",
+        "dead letter",
+        "mistersmith",
+    ] {
+        assert!(
+            ran.stdout.contains(word),
+            "no {word:?} in\n{}\n{}",
+            ran.stdout,
+            ran.stderr
+        );
+    }
+    assert!(
+        !ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'),
+        "no colours without a terminal"
+    );
+    assert!(host.own_server().is_none(), "it took its server along");
+
+    // What it lacks, it says.
+    let empty = Host::alone().written();
+    let lacks = empty.cli(&["demo"]).await;
+    assert_eq!(lacks.code, Some(1), "{lacks:#?}");
+    assert!(lacks.stderr.contains("mistersmith build"), "{lacks:#?}");
+    let nothing = host.cli(&["demo", "nowhere"]).await;
+    assert_eq!(nothing.code, Some(1), "{nothing:#?}");
+}

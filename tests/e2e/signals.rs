@@ -1,0 +1,200 @@
+//! The end of a host: orderly at the first signal, at once at the second.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Host, Nats, signal, until};
+
+fn slow(ms: u64) -> String {
+    json!({"do": "sequence", "commands": [
+        {"do": "publish", "subject": "ran"}, {"do": "sleep", "ms": ms, "how": "wait"}, {"do": "echo", "value": "done"},
+    ]})
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_signal_lets_the_host_finish_what_is_in_hand() {
+    let nats = Nats::start().await;
+    for name in ["TERM", "INT"] {
+        let ran = nats.listen("ran").await;
+        let ear = nats.listen("agent.>").await;
+        let mut host = Host::new(&nats)
+            .named(&name.to_lowercase())
+            .line("grace = \"15s\"")
+            .plugin("probe", |p| {
+                p.instances(2)
+                    .work("lab", "*")
+                    .grant_publish("ran")
+                    .grant_publish("last.words")
+                    .config("report_to = \"last.words\"")
+            })
+            .run()
+            .await;
+        let last = nats.listen("last.words").await;
+        let id = |text: &str| format!("{text}-{name}");
+        nats.work_as(&id("held"), "work.lab.high.x", slow(2000))
+            .await;
+        ran.number(1).await;
+        let other = nats.another().await;
+        let asked = tokio::spawn(async move {
+            other
+                .request("agent.probe-002.cmd.execute", slow(1500))
+                .await
+        });
+        ran.number(2).await;
+        signal(host.pid(), name);
+        host.logs.saying("draining").await;
+        // What comes now is for somebody else.
+        nats.work_as(
+            &id("late"),
+            "work.lab.high.x",
+            r#"{"do": "echo", "value": 1}"#,
+        )
+        .await;
+        assert_eq!(host.ended().await, Some(0), "{name}");
+
+        assert_eq!(nats.result_of(&id("held")).await.json()[2], "done");
+        let answer = asked.await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert_eq!(answer[2], "done", "a request in hand is answered");
+        assert_eq!(
+            nats.stream_info("WORK_QUEUE").await.state.messages,
+            1,
+            "only the late one is left"
+        );
+        assert!(nats.results_of(&id("late")).await.is_empty());
+        let consumer = nats
+            .stream("WORK_QUEUE")
+            .await
+            .consumer_info("workers-lab_high_all")
+            .await
+            .unwrap();
+        assert_eq!(
+            consumer.num_ack_pending, 0,
+            "nothing has to wait for the ack wait"
+        );
+        for agent in ["probe-001", "probe-002"] {
+            assert_eq!(ear.count(&format!("agent.{agent}.stopped")), 1);
+            assert_eq!(nats.state(agent).await, None);
+        }
+        // The plugin was told to stop, and could still speak.
+        let stops: Vec<Value> = last
+            .all()
+            .iter()
+            .map(|m| serde_json::from_slice(&m.payload).unwrap())
+            .collect();
+        assert_eq!(
+            stops.iter().filter(|told| told["stop"] == "drain").count(),
+            2,
+            "{stops:?}"
+        );
+        let lease = format!("host.{}", host.host_id());
+        assert_eq!(
+            nats.kv_json("AGENT_LEASES", &lease).await,
+            None,
+            "the lease is given up"
+        );
+        host.logs.saying("drained").await;
+
+        // The next host does what is left, at once.
+        host.start();
+        host.wait_ready().await;
+        assert_eq!(nats.result_of(&id("late")).await.text(), "1");
+        assert_eq!(
+            nats.result_of(&id("late")).await.header("X-Retry-Count"),
+            "0"
+        );
+        host.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_grace_period_ends() {
+    let nats = Nats::start().await;
+    let ran = nats.listen("ran").await;
+    let mut host = Host::new(&nats)
+        .line("grace = \"1s\"")
+        .plugin("probe", |p| {
+            p.work("lab", "*")
+                .grant_publish("ran")
+                .limit("timeout = \"60s\"")
+        })
+        .run()
+        .await;
+    nats.work_as("held", "work.lab.high.x", slow(50_000)).await;
+    ran.number(1).await;
+    let (code, took) = host.stop().await;
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    assert_eq!(
+        nats.stream_info("WORK_QUEUE").await.state.messages,
+        1,
+        "it is not lost"
+    );
+    assert_eq!(nats.state("probe-001").await, None);
+    host.logs
+        .first("it says what it left", |line| {
+            line.level() == "WARN" && line.message().contains("again")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let nats = Nats::start().await;
+    let ran = nats.listen("ran").await;
+    let mut host = Host::new(&nats)
+        .line("grace = \"60s\"")
+        .plugin("probe", |p| {
+            p.work("lab", "*")
+                .grant_publish("ran")
+                .limit("timeout = \"60s\"")
+        })
+        .run()
+        .await;
+    nats.work_as("held", "work.lab.high.x", slow(50_000)).await;
+    ran.number(1).await;
+    host.terminate();
+    host.logs.saying("draining").await;
+    // The same signal twice at once is one signal: make and a terminal both send it.
+    let begun = Instant::now();
+    let status = until("it ends", async || {
+        if host.exited().is_none() {
+            host.terminate();
+        }
+        host.exited()
+    })
+    .await;
+    assert_ne!(status.code(), Some(0), "it was not orderly");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        nats.stream_info("WORK_QUEUE").await.state.messages,
+        1,
+        "it is not lost"
+    );
+}
+
+#[tokio::test]
+async fn a_signal_while_starting_ends_it_too() {
+    let nats = Nats::start().await;
+    nats.pause();
+    let mut host = Host::new(&nats)
+        .plugin("probe", |p| p.not_awaited())
+        .start();
+    // It is past its signal handlers when it has made its data folder or waits for the server.
+    until("it has begun", async || {
+        let begun = host.data().join("host.lock").exists() || !host.logs.all().is_empty();
+        begun.then_some(())
+    })
+    .await;
+    host.terminate();
+    let begun = Instant::now();
+    host.ended().await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    nats.resume();
+}

@@ -1,0 +1,6 @@
+//! How a host gets to its NATS server, and what it does while it has none.
+
+mod login;
+mod outage;
+mod own_server;
+mod tls;
