@@ -4,15 +4,18 @@
 //! message costs one message to the server and one back. An inbox goes with a pull that did not end by
 //! itself: what the server still sends there must not be taken for the answer to a later pull.
 
+mod inbox;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::{StatusCode, Subscriber};
+use async_nats::StatusCode;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
+
+use inbox::{Inbox, give_back};
 
 use super::{Delivered, Headers, Link, TransportError, Unreadable, check, unreadable};
 
@@ -26,12 +29,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(2);
 /// Unused inboxes that one puller keeps.
 const MAX_IDLE_INBOXES: usize = 16;
-/// How much can be on its way when a waiting pull is taken back: its message, a heartbeat, its end.
-const ON_ITS_WAY: u64 = 4;
-/// How long the pull stands that makes the server throw away the one that was taken back.
-const FORGOTTEN: Duration = Duration::from_millis(1);
-/// The delay with which messages of a dropped pull are given back.
-const GIVE_BACK: Duration = Duration::from_millis(100);
 
 /// Pulls from one consumer. Clones share inboxes; any number of pulls may run at once.
 #[derive(Debug, Clone)]
@@ -63,43 +60,6 @@ impl Consumer {
             ))),
             Err(error) => Err(error),
         }
-    }
-}
-
-#[derive(Debug)]
-struct Inbox {
-    subject: String,
-    subscriber: Subscriber,
-    /// Everything that was read from it, in all its pulls.
-    read: u64,
-}
-
-impl Inbox {
-    async fn next(&mut self) -> Option<async_nats::Message> {
-        let message = self.subscriber.next().await?;
-        self.read = self.read.saturating_add(1);
-        Some(message)
-    }
-
-    /// Lets the server forget the inbox, and with it the pull that waits there; what is on its way still
-    /// arrives, and then the inbox ends.
-    ///
-    /// The library's own `drain` forgets the subscription before the server does, so that a message on its
-    /// way would be dropped and come again only after the ack wait. An unsubscription after some more
-    /// messages, and these messages sent by ourselves, end it on both sides at the same one.
-    async fn close(&mut self, puller: &Puller) -> Result<(), TransportError> {
-        let last = self.read.saturating_add(ON_ITS_WAY);
-        let ends = self.subscriber.unsubscribe_after(last).await;
-        ends.map_err(|_| TransportError::disconnected())?;
-        for _ in 0..ON_ITS_WAY {
-            let link = &puller.link;
-            link.send(&self.subject, None, Headers::new(), Bytes::new())
-                .await?;
-        }
-        // A server before 2.10 that means to deliver a message again, finds only pulls that nobody waits
-        // for, and has no other, forgets about the message until the ack wait is over. It throws such
-        // pulls away when it looks for more work, which any further pull makes it do.
-        puller.ask(1, FORGOTTEN, false, &self.subject).await
     }
 }
 
@@ -180,11 +140,7 @@ impl Puller {
         }
         let subject = self.link.inner.client.new_inbox();
         let subscriber = self.link.raw_subscribe(&subject, None).await?;
-        Ok(Inbox {
-            subject,
-            subscriber,
-            read: 0,
-        })
+        Ok(Inbox::new(subject, subscriber))
     }
 
     #[cfg(test)]
@@ -354,23 +310,6 @@ impl Drop for Pull {
             runtime.spawn(give_back(self.puller.clone(), inbox));
         }
     }
-}
-
-/// Ends the subscription of a dropped pull, so that the server forgets the pull, and returns what came.
-async fn give_back(puller: Puller, mut inbox: Inbox) {
-    if inbox.close(&puller).await.is_err() {
-        return;
-    }
-    let rest = async {
-        while let Some(message) = inbox.next().await {
-            if is_stored(&message)
-                && let Ok(delivered) = Delivered::received(&puller.link, message)
-            {
-                let _ = delivered.fate.nak(GIVE_BACK).await;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(SLACK, rest).await;
 }
 
 fn read_word(message: async_nats::Message, came: bool) -> Word {
