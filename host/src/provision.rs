@@ -22,8 +22,13 @@ pub use diff::{Effect, FieldDiff};
 pub use facts::{Cluster, ServerFacts};
 pub use plan::{Action, Change, Plan, plan};
 
+use std::time::Duration;
+
 use crate::config::{JetstreamSpec, PluginSpec};
-use crate::transport::{Role, Transport, TransportError};
+use crate::transport::{Role, Transport, TransportError, persist};
+
+/// How long a cluster that just starts, or has lost a leader, is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Compares what the host and these plugins need with what the server holds. Changes nothing.
 pub async fn look(
@@ -39,7 +44,7 @@ pub async fn look(
 ///
 /// Errors: `Refused` names what cannot be used as it is.
 pub async fn ensure(transport: &Transport, spec: &JetstreamSpec) -> Result<(), ProvisionError> {
-    let plan = look(transport, spec, &[]).await?;
+    let plan = persist(PATIENCE, || look(transport, spec, &[])).await?;
     for note in &plan.notes {
         tracing::info!("JetStream: {note}");
     }
@@ -55,10 +60,13 @@ pub async fn ensure_buckets(
     if plugin.permissions.kv.is_empty() {
         return Ok(());
     }
-    let facts = ServerFacts::read(transport).await?;
-    let mut assets = desired(spec, &[plugin], &facts);
-    assets.retain(Asset::is_granted);
-    let plan = compare(transport, assets, &facts).await?;
+    let plan = persist(PATIENCE, || async {
+        let facts = ServerFacts::read(transport).await?;
+        let mut assets = desired(spec, &[plugin], &facts);
+        assets.retain(Asset::is_granted);
+        compare(transport, assets, &facts).await
+    })
+    .await?;
     carry_out(transport, &plan).await
 }
 

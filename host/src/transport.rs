@@ -120,6 +120,13 @@ impl Transport {
         let control = Self::open(&spec, Role::Control.as_str(), &changed).await?;
         let work = Self::open(&spec, Role::Work.as_str(), &changed).await?;
         let bulk = Self::open(&spec, Role::Bulk.as_str(), &changed).await?;
+        if control.has_unsafe_conditions() {
+            tracing::warn!(
+                version = control.inner.client.server_info().version,
+                "a cluster of NATS servers before 2.9.21 lets concurrent conditional writes through; \
+                 going a slower way that is safe; fix: upgrade the servers"
+            );
+        }
         let all_up = watch::channel(true).0;
         let links = [control.clone(), work.clone(), bulk.clone()];
         let watcher = tokio::spawn(watch_links(links, changed.subscribe(), all_up.clone()));

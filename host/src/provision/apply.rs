@@ -1,7 +1,6 @@
 //! Doing what a plan says.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -9,12 +8,10 @@ use thiserror::Error;
 use super::current::{Stream, stream};
 use super::diff::{compare, updated};
 use super::plan::shown;
-use super::{Action, Change, Effect, Plan};
+use super::{Action, Change, Effect, PATIENCE, Plan};
 use crate::transport::api::{CallError, code};
 use crate::transport::{Link, TransportError, persist};
 
-/// How long a cluster that just starts, or has lost a leader, is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// The least that an elastic byte limit is reduced to.
 const LEAST_BYTES: u64 = 16_000_000;
 

@@ -60,7 +60,12 @@ impl Health {
     pub(super) fn hear(&self, event: &Event) {
         match event {
             Event::Connected => {
-                tracing::info!(connection = self.name, "connected to NATS");
+                let times = *self.breaks.borrow();
+                if times > 0 {
+                    tracing::info!(connection = self.name, times, "connected to NATS again");
+                } else {
+                    tracing::debug!(connection = self.name, "connected to NATS");
+                }
             }
             Event::Disconnected => {
                 tracing::warn!(

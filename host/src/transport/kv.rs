@@ -4,6 +4,7 @@
 //! answer is lost is tried again and then recognised by a mark of its own, so that a caller never takes
 //! its own success for somebody else's.
 
+mod fenced;
 mod keys;
 mod watch;
 
@@ -140,6 +141,16 @@ impl Kv {
         check_key(key)?;
         let id = nuid::next().to_string();
         headers.insert(WRITE_ID, &id)?;
+        if self.link.has_unsafe_conditions() {
+            let write = fenced::Write {
+                key,
+                headers,
+                value,
+                revision,
+                id: &id,
+            };
+            return persist(PATIENCE, || self.write_fenced(&write)).await;
+        }
         headers.insert(EXPECTED, &revision.to_string())?;
         let mut lost_an_answer = false;
         let written = persist(PATIENCE, || {

@@ -221,9 +221,7 @@ impl Link {
         headers: Headers,
         payload: Bytes,
     ) -> Result<(), TransportError> {
-        if !self.is_connected() {
-            return Err(TransportError::disconnected());
-        }
+        self.check_connected().await?;
         let client = &self.inner.client;
         let subject = async_nats::Subject::from(subject);
         let sent = async {
@@ -266,9 +264,7 @@ impl Link {
         pattern: &str,
         queue: Option<&str>,
     ) -> Result<async_nats::Subscriber, TransportError> {
-        if !self.is_connected() {
-            return Err(TransportError::disconnected());
-        }
+        self.check_connected().await?;
         let client = &self.inner.client;
         let pattern = async_nats::Subject::from(pattern);
         let subscribed = async {
@@ -284,6 +280,16 @@ impl Link {
                 "the connection to NATS takes no more subscriptions at the moment".to_owned(),
             )),
         }
+    }
+
+    /// `Unavailable` without a connection. Gives way first: whoever tries again and again without a pause
+    /// would otherwise keep the task from running that brings the connection back.
+    async fn check_connected(&self) -> Result<(), TransportError> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+        Err(TransportError::disconnected())
     }
 
     fn publish_error(&self, error: &async_nats::PublishError) -> TransportError {

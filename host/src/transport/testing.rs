@@ -92,6 +92,21 @@ impl TestServer {
         }
     }
 
+    /// The process stands still, as on a machine that is overloaded.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }

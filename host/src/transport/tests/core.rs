@@ -293,3 +293,23 @@ async fn a_dropped_connection_closes() {
         assert!(start.elapsed() < 10 * SECOND);
     }
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_read_does_not_hold_a_publisher_for_ever() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    let link = transport.link(Role::Bulk);
+    server.pause();
+    let start = Instant::now();
+    let large = Bytes::from(vec![0; 512 * 1024]);
+    let error = loop {
+        match link.publish("a", None, Headers::new(), large.clone()).await {
+            Ok(()) => assert!(start.elapsed() < 20 * SECOND),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, TransportError::Unavailable(_)), "{error:?}");
+    assert!(start.elapsed() < 10 * SECOND);
+    server.resume();
+    link.round_trip(20 * SECOND).await.unwrap();
+}

@@ -1,0 +1,129 @@
+//! Conditional writes on clusters that do not keep their word.
+//!
+//! In a cluster of servers before 2.9.21 the condition "the newest revision of the key is n" is looked at
+//! before the write goes to the replicas, and not again: of ten writers at the same moment all ten succeed.
+//! The condition "the last sequence of the stream is n" is looked at when the write is applied, the same on
+//! every replica. So here the key is read by ourselves, and the stream is made to refuse the write if
+//! anything at all was written meanwhile. Slower, and correct.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng as _;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Kv;
+use crate::transport::{Headers, Link, TransportError};
+
+/// The first version whose clusters check the condition of a key for sure.
+const SAFE: (u64, u64, u64) = (2, 9, 21);
+/// The condition on the whole stream.
+const EXPECTED_OF_STREAM: &str = "Nats-Expected-Last-Sequence";
+/// How often it is tried while others write to the same bucket.
+const TRIES: usize = 100;
+/// Longest pause between two tries, in milliseconds: somebody must get through.
+const MAX_PAUSE: u64 = 40;
+
+/// One conditional write.
+pub(super) struct Write<'a> {
+    pub(super) key: &'a str,
+    pub(super) headers: Headers,
+    pub(super) value: Bytes,
+    /// What the newest revision must be; 0 for no message at all.
+    pub(super) revision: u64,
+    /// The mark by which it is recognised.
+    pub(super) id: &'a str,
+}
+
+impl Link {
+    /// Whether the server is part of a cluster that lets concurrent conditional writes through.
+    pub(in crate::transport) fn has_unsafe_conditions(&self) -> bool {
+        let info = self.inner.client.server_info();
+        info.cluster.is_some() && version(&info.version).is_some_and(|version| version < SAFE)
+    }
+}
+
+impl Kv {
+    pub(super) async fn write_fenced(&self, write: &Write<'_>) -> Result<u64, TransportError> {
+        for _ in 0..TRIES {
+            // In this order: what is written after the first is noticed when ours is applied.
+            let last = self.last_sequence().await?;
+            let newest = self.newest(write.key).await?;
+            if let Some(newest) = &newest
+                && newest.write_id.as_deref() == Some(write.id)
+            {
+                return Ok(newest.revision);
+            }
+            if newest.map_or(0, |newest| newest.revision) != write.revision {
+                return Err(TransportError::Conflict);
+            }
+            let mut headers = write.headers.clone();
+            headers.insert(EXPECTED_OF_STREAM, &last.to_string())?;
+            match self.write(write.key, headers, write.value.clone()).await {
+                Err(TransportError::Conflict) => {}
+                written => return written.map(|stored| stored.sequence),
+            }
+            let pause = rand::rng().random_range(1..MAX_PAUSE);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        Err(TransportError::Unavailable(format!(
+            "others write to bucket {:?} too often for a conditional write; \
+             fix: a cluster of nats-server 2.9.21 or newer",
+            self.bucket
+        )))
+    }
+
+    async fn last_sequence(&self) -> Result<u64, TransportError> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            last_seq: u64,
+        }
+        let call = format!("STREAM.INFO.{}", self.stream());
+        let info: Result<Info, _> = self.link.call(&call, &json!(null)).await;
+        match info {
+            Ok(info) => Ok(info.state.last_seq),
+            Err(error) => Err(self.named(error.into())),
+        }
+    }
+}
+
+/// `2.9.10`, `v2.11.0-preview.1`; none for what is no version.
+fn version(text: &str) -> Option<(u64, u64, u64)> {
+    let mut parts = text.trim_start_matches('v').splitn(3, '.');
+    let mut number = || {
+        let part = parts.next()?;
+        let digits = part.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    };
+    Some((number()?, number()?, number()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (text, safe) in [
+            ("2.9.10", false),
+            ("v2.9.9", false),
+            ("2.9.20-RC.1", false),
+            ("2.9.21", true),
+            ("2.10.0", true),
+            ("2.10.0-beta.4", true),
+            ("3.0.0", true),
+        ] {
+            assert_eq!(
+                version(text).map(|version| version >= SAFE),
+                Some(safe),
+                "{text}"
+            );
+        }
+        assert_eq!(version("next"), None);
+    }
+}
