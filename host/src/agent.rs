@@ -149,7 +149,7 @@ pub struct Inboxes {
 pub fn port(
     id: AgentId,
     plugin: crate::names::PluginName,
-    cell: Arc<crate::patterns::directory::AgentCell>,
+    cell: Arc<crate::patterns::cell::AgentCell>,
     crew: Arc<Crew>,
 ) -> (AgentPort, Inboxes) {
     let (mail, mailbox) = mpsc::channel(limits::MAILBOX);

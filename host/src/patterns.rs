@@ -6,12 +6,14 @@
 //! message; nothing else acks, naks or terms. Patterns know no agent but through its [`AgentPort`].
 
 pub mod audit;
+pub mod cell;
 pub mod commands;
 pub mod crew;
 pub mod dead_letter;
 pub mod delivery;
 pub mod directory;
 pub mod disposition;
+pub mod failure;
 pub mod health;
 pub mod keeper;
 pub mod lifecycle;

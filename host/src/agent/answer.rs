@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::names::AgentId;
-use crate::patterns::commands::{error_body, send_error, service_error};
 use crate::patterns::disposition::{Reason, Settler};
+use crate::patterns::failure::{error_body, send_error, service_error};
 use crate::patterns::lifecycle::{reply_headers, result_subject};
 use crate::patterns::{AgentPort, Answer};
 use crate::runtime::{Call, Outcome, Reply};

@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::runtime::Kind;
-use crate::transport::{Headers, Kv, Link, Message, Trace, TransportError};
+use crate::transport::{Kv, Link, Message, Trace, TransportError};
 
 use super::delivery::{Answer, Delivery, call, reply_subject};
 use super::directory::{AgentPort, Control, Directory, Target};
 use super::disposition::Reason;
+use super::failure::{json_headers, send_error, service_error};
 use super::lifecycle::{self, new_request_id};
 use super::outbox::Outbox;
 use super::overrides::Overrides;
@@ -276,44 +277,6 @@ impl Commands {
     }
 }
 
-/// Answers `{ok: false, agent_id, error}` with the headers of a failed micro service.
-pub async fn send_error(
-    link: &Link,
-    reply: &str,
-    port: &AgentPort,
-    trace: &Trace,
-    reason: &Reason,
-) {
-    let mut headers = json_headers(trace, port);
-    service_error(&mut headers, reason);
-    let body = error_body(port.id.as_str(), reason);
-    if let Err(error) = link
-        .publish(reply, None, headers, body.to_string().into())
-        .await
-    {
-        tracing::debug!(agent = %port.id, %error, "refusal not sent");
-    }
-}
-
-/// `{ok: false, agent_id, kind, error}`.
-pub fn error_body(agent: &str, reason: &Reason) -> Value {
-    json!({"ok": false, "agent_id": agent, "kind": reason.kind, "error": reason.message})
-}
-
-/// Adds `Nats-Service-Error` and `Nats-Service-Error-Code`, as micro services do.
-pub fn service_error(headers: &mut Headers, reason: &Reason) {
-    let code = match reason.kind.as_str() {
-        "rejected" | "schema" | "invalid" => "400",
-        "too-large" => "413",
-        "timeout" | "cpu" => "408",
-        "busy" => "429",
-        "paused" | "stopped" | "unavailable" | "retry" => "503",
-        _ => "500",
-    };
-    headers.set("Nats-Service-Error", &reason.message);
-    headers.set("Nats-Service-Error-Code", code);
-}
-
 async fn shutdown(port: &AgentPort) -> Result<(), Reason> {
     let (done, gone) = oneshot::channel();
     let stop = Control::Stop {
@@ -356,13 +319,6 @@ fn status_body(port: &AgentPort, full: bool) -> Value {
     body
 }
 
-fn json_headers(trace: &Trace, port: &AgentPort) -> Headers {
-    let mut headers = Headers::default();
-    headers.set("Content-Type", "application/json");
-    trace.stamp(Some(&port.id), &mut headers);
-    headers
-}
-
 fn not_recorded(error: TransportError) -> Reason {
     Reason::new(
         "unavailable",
@@ -389,20 +345,6 @@ mod tests {
         ];
         for (subject, expected) in cases {
             assert_eq!(target(subject), expected, "{subject}");
-        }
-    }
-
-    #[test]
-    fn every_failure_has_a_service_code() {
-        for (kind, code) in [
-            ("rejected", "400"),
-            ("trap", "500"),
-            ("busy", "429"),
-            ("timeout", "408"),
-        ] {
-            let mut headers = Headers::default();
-            service_error(&mut headers, &Reason::new(kind, "x"));
-            assert_eq!(headers.get("Nats-Service-Error-Code"), Some(code), "{kind}");
         }
     }
 }

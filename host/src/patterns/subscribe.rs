@@ -17,11 +17,11 @@ use crate::permissions::Permissions;
 use crate::runtime::Kind;
 use crate::transport::{Link, Message, Subscription, Trace, TransportError};
 
-use super::commands::send_error;
 use super::crew::{Crew, Weight};
 use super::delivery::{Answer, Delivery, admit, call, plugin_reply_subject};
 use super::directory::{AgentPort, Directory, Target};
 use super::disposition::Reason;
+use super::failure::send_error;
 use super::lifecycle::new_request_id;
 
 /// What the subscriptions of one plugin need.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::watch;
 
-use inbox::{Inbox, give_back};
+use inbox::Inbox;
 
 use super::{Delivered, Headers, Link, TransportError, Unreadable, check, unreadable};
 
@@ -29,6 +29,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(2);
 /// Unused inboxes that one puller keeps.
 const MAX_IDLE_INBOXES: usize = 16;
+/// The delay with which messages of a dropped pull are given back.
+const GIVE_BACK: Duration = Duration::from_millis(100);
 
 /// Pulls from one consumer. Clones share inboxes; any number of pulls may run at once.
 #[derive(Debug, Clone)]
@@ -140,7 +142,11 @@ impl Puller {
         }
         let subject = self.link.inner.client.new_inbox();
         let subscriber = self.link.raw_subscribe(&subject, None).await?;
-        Ok(Inbox::new(subject, subscriber))
+        Ok(Inbox {
+            subject,
+            subscriber,
+            read: 0,
+        })
     }
 
     #[cfg(test)]
@@ -310,6 +316,23 @@ impl Drop for Pull {
             runtime.spawn(give_back(self.puller.clone(), inbox));
         }
     }
+}
+
+/// Ends the subscription of a dropped pull, so that the server forgets the pull, and returns what came.
+async fn give_back(puller: Puller, mut inbox: Inbox) {
+    if inbox.close(&puller).await.is_err() {
+        return;
+    }
+    let rest = async {
+        while let Some(message) = inbox.next().await {
+            if is_stored(&message)
+                && let Ok(delivered) = Delivered::received(&puller.link, message)
+            {
+                let _ = delivered.fate.nak(GIVE_BACK).await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(SLACK, rest).await;
 }
 
 fn read_word(message: async_nats::Message, came: bool) -> Word {

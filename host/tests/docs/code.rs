@@ -65,6 +65,21 @@ fn the_messages_of_the_troubleshooting_table_exist() {
 }
 
 #[test]
+fn the_default_log_filter_is_as_told() {
+    let page = page("docs/operations.md");
+    let spans = page.spans();
+    let filters = spans
+        .iter()
+        .filter_map(|(_, span)| span.strip_prefix("MISTERSMITH_LOG="));
+    let source = &sources("host/src")["cli/logging.rs"];
+    let filters: Vec<&str> = filters.collect();
+    assert!(!filters.is_empty());
+    for filter in filters {
+        assert!(source.contains(&format!("\"{filter}\"")), "{filter}");
+    }
+}
+
+#[test]
 fn the_tests_that_security_names_exist() {
     let mut all = String::new();
     for folder in ["host/src", "host/tests", "tests", "guest-sdk"] {

@@ -1,0 +1,295 @@
+//! What is known about one agent: its state, its configuration, its numbers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+
+use crate::config::{PluginSpec, Schema};
+use crate::names::{AgentId, PluginName};
+use crate::runtime::{Health, SharedConfig};
+use crate::status::{AgentSnapshot, AgentStatus};
+
+use super::crew::Weight;
+use super::delivery;
+use super::disposition::Reason;
+
+/// What is known about an agent: written by itself and by commands, read by everybody.
+#[derive(Debug)]
+pub struct AgentCell {
+    host: String,
+    host_id: String,
+    since: Instant,
+    paused: AtomicBool,
+    /// It takes messages; it alone says so.
+    takes: AtomicBool,
+    /// Told when `paused` changed.
+    pub turned: Notify,
+    /// Bytes of payload that wait in its mailbox and came as commands.
+    commanded: Arc<AtomicUsize>,
+    handled: AtomicU64,
+    failed: AtomicU64,
+    busy_ns: AtomicU64,
+    dirty: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    version: String,
+    plugin: String,
+    capabilities: Vec<String>,
+    execute_schema: Option<Schema>,
+    payload: usize,
+    status: AgentStatus,
+    busy_since: Option<Instant>,
+    load: f32,
+    load_since: Instant,
+    load_busy_ns: u64,
+    last_error: Option<String>,
+    health: Health,
+    /// What the instance that runs reads as its configuration.
+    config: Arc<SharedConfig>,
+    /// `[config]` of the manifest, and what commands put over it.
+    base: Map<String, Value>,
+    overrides: Map<String, Value>,
+}
+
+impl AgentCell {
+    /// The cell of an agent that was just created.
+    pub fn new(host: &str, host_id: &str, plugin: &PluginName) -> Self {
+        let now = Instant::now();
+        let inner = Inner {
+            version: String::new(),
+            plugin: plugin.as_str().to_owned(),
+            capabilities: Vec::new(),
+            execute_schema: None,
+            payload: 0,
+            status: AgentStatus::Error,
+            busy_since: None,
+            load: 0.0,
+            load_since: now,
+            load_busy_ns: 0,
+            last_error: None,
+            health: Health {
+                ok: true,
+                detail: None,
+                load: None,
+            },
+            config: Arc::new(SharedConfig::new(Map::new())),
+            base: Map::new(),
+            overrides: Map::new(),
+        };
+        Self {
+            host: host.to_owned(),
+            host_id: host_id.to_owned(),
+            since: now,
+            paused: AtomicBool::new(false),
+            takes: AtomicBool::new(false),
+            turned: Notify::new(),
+            commanded: Arc::default(),
+            handled: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            dirty: AtomicBool::new(true),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells which version of the plugin runs now.
+    pub fn runs(&self, spec: &PluginSpec) {
+        let mut inner = self.inner();
+        inner.version = spec.version.clone();
+        inner.capabilities = spec.capabilities.clone();
+        inner.execute_schema = spec.execute_schema.clone();
+        inner.payload = spec.limits.payload;
+        inner.base = spec.config.clone();
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// The configuration of an instance of this version, which may never come to run.
+    pub fn config_of(&self, spec: &PluginSpec) -> Arc<SharedConfig> {
+        let config = override_config(&spec.config, &self.inner().overrides);
+        Arc::new(SharedConfig::new(config))
+    }
+
+    /// Tells what the instance that runs from here on reads. What commands changed since it was made
+    /// is in it.
+    pub fn reads(&self, config: Arc<SharedConfig>) {
+        let mut inner = self.inner();
+        config.replace(override_config(&inner.base, &inner.overrides));
+        inner.config = config;
+    }
+
+    /// Tells what commands put over the manifest's `[config]`.
+    pub fn set_overrides(&self, overrides: Map<String, Value>) {
+        let mut inner = self.inner();
+        inner.overrides = overrides;
+        let config = override_config(&inner.base, &inner.overrides);
+        inner.config.replace(config);
+    }
+
+    /// There is something worth telling.
+    pub fn mark_dirty(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// Whether the payload of a `cmd.execute` may wake the plugin.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, payload: &[u8]) -> Result<(), Reason> {
+        let inner = self.inner();
+        let (most, schema) = (inner.payload, inner.execute_schema.clone());
+        // The check of a large payload must not hold up those who ask how the agent is.
+        drop(inner);
+        delivery::admit(payload, most, schema.as_ref())
+    }
+
+    /// Room for the payload of a command until it is handled; none when too much waits already.
+    pub fn weigh(&self, bytes: usize) -> Option<Weight> {
+        Weight::take(&self.commanded, bytes)
+    }
+
+    /// Lets the agent take messages, or keeps it from it. A message in hand is finished.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.dirty.store(true, Ordering::Release);
+        self.turned.notify_waiters();
+        // The agent may be between its look at the flag and its wait.
+        self.turned.notify_one();
+    }
+
+    /// The agent's own word on whether it takes messages.
+    pub fn set_takes(&self, takes: bool) {
+        self.takes.store(takes, Ordering::Release);
+    }
+
+    /// A pause has come into force: the agent takes nothing new.
+    pub fn has_let_go(&self) -> bool {
+        !self.takes.load(Ordering::Acquire) || self.inner().status == AgentStatus::Busy
+    }
+
+    /// A command keeps it from taking messages.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// The agent's own word on how it is.
+    pub fn set_status(&self, status: AgentStatus) {
+        let mut inner = self.inner();
+        if inner.status == status {
+            return;
+        }
+        inner.status = status;
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// A message is being handled.
+    pub fn begin(&self) {
+        let mut inner = self.inner();
+        inner.status = AgentStatus::Busy;
+        inner.busy_since = Some(Instant::now());
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// It was handled; `error` says why not well.
+    pub fn end(&self, took: Duration, error: Option<String>) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        self.busy_ns.fetch_add(
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        let mut inner = self.inner();
+        inner.status = AgentStatus::Ready;
+        inner.busy_since = None;
+        if let Some(error) = error {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            inner.last_error = Some(error);
+        }
+        drop(inner);
+        self.mark_dirty();
+    }
+
+    /// Something other than a message failed.
+    pub fn failed(&self, error: String) {
+        self.inner().last_error = Some(error);
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// What the plugin said of its health.
+    pub fn set_health(&self, health: Health) {
+        self.inner().health = health;
+    }
+
+    /// Whether something worth telling changed since the last call.
+    pub fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::AcqRel)
+    }
+
+    /// Ends a span of load measurement: the part of it in which the agent was busy.
+    pub fn measure_load(&self) {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        let running = inner
+            .busy_since
+            .map_or(0, |since| nanos(now - since.max(inner.load_since)));
+        let busy = self.busy_ns.load(Ordering::Relaxed);
+        let span = nanos(now - inner.load_since).max(1);
+        let part = (busy
+            .saturating_sub(inner.load_busy_ns)
+            .saturating_add(running)) as f64
+            / span as f64;
+        inner.load = part.min(1.0) as f32;
+        inner.load_since = now;
+        inner.load_busy_ns = busy;
+    }
+
+    /// How the agent is now.
+    pub fn snapshot(&self, id: &AgentId) -> AgentSnapshot {
+        let inner = self.inner();
+        let status = match inner.status {
+            AgentStatus::Ready if self.is_paused() => AgentStatus::Paused,
+            status => status,
+        };
+        AgentSnapshot {
+            agent_id: id.as_str().to_owned(),
+            plugin: inner.plugin.clone(),
+            version: inner.version.clone(),
+            host: self.host.clone(),
+            host_id: self.host_id.clone(),
+            status,
+            capabilities: inner.capabilities.clone(),
+            load: inner
+                .health
+                .load
+                .map_or(inner.load, |load| load.clamp(0.0, 1.0)),
+            uptime: self.since.elapsed(),
+            handled: self.handled.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            last_error: inner.last_error.clone(),
+            healthy: inner.health.ok,
+            detail: inner.health.detail.clone(),
+        }
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Puts values over those at the top of a configuration.
+fn override_config(base: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
+    let mut config = base.clone();
+    config.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
+    config
+}
