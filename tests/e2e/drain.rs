@@ -1,6 +1,6 @@
 //! The end of a host: what is in flight is finished or given back, and the rest of the world is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -127,38 +127,6 @@ async fn what_takes_longer_than_the_grace_period_is_done_again_elsewhere() {
     let result = nats.result_of("long").await;
     assert_eq!(result.json()[2], "1", "the second try");
     nats.work_is_done().await;
-}
-
-#[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
-    let nats = Nats::start().await;
-    let begun = nats.listen("begun").await;
-    let mut host = Host::new(&nats)
-        .line("grace = \"60s\"")
-        .plugin("probe", |p| {
-            p.work("lab", "*")
-                .grant_publish("begun")
-                .limit("timeout = \"60s\"")
-        })
-        .run()
-        .await;
-    nats.work("work.lab.high.x", slow(30_000)).await;
-    begun.number(1).await;
-    host.terminate();
-    host.logs.saying("draining").await;
-    let begun = Instant::now();
-    // One that comes within a moment of the first is taken for the same wish.
-    while host.exited().is_none() {
-        host.terminate();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(begun.elapsed() < Duration::from_secs(10), "it does not end");
-    }
-    assert_eq!(host.ended().await, Some(143));
-    assert_eq!(
-        nats.stream_info("WORK_QUEUE").await.state.messages,
-        1,
-        "not lost"
-    );
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::watch;
 
-use inbox::Inbox;
+use inbox::{Inbox, give_back};
 
 use super::{Delivered, Headers, Link, TransportError, Unreadable, check, unreadable};
 
@@ -29,8 +29,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(2);
 /// Unused inboxes that one puller keeps.
 const MAX_IDLE_INBOXES: usize = 16;
-/// The delay with which messages of a dropped pull are given back.
-const GIVE_BACK: Duration = Duration::from_millis(100);
 
 /// Pulls from one consumer. Clones share inboxes; any number of pulls may run at once.
 #[derive(Debug, Clone)]

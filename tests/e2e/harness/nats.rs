@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use async_nats::ConnectOptions;
 use tempfile::TempDir;
@@ -282,8 +283,16 @@ impl Server {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that is free and that nobody is given unasked: not of those that the system hands out by
+/// itself, to the other servers and clients of these tests.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 20_000).unwrap();
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (begin + number) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

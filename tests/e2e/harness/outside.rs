@@ -3,7 +3,6 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
 use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr};
@@ -95,9 +94,10 @@ impl Outside {
     /// Waits until JetStream has a leader. Without one nobody answers.
     pub async fn jetstream_answers(&self) {
         until("JetStream answers", async || {
-            let asked = self.js.request("ACCOUNT.INFO", &serde_json::json!(null));
+            let asked = self.client.request("$JS.API.STREAM.NAMES", "".into());
             let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
-            matches!(answer, Ok(Ok(Response::<Value>::Ok(_)))).then_some(())
+            let answer: Value = serde_json::from_slice(&answer.ok()?.ok()?.payload).ok()?;
+            answer.get("error").is_none().then_some(())
         })
         .await;
     }
@@ -310,6 +310,13 @@ impl Outside {
             )
         });
         shown.collect()
+    }
+
+    /// How many polls for work stand at the server.
+    pub async fn polls(&self) -> usize {
+        let stream = self.stream("WORK_QUEUE").await;
+        let all: Vec<_> = stream.consumers().try_collect().await.unwrap();
+        all.iter().map(|consumer| consumer.num_waiting).sum()
     }
 
     /// Waits until no work is stored.

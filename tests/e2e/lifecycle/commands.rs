@@ -152,6 +152,12 @@ async fn a_paused_agent_takes_nothing_until_it_is_resumed() {
         json!({"ok": true, "agent_id": "probe-001", "status": "paused"})
     );
 
+    until("nobody asks for work any longer", async || {
+        let polls = nats.polls().await;
+        (polls == 0).then_some(())
+    })
+    .await;
+
     nats.work_as(
         "w1",
         "work.lab.critical.x",
