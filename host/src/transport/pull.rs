@@ -140,11 +140,7 @@ impl Puller {
         }
         let subject = self.link.inner.client.new_inbox();
         let subscriber = self.link.raw_subscribe(&subject, None).await?;
-        Ok(Inbox {
-            subject,
-            subscriber,
-            read: 0,
-        })
+        Ok(Inbox::new(subject, subscriber))
     }
 
     #[cfg(test)]
@@ -314,23 +310,6 @@ impl Drop for Pull {
             runtime.spawn(give_back(self.puller.clone(), inbox));
         }
     }
-}
-
-/// Ends the subscription of a dropped pull, so that the server forgets the pull, and returns what came.
-async fn give_back(puller: Puller, mut inbox: Inbox) {
-    if inbox.close(&puller).await.is_err() {
-        return;
-    }
-    let rest = async {
-        while let Some(message) = inbox.next().await {
-            if is_stored(&message)
-                && let Ok(delivered) = Delivered::received(&puller.link, message)
-            {
-                let _ = delivered.fate.nak(GIVE_BACK).await;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(SLACK, rest).await;
 }
 
 fn read_word(message: async_nats::Message, came: bool) -> Word {
