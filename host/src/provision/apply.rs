@@ -156,9 +156,12 @@ async fn configure(
     persist(PATIENCE, || async {
         match link.call::<Stream>(&call, &body).await {
             Ok(stream) => Ok(stream.config),
-            // Another host was quicker. How it looks now is compared afterwards.
-            Err(error) if error.is(code::STREAM_NAME_IN_USE) => {
-                stream(link, name).await?.map(|stream| stream.config).ok_or_else(|| error.into())
+            // Another host was quicker, or is at it. How the stream looks is compared afterwards.
+            Err(error) if code::STREAM_IS_THERE.iter().any(|code| error.is(*code)) => {
+                let there = stream(link, name).await?;
+                there
+                    .map(|stream| stream.config)
+                    .ok_or_else(|| TransportError::Unavailable(said(&error)))
             }
             // So says a cluster what a single server calls insufficient storage.
             Err(error) if error.is(code::NO_PEERS) && said(&error).contains("storage") => {

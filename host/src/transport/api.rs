@@ -34,8 +34,9 @@ pub(crate) mod code {
     pub(crate) const STREAM_NOT_FOUND: u32 = 10059;
     pub(crate) const CONSUMER_NOT_FOUND: u32 = 10014;
     pub(crate) const NO_MESSAGE: u32 = 10037;
-    /// Another configuration stands under this name.
-    pub(crate) const STREAM_NAME_IN_USE: u32 = 10058;
+    /// Another configuration stands under this name; a stream of the same subjects, which can be the one
+    /// of this name that somebody else makes at the same moment.
+    pub(crate) const STREAM_IS_THERE: [u32; 2] = [10058, 10065];
     /// Nodes are missing for so many replicas.
     pub(crate) const NO_PEERS: u32 = 10005;
     pub(crate) const CONSUMER_OVERLAPS: [u32; 2] = [10099, 10100];

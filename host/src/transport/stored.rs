@@ -12,8 +12,9 @@ use super::{Headers, Link, TransportError, check};
 /// The header by which a stream tells that it has a message already.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 
-/// How long [`Link::store`] goes on trying. Killing the leader of a stream of three costs about four seconds.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// How long [`Link::store`] goes on trying. Killing the leader of a stream of three costs about four seconds,
+/// and three times that on machines that are busy.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one attempt of [`Link::store`] may take.
 const ATTEMPT: Duration = Duration::from_secs(4);
 /// The first pause between two attempts; it doubles up to [`LAST_PAUSE`].
@@ -56,7 +57,7 @@ impl Link {
 
     /// Stores what the host has made, under an id of its own, so that trying again cannot store it twice.
     ///
-    /// Tries for about twelve seconds while the connection is away, the stream has no leader, or no answer
+    /// Tries for about twenty seconds while the connection is away, the stream has no leader, or no answer
     /// comes. Everything else is told at once: `NotFound`, `Full`, `TooLarge`, `Denied`, `Invalid`.
     pub async fn store(
         &self,

@@ -211,8 +211,16 @@ impl Cluster {
     }
 }
 
-/// A port that nobody listened on a moment ago; nats-server takes no "any port" for routes.
+/// A port that nobody listens on; nats-server takes no "any port" for routes. Not one of those that the
+/// system hands out to others at the same time.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 10_000 + (std::process::id() % 1_000) as u16 * 20;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -228,7 +228,7 @@ async fn a_pull_ends_with_the_connection_and_the_next_one_goes_on() {
     until("the link is up", || link.is_connected()).await;
     let again = take(&mut puller.pull(1, 20 * SECOND).await.unwrap()).await;
     assert_eq!(again.meta.stream_sequence, lost.meta.stream_sequence);
-    assert_eq!(again.meta.deliveries, 2);
+    // How often it was delivered may be forgotten: the server was killed.
     again.fate.ack_confirmed().await.unwrap();
 }
 
