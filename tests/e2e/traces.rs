@@ -54,6 +54,7 @@ async fn everything_the_host_sends_says_where_it_belongs() {
     )
     .await;
     nats.dead_letters("work.lab.high.dead", 1).await;
+    nats.work_is_done().await;
     let answers = [
         (
             "execute",

@@ -161,10 +161,15 @@ async fn a_slow_reader_loses_messages_and_is_told_how_many() {
         .publish("flood", None, Headers::new(), payload("end"))
         .await
         .unwrap();
+    // The server has the last message before it answers the sender, and has sent it on before it
+    // answers the reader.
+    sender.round_trip(10 * SECOND).await.unwrap();
     link.round_trip(10 * SECOND).await.unwrap();
     until("messages were dropped", || slow.dropped() > 0).await;
     let mut got = 0;
-    while let Ok(Some(_)) = tokio::time::timeout(Duration::from_millis(300), slow.next()).await {
+    while got + slow.dropped() < sent + 1 {
+        let next = tokio::time::timeout(10 * SECOND, slow.next()).await;
+        next.expect("each is handed over or counted").unwrap();
         got += 1;
     }
     assert_eq!(got + slow.dropped(), sent + 1);
