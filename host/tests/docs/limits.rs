@@ -189,6 +189,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         PAUSE_WAIT,
         PAUSE_LOOK,
         SETTLE,
+        MAX_CLAIMS,
         MAX_HOSTS,
         MAX_CONSUMERS,
         UPKEEP,
