@@ -10,7 +10,7 @@ use super::head::{self, Head};
 use super::item::Item;
 use super::scan::Candidate;
 use super::section::Section;
-use super::{Finding, Findings, PluginSpec, grants, limits, patterns};
+use super::{Finding, Findings, PluginSpec, circuit, election, grants, limits, patterns};
 use crate::names::PluginName;
 use crate::permissions::PermissionSpec;
 
@@ -62,6 +62,8 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
     };
     let work = patterns::work(root, dir, &permissions, name);
     let subscribe = patterns::subscribe(root, dir, name, &permissions);
+    let election = election::read(root);
+    let circuit = circuit::read(root);
     let execute_schema = patterns::execute(root, dir);
     let limits = root
         .section("limits")
@@ -92,6 +94,8 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
         config,
         work,
         subscribe,
+        election,
+        circuit,
         execute_schema,
         permissions,
         limits,

@@ -58,6 +58,8 @@ fn bounded() -> BTreeMap<&'static str, [String; 3]> {
         ("plugin.instances", bounds(l::INSTANCES, plain)),
         ("work.max_deliver", bounds(l::MAX_DELIVER, plain)),
         ("work.backoff", bounds(l::BACKOFF, show_duration)),
+        ("circuit.failures", bounds(l::CIRCUIT_FAILURES, plain)),
+        ("circuit.reset", bounds(l::CIRCUIT_RESET, show_duration)),
         ("host.heartbeat", bounds(l::HEARTBEAT, show_duration)),
         ("host.grace", bounds(l::GRACE, show_duration)),
     ])
