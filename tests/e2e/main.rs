@@ -21,6 +21,7 @@ mod bad_input;
 mod cli;
 mod docs;
 mod drain;
+mod election;
 mod harness;
 mod lifecycle;
 mod matcher;

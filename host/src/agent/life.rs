@@ -1,6 +1,7 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
 mod ending;
+mod leadership;
 mod told;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::limits;
 use crate::patterns::crew::Taking;
 use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
+use crate::patterns::election::Office;
 use crate::patterns::lifecycle::{Step, new_request_id};
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
@@ -47,6 +49,9 @@ pub(super) struct Life {
     permissions: Permissions,
     /// What the agent did, in all its instances.
     counters: Arc<Counters>,
+    /// What the instance was told that it leads.
+    office: Option<Office>,
+    _vacating: leadership::Vacating,
     /// The first instance was announced; with `instance = "message"` the others are not.
     announced: bool,
 }
@@ -82,6 +87,8 @@ impl Life {
         let meters = Meters::new(&version.spec.limits);
         Self {
             permissions: version.permissions.agent(&port.id),
+            _vacating: leadership::Vacating(port.cell.clone()),
+            office: None,
             port,
             inboxes,
             swaps,
@@ -105,6 +112,7 @@ impl Life {
         self.announce(&Step::Created);
         loop {
             self.revive().await;
+            self.tell_of_leadership().await;
             match self.next().await {
                 Next::Handle(delivery) => self.handle(delivery).await,
                 Next::Heard(heard) => self.handle_heard(heard).await,
@@ -330,6 +338,7 @@ impl Life {
 
     /// The instance is dead, or was never alive.
     fn fell(&mut self, reason: Reason) {
+        self.resign();
         let wait = self.backoff.died();
         tracing::warn!(agent = %self.port.id, plugin = %self.port.plugin, kind = %reason.kind,
             restart_ms = wait.as_millis() as u64, "{}", reason.message);
@@ -345,6 +354,7 @@ impl Life {
     /// The new version is started beside the old one, which goes on if the new one fails.
     async fn replaced(&mut self, Swap { version, done }: Swap) {
         let meters = Meters::new(&version.spec.limits);
+        self.resign();
         match self.raise(&version, meters.clone()).await {
             Ok(raised) => {
                 self.permissions = version.permissions.agent(&self.port.id);

@@ -5,7 +5,7 @@
 //! A payload that is no command is rejected, except in a subscription, where it is only heard.
 //!
 //! `[config]`: `report_to`, a subject on which the probe publishes what it hears
-//! (`{"agent", "subject", "payload"}`, `{"agent", "notice", "config"}`, `{"agent", "stop"}`), and the
+//! (`{"agent", "subject", "payload"}`, `{"agent", "notice", …}`, `{"agent", "stop"}`), and the
 //! commands `on_start`, `on_stop` and `on_message`.
 
 mod command;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use command::{Answer, Command, Output, Pause, Plain};
 use mistersmith_sdk::{
-    Agent, CallError, Error, Health, Message, Reply, Result, Value, Work, context, export_agent,
+    Agent, CallError, Error, Health, Leadership, Message, Reply, Result, Value, Work, context, export_agent,
     json, log, messaging,
 };
 use serde::Deserialize;
@@ -108,6 +108,16 @@ impl Agent for Probe {
             Some(command) => self.answer(command, &origin),
             None => Ok(heard.into()),
         }
+    }
+
+    fn leadership(&mut self, change: &Leadership) -> Result<()> {
+        let notice = json!({
+            "agent": context::agent_id(), "notice": "leadership", "domain": change.domain,
+            "leading": change.leading, "term": change.term,
+        });
+        self.report(&notice);
+        remember(&mut self.notices, notice);
+        Ok(())
     }
 
     fn configuration(&mut self) -> Result<()> {
