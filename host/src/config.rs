@@ -36,7 +36,7 @@ pub use plugin::load_plugin;
 pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
-    Auth, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
+    Auth, BatchSpec, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
     JetstreamSpec, NatsSpec, PluginSpec, StreamOverride, SubscribeSpec, TaskFilter, TlsSpec,
     WorkSpec,
 };
