@@ -16,6 +16,7 @@ mod jetstream;
 mod limits;
 mod nats;
 mod patterns;
+mod pipeline;
 mod plugin;
 mod scan;
 mod schema;
@@ -34,8 +35,8 @@ pub use plugin::load_plugin;
 pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
-    Auth, BucketOverride, Discard, HostSpec, InstanceMode, JetstreamSpec, NatsSpec, PluginSpec,
-    StreamOverride, SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
+    Auth, BucketOverride, Discard, HostSpec, InstanceMode, JetstreamSpec, JoinSpec, Missing,
+    NatsSpec, PluginSpec, StageSpec, StreamOverride, SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };
 pub use suggest::suggest_manifest;
 pub(crate) use units::duration;
