@@ -189,6 +189,16 @@ pub const JOIN_TIMEOUT: Bounded<Duration> = bounded(
     Duration::from_secs(24 * 60 * 60),
 );
 
+/// `circuit.failures`: failed calls in a row that open the circuit of a service.
+pub const CIRCUIT_FAILURES: Bounded<u32> = bounded(5, 1, 1000);
+
+/// `circuit.reset`: how long a circuit is open before one message is let through.
+pub const CIRCUIT_RESET: Bounded<Duration> = bounded(
+    Duration::from_secs(30),
+    Duration::from_millis(100),
+    Duration::from_secs(60 * 60),
+);
+
 /// `host.heartbeat`: how often each agent says that it is there. The most leaves an AGENT_STATE
 /// value, which expires after 5 minutes, two more chances.
 pub const HEARTBEAT: Bounded<Duration> = bounded(

@@ -199,6 +199,19 @@ fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
         );
         lines.push(Setting::of("subscribe", value));
     }
+    if let Some(election) = &plugin.election {
+        let value = format!("a candidate for the leader of {}", election.domain);
+        lines.push(Setting::of("election", value));
+    }
+    if let Some(circuit) = &plugin.circuit {
+        let value = format!(
+            "{}, open after {} failures in a row, tried again after {}",
+            circuit.service,
+            circuit.failures,
+            show_duration(circuit.reset)
+        );
+        lines.push(Setting::of("circuit", value));
+    }
     lines
 }
 

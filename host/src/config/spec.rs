@@ -45,6 +45,10 @@ pub struct PluginSpec {
     pub pipeline: Vec<StageSpec>,
     /// `[[subscribe]]`: the subjects it hears.
     pub subscribe: Vec<SubscribeSpec>,
+    /// `[election]`: its agents are candidates.
+    pub election: Option<ElectionSpec>,
+    /// `[circuit]`: the service that it rests on.
+    pub circuit: Option<CircuitSpec>,
     /// `[execute] schema`: what the payload of `cmd.execute` must look like.
     pub execute_schema: Option<Schema>,
     /// What it may do.
@@ -189,6 +193,24 @@ pub struct SubscribeSpec {
     pub queue: Option<String>,
     /// What a payload must look like.
     pub schema: Option<Schema>,
+}
+
+/// `[election]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ElectionSpec {
+    /// What is led: one leader for each domain on a NATS system.
+    pub domain: Token,
+}
+
+/// `[circuit]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CircuitSpec {
+    /// The service; plugins and hosts that name the same one share its state.
+    pub service: Token,
+    /// Failures in a row that open the circuit.
+    pub failures: u32,
+    /// How long it is open before one message is let through.
+    pub reset: Duration,
 }
 
 /// `mistersmith.toml`, the environment applied.

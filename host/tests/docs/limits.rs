@@ -64,6 +64,8 @@ fn bounded() -> BTreeMap<&'static str, [String; 3]> {
             "pipeline.join_timeout",
             bounds(l::JOIN_TIMEOUT, show_duration),
         ),
+        ("circuit.failures", bounds(l::CIRCUIT_FAILURES, plain)),
+        ("circuit.reset", bounds(l::CIRCUIT_RESET, show_duration)),
         ("host.heartbeat", bounds(l::HEARTBEAT, show_duration)),
         ("host.grace", bounds(l::GRACE, show_duration)),
     ])
@@ -201,6 +203,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         PAUSE_WAIT,
         PAUSE_LOOK,
         SETTLE,
+        MAX_CLAIMS,
         MAX_HOSTS,
         MAX_CONSUMERS,
         UPKEEP,
