@@ -18,6 +18,7 @@ mod jetstream;
 mod limits;
 mod nats;
 mod patterns;
+mod pipeline;
 mod plugin;
 mod scan;
 mod schema;
@@ -37,8 +38,8 @@ pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
     Auth, BatchSpec, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
-    JetstreamSpec, NatsSpec, PluginSpec, StreamOverride, SubscribeSpec, TaskFilter, TlsSpec,
-    WorkSpec,
+    JetstreamSpec, JoinSpec, Missing, NatsSpec, PluginSpec, StageSpec, StreamOverride,
+    SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };
 pub use suggest::suggest_manifest;
 pub(crate) use units::duration;

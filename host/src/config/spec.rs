@@ -41,6 +41,8 @@ pub struct PluginSpec {
     pub config: Map<String, Value>,
     /// `[[work]]`: the work it takes.
     pub work: Vec<WorkSpec>,
+    /// `[[pipeline]]`: the stages it does.
+    pub pipeline: Vec<StageSpec>,
     /// `[[subscribe]]`: the subjects it hears.
     pub subscribe: Vec<SubscribeSpec>,
     /// `[election]`: its agents are candidates.
@@ -132,6 +134,54 @@ impl fmt::Display for TaskFilter {
             Self::One(task) => f.write_str(task.as_str()),
         }
     }
+}
+
+/// One `[[pipeline]]`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageSpec {
+    /// Its name.
+    pub stage: Token,
+    /// The stages that get what it returns; empty on a last stage.
+    pub next: Vec<Token>,
+    /// The stages whose outputs it waits for; none: each input is handled by itself.
+    pub join: Option<JoinSpec>,
+    /// Deliveries before an input becomes a dead letter.
+    pub max_deliver: u32,
+    /// Delays before the second, third, … delivery; the last one repeats. Never empty.
+    pub backoff: Vec<Duration>,
+    /// What an input must look like; of a joining stage, the joined one.
+    pub schema: Option<Schema>,
+}
+
+impl StageSpec {
+    /// The subjects of its inputs, and those of the stages that follow.
+    pub fn patterns(&self) -> Vec<String> {
+        let stages = std::iter::once(&self.stage).chain(&self.next);
+        stages
+            .map(|stage| format!("pipeline.*.*.{stage}"))
+            .collect()
+    }
+}
+
+/// The `join` of a `[[pipeline]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JoinSpec {
+    /// The stages that it waits for: two or more, each once.
+    pub branches: Vec<Token>,
+    /// How long, from the first branch that arrives.
+    pub timeout: Duration,
+    /// What happens then.
+    pub missing: Missing,
+}
+
+/// What a joining stage does when a branch has not come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// The workflow fails at this stage.
+    Fail,
+    /// The stage runs with what is there.
+    Continue,
 }
 
 /// One `[[subscribe]]`.
