@@ -9,6 +9,7 @@ mod nats;
 mod outside;
 mod plugin;
 mod process;
+mod python;
 mod wait;
 
 pub use components::{component, rebuilt, renamed_in};
@@ -19,4 +20,5 @@ pub use nats::{Cluster, Nats};
 pub use outside::{Headers, Outside, Stored, header, headers};
 pub use plugin::Plugin;
 pub use process::{is_alive, signal};
+pub use python::python;
 pub use wait::{until, until_in};
