@@ -79,8 +79,8 @@ pub enum Answer {
     },
     /// A command without a reply subject: the result is stored under `agent.<id>.resp.<request-id>`.
     Stored,
-    /// A work item: the result is stored, and only then the item is acknowledged.
-    Work(Box<Held>),
+    /// A message of a stream: its output is stored, and only then it is acknowledged.
+    Held(Box<Held>),
 }
 
 /// A message of a stream that this host holds: it must end in exactly one act of
@@ -95,6 +95,15 @@ pub struct Held {
     pub rule: Arc<RetryRule>,
     /// Keeps the server from delivering it again while it is held.
     pub kept: Kept,
+    /// What is made of it when it was handled.
+    pub output: Output,
+}
+
+/// What is stored, before the message is acknowledged, when a held message was handled.
+#[derive(Debug)]
+pub enum Output {
+    /// A work item's: the result, on `agent.<id>.resp.<request-id>`.
+    Result,
 }
 
 /// How often a message is delivered, and how long the host waits between tries.
