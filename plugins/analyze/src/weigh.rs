@@ -46,6 +46,8 @@ pub(crate) fn scores(sentences: &[Sentence], title: &str, frequencies: &Frequenc
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
+
     use super::*;
     use crate::sentence;
 

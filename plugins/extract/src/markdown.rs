@@ -98,7 +98,10 @@ impl Reader {
             .filter(|cell| !cell.is_empty())
             .collect();
         // The line between the head of a table and its body.
-        if cells.iter().any(|cell| cell.trim_matches([':', '-']) != "") {
+        if cells
+            .iter()
+            .any(|cell| !cell.trim_matches([':', '-']).is_empty())
+        {
             self.paragraph = cells.join(": ");
             self.end_paragraph();
         }
