@@ -27,6 +27,7 @@ mod matcher;
 mod messaging;
 mod plugins;
 mod provisioning;
+mod python;
 mod sandbox;
 mod signals;
 mod traces;
