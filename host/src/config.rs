@@ -18,6 +18,7 @@ mod jetstream;
 mod limits;
 mod nats;
 mod patterns;
+mod pipeline;
 mod plugin;
 mod scan;
 mod schema;
@@ -36,9 +37,9 @@ pub use plugin::load_plugin;
 pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
-    Auth, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
-    JetstreamSpec, NatsSpec, PluginSpec, StreamOverride, SubscribeSpec, TaskFilter, TlsSpec,
-    WorkSpec,
+    Auth, BatchSpec, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
+    JetstreamSpec, JoinSpec, Missing, NatsSpec, PluginSpec, StageSpec, StreamOverride,
+    SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };
 pub use suggest::suggest_manifest;
 pub(crate) use units::duration;

@@ -1,7 +1,9 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
+mod batch;
 mod ending;
 mod leadership;
+mod replacing;
 mod told;
 
 use std::sync::Arc;
@@ -248,17 +250,18 @@ impl Life {
         next
     }
 
-    async fn handle(&mut self, delivery: Delivery) {
+    async fn handle(&mut self, mut delivery: Delivery) {
+        if let Some(rest) = delivery.rest.take() {
+            return self.handle_batch(delivery, rest).await;
+        }
         let Delivery {
             call,
             answer: waiting,
             weight,
+            rest: _,
         } = delivery;
         drop(weight);
-        // What delivers to every agent of the plugin cannot know a `deny` that names this one.
-        if matches!(call.kind, Kind::Subscription { id: None, .. })
-            && !self.permissions.hears(&call.subject)
-        {
+        if !self.hears(&call) {
             return;
         }
         let begun = Instant::now();
@@ -298,7 +301,12 @@ impl Life {
             });
         };
         let outcome = instance.handle(call).await;
-        let ended = matches!(outcome, Outcome::Died(_));
+        self.after(matches!(outcome, Outcome::Died(_))).await;
+        outcome
+    }
+
+    /// Lets go of the instance, if the call ended it or the manifest wants a new one for the next.
+    async fn after(&mut self, ended: bool) {
         let fresh = self.version.spec.instance == InstanceMode::Message;
         if (ended || fresh)
             && let Some(used) = self.instance.take()
@@ -306,7 +314,12 @@ impl Life {
         {
             used.stop("shutdown").await;
         }
-        outcome
+    }
+
+    /// What delivers to every agent of the plugin cannot know a `deny` that names this one.
+    fn hears(&self, call: &Call) -> bool {
+        !matches!(call.kind, Kind::Subscription { id: None, .. })
+            || self.permissions.hears(&call.subject)
     }
 
     async fn handle_heard(&mut self, heard: Heard) {
@@ -332,6 +345,7 @@ impl Life {
             call,
             answer,
             weight: None,
+            rest: None,
         })
         .await;
     }
@@ -349,30 +363,6 @@ impl Life {
         self.port.cell.failed(reason.message.clone());
         self.port.cell.set_status(AgentStatus::Error);
         self.announce(&Step::Error(reason));
-    }
-
-    /// The new version is started beside the old one, which goes on if the new one fails.
-    async fn replaced(&mut self, Swap { version, done }: Swap) {
-        let meters = Meters::new(&version.spec.limits);
-        self.resign();
-        match self.raise(&version, meters.clone()).await {
-            Ok(raised) => {
-                self.permissions = version.permissions.agent(&self.port.id);
-                self.version = version;
-                self.meters = meters;
-                self.adopt();
-                if let Some(old) = self.instance.take() {
-                    old.stop("reload").await;
-                }
-                self.backoff = Backoff::default();
-                self.announced = false;
-                self.ready(raised);
-                let _ = done.send(Ok(()));
-            }
-            Err(reason) => {
-                let _ = done.send(Err(reason));
-            }
-        }
     }
 
     fn adopt(&self) {

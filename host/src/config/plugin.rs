@@ -10,7 +10,7 @@ use super::head::{self, Head};
 use super::item::Item;
 use super::scan::Candidate;
 use super::section::Section;
-use super::{Finding, Findings, PluginSpec, circuit, election, grants, limits, patterns};
+use super::{Finding, Findings, PluginSpec, circuit, election, grants, limits, patterns, pipeline};
 use crate::names::PluginName;
 use crate::permissions::PermissionSpec;
 
@@ -61,6 +61,7 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
         },
     };
     let work = patterns::work(root, dir, &permissions, name);
+    let pipeline = pipeline::stages(root, dir, &permissions, name);
     let subscribe = patterns::subscribe(root, dir, name, &permissions);
     let election = election::read(root);
     let circuit = circuit::read(root);
@@ -93,6 +94,7 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
         credentials,
         config,
         work,
+        pipeline,
         subscribe,
         election,
         circuit,

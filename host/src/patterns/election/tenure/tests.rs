@@ -1,3 +1,5 @@
+//! Tables, and three candidates against a server whose answers get lost.
+
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::time::Duration;
