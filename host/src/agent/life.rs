@@ -18,6 +18,7 @@ use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
     AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
+    Source,
 };
 use crate::status::AgentStatus;
 use crate::transport::Trace;
@@ -206,6 +207,7 @@ impl Life {
             requests: version.requests.clone(),
             counters: self.counters.clone(),
             audit: self.around.audit.clone(),
+            coordination: self.around.coordination.clone(),
             meters,
         })
     }
@@ -302,10 +304,16 @@ impl Life {
     }
 
     async fn handle_heard(&mut self, heard: Heard) {
-        let wanted = |instance: &Instance| instance.subscribed(heard.subscription);
+        let wanted = |instance: &Instance| instance.wants(&heard.source);
         if !self.instance.as_ref().is_some_and(wanted) {
             return;
         }
+        let subscription = match heard.source {
+            Source::Subscription(id) => id,
+            Source::Workflow(workflow) => {
+                return self.notify_of_event(&workflow, heard.message).await;
+            }
+        };
         let trace = Trace::received(&heard.message.headers, &new_request_id());
         let reply = plugin_reply_subject(&heard.message);
         let answer = match reply {
@@ -316,7 +324,7 @@ impl Life {
             None => Answer::Nobody,
         };
         let kind = Kind::Subscription {
-            id: Some(heard.subscription),
+            id: Some(subscription),
             wants_reply: reply.is_some(),
         };
         let call = call(kind, heard.message, trace);

@@ -6,12 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::Map;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
 use crate::permissions::{KvAccess, KvGrant, PermissionSpec};
-use crate::transport::{Auth, ConnectSpec, Role, Transport};
+use crate::transport::{Auth, ConnectSpec, Role, Transport, TransportError};
 
 /// What an agent may do and have in a test; change it before [`Fixture::build`].
 pub(crate) struct Fixture {
@@ -104,6 +106,7 @@ impl Fixture {
             audit: self
                 .audit
                 .unwrap_or_else(|| Arc::new(Recorder(Arc::clone(&refused)))),
+            coordination: Arc::new(Patterns),
             version: "1.2.3".to_owned(),
             agent,
             plugin,
@@ -113,6 +116,39 @@ impl Fixture {
             inbox,
             refused,
         }
+    }
+}
+
+/// Stands in for the patterns: nobody answers a question, no election is known, and every plugin has
+/// the open circuit `own`.
+struct Patterns;
+
+impl Coordination for Patterns {
+    fn scatter(
+        &self,
+        _link: &Link,
+        question: Question,
+    ) -> BoxFuture<'static, Result<Gathered, TransportError>> {
+        let gathered = Gathered {
+            request: question.request,
+            status: GatherStatus::Timeout,
+            answers: Vec::new(),
+            failed: Vec::new(),
+            missing: question.expected,
+        };
+        std::future::ready(Ok(gathered)).boxed()
+    }
+
+    fn leadership(&self, agent: &AgentId) -> Option<Leadership> {
+        (agent.number() > 1).then(|| Leadership {
+            domain: "nlp".to_owned(),
+            leading: true,
+            term: 7,
+        })
+    }
+
+    fn own_circuit(&self, _plugin: &PluginName, service: &str) -> Option<CircuitState> {
+        (service == "own").then_some(CircuitState::Open)
     }
 }
 
