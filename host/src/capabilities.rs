@@ -29,7 +29,8 @@ use wasmtime::component::{HasSelf, Linker};
 pub use audit::{Audit, Refused};
 pub use context::SharedConfig;
 pub use coordination::{
-    CircuitState, Coordination, GatherAnswer, GatherStatus, Gathered, Leadership, Question,
+    CircuitState, Coordination, GatherAnswer, GatherStatus, Gathered, Gathering, Leadership,
+    Question,
 };
 pub use counters::{Counter, Counters, Counts};
 pub(crate) use deadline::within;

@@ -29,7 +29,7 @@ pub use instance::Instance;
 
 pub use crate::capabilities::{
     AgentContext, Audit, CircuitState, Coordination, Counters, Counts, GatherAnswer, GatherStatus,
-    Gathered, Heard, Leadership, Meters, Question, Refused, SharedConfig, Source,
+    Gathered, Gathering, Heard, Leadership, Meters, Question, Refused, SharedConfig, Source,
 };
 
 use crate::capabilities;

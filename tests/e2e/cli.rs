@@ -4,3 +4,4 @@ mod authoring;
 mod demo;
 mod fleet;
 mod letters;
+mod timeline;

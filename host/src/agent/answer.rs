@@ -21,7 +21,7 @@ pub(super) async fn answer(
 ) {
     match answer {
         Answer::Nobody => {}
-        Answer::Work(held) => settler.settle(&port.id, call, held, outcome).await,
+        Answer::Held(held) => settler.settle(&port.id, call, held, outcome).await,
         Answer::Reply { to, link } => reply(port, &link, &to, &call, outcome).await,
         Answer::Stored => store(&port.id, work, &call, outcome).await,
     }

@@ -1,6 +1,8 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
+mod batch;
 mod ending;
+mod heard;
 mod told;
 
 use std::sync::Arc;
@@ -11,17 +13,14 @@ use tokio::sync::mpsc;
 use crate::config::InstanceMode;
 use crate::limits;
 use crate::patterns::crew::Taking;
-use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
-use crate::patterns::lifecycle::{Step, new_request_id};
-use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
+use crate::patterns::lifecycle::Step;
+use crate::patterns::{AgentPort, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
     AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
-    Source,
 };
 use crate::status::AgentStatus;
-use crate::transport::Trace;
 
 use super::answer::answer;
 use super::backoff::Backoff;
@@ -242,17 +241,18 @@ impl Life {
         next
     }
 
-    async fn handle(&mut self, delivery: Delivery) {
+    async fn handle(&mut self, mut delivery: Delivery) {
+        if let Some(rest) = delivery.rest.take() {
+            return self.handle_batch(delivery, rest).await;
+        }
         let Delivery {
             call,
             answer: waiting,
             weight,
+            rest: _,
         } = delivery;
         drop(weight);
-        // What delivers to every agent of the plugin cannot know a `deny` that names this one.
-        if matches!(call.kind, Kind::Subscription { id: None, .. })
-            && !self.permissions.hears(&call.subject)
-        {
+        if !self.hears(&call) {
             return;
         }
         let begun = Instant::now();
@@ -292,7 +292,12 @@ impl Life {
             });
         };
         let outcome = instance.handle(call).await;
-        let ended = matches!(outcome, Outcome::Died(_));
+        self.after(matches!(outcome, Outcome::Died(_))).await;
+        outcome
+    }
+
+    /// Lets go of the instance, if the call ended it or the manifest wants a new one for the next.
+    async fn after(&mut self, ended: bool) {
         let fresh = self.version.spec.instance == InstanceMode::Message;
         if (ended || fresh)
             && let Some(used) = self.instance.take()
@@ -300,40 +305,12 @@ impl Life {
         {
             used.stop("shutdown").await;
         }
-        outcome
     }
 
-    async fn handle_heard(&mut self, heard: Heard) {
-        let wanted = |instance: &Instance| instance.wants(&heard.source);
-        if !self.instance.as_ref().is_some_and(wanted) {
-            return;
-        }
-        let subscription = match heard.source {
-            Source::Subscription(id) => id,
-            Source::Workflow(workflow) => {
-                return self.notify_of_event(&workflow, heard.message).await;
-            }
-        };
-        let trace = Trace::received(&heard.message.headers, &new_request_id());
-        let reply = plugin_reply_subject(&heard.message);
-        let answer = match reply {
-            Some(to) => Answer::Reply {
-                to: to.to_owned(),
-                link: self.version.link.clone(),
-            },
-            None => Answer::Nobody,
-        };
-        let kind = Kind::Subscription {
-            id: Some(subscription),
-            wants_reply: reply.is_some(),
-        };
-        let call = call(kind, heard.message, trace);
-        self.handle(Delivery {
-            call,
-            answer,
-            weight: None,
-        })
-        .await;
+    /// What delivers to every agent of the plugin cannot know a `deny` that names this one.
+    fn hears(&self, call: &Call) -> bool {
+        !matches!(call.kind, Kind::Subscription { id: None, .. })
+            || self.permissions.hears(&call.subject)
     }
 
     /// The instance is dead, or was never alive.

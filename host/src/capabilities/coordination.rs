@@ -14,7 +14,8 @@ use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use port::{
-    CircuitState, Coordination, GatherAnswer, GatherStatus, Gathered, Leadership, Question,
+    CircuitState, Coordination, GatherAnswer, GatherStatus, Gathered, Gathering, Leadership,
+    Question,
 };
 
 use super::context::owned;

@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::Map;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
 use crate::permissions::{KvAccess, KvGrant, PermissionSpec};
-use crate::transport::{Auth, ConnectSpec, Role, Transport, TransportError};
+use crate::transport::{Auth, ConnectSpec, Role, Transport};
 
 /// What an agent may do and have in a test; change it before [`Fixture::build`].
 pub(crate) struct Fixture {
@@ -124,11 +123,7 @@ impl Fixture {
 struct Patterns;
 
 impl Coordination for Patterns {
-    fn scatter(
-        &self,
-        _link: &Link,
-        question: Question,
-    ) -> BoxFuture<'static, Result<Gathered, TransportError>> {
+    fn scatter(&self, _link: &Link, question: Question) -> Gathering {
         let gathered = Gathered {
             request: question.request,
             status: GatherStatus::Timeout,

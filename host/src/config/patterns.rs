@@ -6,8 +6,10 @@ use super::files;
 use super::grants::{sample, unknown_placeholder};
 use super::item::Item;
 use super::section::Section;
-use super::{Schema, SubscribeSpec, TaskFilter, WorkSpec};
-use crate::limits::{BACKOFF, Bounded, DEFAULT_BACKOFF, MAX_DELIVER, MAX_ENTRIES};
+use super::{BatchSpec, Schema, SubscribeSpec, TaskFilter, WorkSpec};
+use crate::limits::{
+    BACKOFF, BATCH, BATCH_WAIT, Bounded, DEFAULT_BACKOFF, MAX_DELIVER, MAX_ENTRIES,
+};
 use crate::names::{SubjectPattern, Token, is_version, subject};
 use crate::permissions::{AGENT, PLUGIN, PermissionSpec, Refusal, check_queue, reserved};
 
@@ -38,7 +40,7 @@ pub(super) fn work(
             let problem = format!("it overlaps the [[work]] that takes {}", other.pattern());
             section.note(problem, "delete one of them");
         }
-        if let Some(deny) = denied(&work, permissions, plugin) {
+        if let Some(deny) = denied(&work.patterns(), permissions, plugin) {
             let problem = format!("{deny:?} in [permissions] deny forbids a part of this work");
             section.note(
                 problem,
@@ -106,7 +108,8 @@ fn task(item: &Item<'_>) -> Option<TaskFilter> {
     }
 }
 
-fn backoff(item: &Item<'_>) -> Option<Vec<std::time::Duration>> {
+/// The delays between tries.
+pub(super) fn backoff(item: &Item<'_>) -> Option<Vec<std::time::Duration>> {
     let example = "[\"1s\", \"5s\", \"30s\"]";
     let items = item.items(example, MAX_BACKOFF);
     if item.is_empty_list() {
@@ -119,8 +122,12 @@ fn backoff(item: &Item<'_>) -> Option<Vec<std::time::Duration>> {
     delays.filter(|delays| !delays.is_empty())
 }
 
-fn denied<'a>(work: &WorkSpec, permissions: &'a PermissionSpec, plugin: &str) -> Option<&'a str> {
-    let patterns = work.patterns();
+/// The first `deny` that forbids a part of these patterns.
+pub(super) fn denied<'a>(
+    patterns: &[String],
+    permissions: &'a PermissionSpec,
+    plugin: &str,
+) -> Option<&'a str> {
     let hits = |deny: &&String| {
         let deny = sample(deny, plugin);
         patterns
@@ -167,10 +174,12 @@ fn one_subscribe(
     let queue = section
         .get("queue")
         .map(|item| queue(&item, subject.as_ref()));
+    let batch = batch(section);
     let schema = section.get("schema").map(|item| files::schema(&item, dir));
     Some(SubscribeSpec {
         subject: subject?,
         queue: transpose(queue)?,
+        batch: batch?,
         schema: transpose(schema)?,
     })
 }
@@ -227,6 +236,24 @@ fn queue(item: &Item<'_>, subject: Option<&SubjectPattern>) -> Option<String> {
     Some(queue.to_owned())
 }
 
+/// `batch`, and `batch_wait`, which means nothing without it.
+fn batch(section: &Section<'_>) -> Option<Option<BatchSpec>> {
+    let size = section.get("batch").map(|item| item.integer(BATCH));
+    let wait = section.get("batch_wait");
+    if let (None, Some(wait)) = (&size, &wait) {
+        wait.note(
+            "it means nothing without batch",
+            format!("add batch = {}, or delete it", BATCH.default),
+        );
+    }
+    let wait = wait.map(|item| item.duration(BATCH_WAIT));
+    let wait = transpose(wait)?.unwrap_or(BATCH_WAIT.default);
+    Some(transpose(size)?.map(|size| BatchSpec {
+        size: size as usize,
+        wait,
+    }))
+}
+
 /// Reads `[execute]`.
 pub(super) fn execute(root: &Section<'_>, dir: &Path) -> Option<Schema> {
     let section = root.section("execute")?;
@@ -237,7 +264,7 @@ pub(super) fn execute(root: &Section<'_>, dir: &Path) -> Option<Schema> {
 }
 
 /// What was not written is fine; what was written and is wrong is not.
-fn transpose<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+pub(super) fn transpose<T>(read: Option<Option<T>>) -> Option<Option<T>> {
     match read {
         None => Some(None),
         Some(value) => value.map(Some),

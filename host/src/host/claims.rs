@@ -4,12 +4,17 @@
 //! again), and anybody's when its holder's lease has expired. Every step is a compare-and-swap, so
 //! two hosts that reach for the same number cannot both have it.
 
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::names::{AgentId, HostId, PluginName};
 use crate::transport::{Kv, TransportError};
 
 use super::lease;
+
+/// Claims that are given up at once.
+const AT_ONCE: usize = 64;
 
 /// The value of a claim.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,17 +63,32 @@ impl Claims {
         Ok(ids)
     }
 
-    /// Gives ids up, with what commands recorded about them: the plugin is gone from this host.
+    /// Every id that is claimed, by whatever host.
+    pub(super) async fn all(&self) -> Result<Vec<AgentId>, TransportError> {
+        let keys = self.claims.keys("*", limits::MAX_CLAIMS).await?;
+        Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
+    }
+
+    /// Every id of a plugin that is claimed, by whatever host.
+    pub(super) async fn of(&self, plugin: &PluginName) -> Result<Vec<AgentId>, TransportError> {
+        let mut ids = self.all().await?;
+        ids.retain(|id| id.plugin() == plugin.as_str());
+        Ok(ids)
+    }
+
+    /// Gives up those of the ids that are ours, with what commands recorded about them: the plugin
+    /// is gone from this host.
     pub(super) async fn give_up(&self, ids: impl IntoIterator<Item = AgentId>) {
-        for id in ids {
+        let one = async |id: AgentId| {
             let Ok(Some(entry)) = self.claims.get(id.as_str()).await else {
-                continue;
+                return;
             };
             if holder(&entry.value).as_deref() == Some(self.host.as_str()) {
                 let _ = self.config.delete(id.as_str(), None).await;
                 let _ = self.claims.delete(id.as_str(), Some(entry.revision)).await;
             }
-        }
+        };
+        stream::iter(ids).for_each_concurrent(AT_ONCE, one).await;
     }
 
     async fn take_one(&self, id: &AgentId) -> Result<bool, TransportError> {

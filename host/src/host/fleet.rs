@@ -6,7 +6,7 @@
 //! broken one is reported once; what runs of it goes on. Plugins are loaded and replaced side by
 //! side, each in a job of its own: one whose agents are busy for an hour holds up no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Findings, PluginSpec};
 use crate::limits;
+use crate::names::AgentId;
 use crate::patterns::audit;
 
 use super::Shared;
@@ -51,6 +52,8 @@ struct Slot {
     spec: Option<Arc<PluginSpec>>,
     unit: Option<Unit>,
     job: Option<Job>,
+    /// Agents that a command had ended when the lease was lost.
+    down: BTreeSet<AgentId>,
     broken: bool,
     /// What was wrong when it was last tried: said once, however often it is tried again.
     problem: String,
@@ -91,6 +94,23 @@ impl Fleet {
     pub(super) async fn load(&mut self) {
         self.scan().await;
         self.collect(|_| true).await;
+        self.give_up_strays().await;
+    }
+
+    /// Gives up ids that this host claimed before it was started and does not use any more: the
+    /// plugin was removed meanwhile, or has fewer instances. Those of a plugin that could not be
+    /// loaded stay ours.
+    async fn give_up_strays(&self) {
+        let claims = unit::claims(&self.shared);
+        let ids = match claims.all().await {
+            Ok(ids) => ids,
+            Err(error) => return tracing::debug!(%error, "claims not looked through"),
+        };
+        let stray = |id: &AgentId| match self.slots.get(id.plugin()) {
+            Some(slot) => slot.unit.as_ref().is_some_and(|unit| !unit.claims_id(id)),
+            None => !self.leaving.contains_key(id.plugin()),
+        };
+        claims.give_up(ids.into_iter().filter(stray)).await;
     }
 
     /// Looks at the folder, and makes what runs follow it. Waits for no job, and may be dropped
@@ -99,6 +119,7 @@ impl Fleet {
         let (seen, findings) = self.watch.next().await;
         self.collect(Job::is_finished).await;
         if !self.suspended {
+            self.mend().await;
             self.follow(seen, &findings).await;
         }
     }
@@ -112,6 +133,20 @@ impl Fleet {
             if let Some(job) = job.filter(|job| which(job)) {
                 let done = job.finish().await;
                 self.finished(&name, done);
+            }
+        }
+    }
+
+    /// Starts again what ended although it should run.
+    async fn mend(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| slot.job.is_none()) {
+            let broken = match &slot.unit {
+                Some(unit) => unit.is_broken().await,
+                None => false,
+            };
+            // Taken out only now: a wait that is dropped must not drop the unit with it.
+            if broken && let Some(unit) = slot.unit.take() {
+                slot.job = Some(Job::mend(unit));
             }
         }
     }
@@ -139,6 +174,7 @@ impl Fleet {
                 slot.again = None;
                 if new {
                     slot.problem.clear();
+                    slot.down.clear();
                 }
                 self.act(one).await;
             }
@@ -192,7 +228,8 @@ impl Fleet {
             Ok(Read::Spec(spec)) => {
                 let spec = Arc::new(*spec);
                 slot.spec = Some(spec.clone());
-                slot.job = Some(Job::start(self.shared.clone(), spec, slot.unit.take()));
+                let (unit, down) = (slot.unit.take(), slot.down.clone());
+                slot.job = Some(Job::start(self.shared.clone(), spec, unit, down));
             }
             Ok(Read::NoManifest) => {
                 let shared = self.shared.clone();
@@ -304,6 +341,11 @@ impl Fleet {
     /// Ends every agent because another host may soon have their ids.
     pub(super) async fn suspend(&mut self, limit: Duration) {
         self.suspended = true;
+        for slot in self.slots.values_mut() {
+            if let Some(unit) = &slot.unit {
+                slot.down = unit.shut_down().await;
+            }
+        }
         self.stop("lease-lost", limit).await;
     }
 
@@ -312,7 +354,7 @@ impl Fleet {
         self.suspended = false;
         self.at_once = true;
         for slot in self.slots.values_mut() {
-            slot.tried = None;
+            slot.again = Some(Instant::now());
         }
     }
 }
@@ -323,9 +365,15 @@ async fn leave(shared: Arc<Shared>, slot: Slot) {
         Some(job) => job.interrupt().await.unit,
         None => slot.unit,
     };
-    let Some(unit) = unit else { return };
-    let plugin = unit.version().spec.name.clone();
-    let ids = unit.stop("removed", shared.spec.grace).await;
+    let Some(plugin) = slot.spec.map(|spec| spec.name.clone()) else {
+        return;
+    };
+    let claims = unit::claims(&shared);
+    // A start that was interrupted has claimed ids of which no unit knows.
+    let mut ids = claims.of(&plugin).await.unwrap_or_default();
+    if let Some(unit) = unit {
+        ids.extend(unit.stop("removed", shared.spec.grace).await);
+    }
     unit::forget(&shared, &plugin, ids).await;
     tracing::info!(%plugin, "plugin removed");
     let entry = json!({"plugin": plugin.as_str(), "change": "removed"});

@@ -1,8 +1,9 @@
 //! One plugin on this host: its agents, its subscriptions, its work.
 
 mod ending;
+mod mending;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -18,7 +19,7 @@ use crate::patterns::cell::AgentCell;
 use crate::patterns::delivery::RetryRule;
 use crate::patterns::disposition::Reason;
 use crate::patterns::overrides::Overrides;
-use crate::patterns::subscribe::{Listener, Rules, SharedRules};
+use crate::patterns::subscribe::{BatchRule, Listener, Rules, SharedRules};
 use crate::patterns::work_queue::{Feed, Lane, WorkQueue};
 use crate::provision::consumers;
 use crate::transport::{Link, Role};
@@ -32,6 +33,8 @@ pub(super) struct Unit {
     version: Version,
     crew: Arc<Crew>,
     agents: BTreeMap<AgentId, Agent>,
+    /// Ended by a command before the host lost its lease: not started with the others.
+    down: BTreeSet<AgentId>,
     listeners: Vec<Listening>,
     work: Option<Running>,
 }
@@ -52,6 +55,12 @@ struct Running {
 }
 
 impl Running {
+    /// Whether it ended although nobody stopped it.
+    fn has_broken(&self) -> bool {
+        let ended = self.task.as_ref().is_some_and(JoinHandle::is_finished);
+        ended && !self.cancel.is_cancelled()
+    }
+
     /// Stops taking; returns when what was taken already has been handed over.
     async fn stop(mut self) {
         self.cancel.cancel();
@@ -77,13 +86,14 @@ impl Drop for Unit {
 }
 
 impl Unit {
-    /// A plugin of which nothing runs yet.
-    pub(super) fn new(shared: Arc<Shared>, version: Version) -> Self {
+    /// A plugin of which nothing runs yet, and of which the agents in `down` will not.
+    pub(super) fn new(shared: Arc<Shared>, version: Version, down: BTreeSet<AgentId>) -> Self {
         Self {
             shared,
             version,
             crew: Arc::new(Crew::default()),
             agents: BTreeMap::new(),
+            down,
             listeners: Vec::new(),
             work: None,
         }
@@ -108,11 +118,17 @@ impl Unit {
         self.agents.len()
     }
 
+    /// Whether an id is in use here, or kept for an agent that a command has ended.
+    pub(super) fn claims_id(&self, id: &AgentId) -> bool {
+        self.agents.contains_key(id) || self.down.contains(id)
+    }
+
     /// Goes on as another version: ids stay, messages in hand are finished by the old one, what
     /// waits is handled by the new one. When the first agent cannot be started in the new version
     /// nothing has changed.
     pub(super) async fn replace(&mut self, version: Version) -> anyhow::Result<()> {
         self.forget_gone().await;
+        self.down.clear();
         let lanes = match self.replace_first(&version).await {
             Ok(lanes) => lanes,
             Err(error) => {
@@ -183,7 +199,7 @@ impl Unit {
         self.end(surplus.clone(), "removed").await;
         self.claims().give_up(surplus).await;
         for id in ids {
-            if !self.agents.contains_key(&id) {
+            if !self.agents.contains_key(&id) && !self.down.contains(&id) {
                 self.add(id).await?;
             }
         }
@@ -339,6 +355,9 @@ impl Unit {
             permissions: self.version.permissions.common(),
             payload: spec.limits.payload,
             schema: subscribe.schema.clone(),
+            batch: subscribe
+                .batch
+                .map(|batch| BatchRule::new(batch, spec.limits.memory)),
         }
     }
 

@@ -88,6 +88,9 @@ pub const STATE_WRITES: usize = 64;
 /// Most hosts on one NATS system: each is a key that is read when work is claimed.
 pub const MAX_HOSTS: usize = 10_000;
 
+/// Most claimed agent ids on one NATS system that are looked through for strays.
+pub const MAX_CLAIMS: usize = 100_000;
+
 /// Most consumers of work on one NATS system; a cluster has a Raft group for each.
 pub const MAX_CONSUMERS: usize = 10_000;
 

@@ -254,6 +254,11 @@ impl AgentCell {
         inner.load_busy_ns = busy;
     }
 
+    /// What it said of itself last.
+    pub fn status(&self) -> AgentStatus {
+        self.inner().status
+    }
+
     /// How the agent is now.
     pub fn snapshot(&self, id: &AgentId) -> AgentSnapshot {
         let inner = self.inner();

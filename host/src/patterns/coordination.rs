@@ -4,13 +4,12 @@
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::scatter;
 use crate::names::{AgentId, PluginName};
-use crate::runtime::{CircuitState, Coordination, Gathered, Leadership, Question};
+use crate::runtime::{CircuitState, Coordination, Gathered, Gathering, Leadership, Question};
 use crate::transport::{Link, TransportError};
 
 /// Runs coordination for the agents of this host.
@@ -31,11 +30,7 @@ impl Coordinator {
 }
 
 impl Coordination for Coordinator {
-    fn scatter(
-        &self,
-        link: &Link,
-        question: Question,
-    ) -> BoxFuture<'static, Result<Gathered, TransportError>> {
+    fn scatter(&self, link: &Link, question: Question) -> Gathering {
         let (tell, told) = oneshot::channel();
         // A task of its own: when the asking call is ended in the middle, the others that have
         // heard the question are still told how it ended.

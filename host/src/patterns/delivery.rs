@@ -22,6 +22,8 @@ pub struct Delivery {
     pub answer: Answer,
     /// The room that it takes while it waits, where the pattern counts that.
     pub weight: Option<Weight>,
+    /// The rest of its batch, each with an answer of its own; none: it is handed over by itself.
+    pub rest: Option<Vec<Delivery>>,
 }
 
 /// What a component is called with for a message. No deadline but the plugin's own `timeout`.
@@ -79,8 +81,8 @@ pub enum Answer {
     },
     /// A command without a reply subject: the result is stored under `agent.<id>.resp.<request-id>`.
     Stored,
-    /// A work item: the result is stored, and only then the item is acknowledged.
-    Work(Box<Held>),
+    /// A message of a stream: its output is stored, and only then it is acknowledged.
+    Held(Box<Held>),
 }
 
 /// A message of a stream that this host holds: it must end in exactly one act of
@@ -95,6 +97,15 @@ pub struct Held {
     pub rule: Arc<RetryRule>,
     /// Keeps the server from delivering it again while it is held.
     pub kept: Kept,
+    /// What is made of it when it was handled.
+    pub output: Output,
+}
+
+/// What is stored, before the message is acknowledged, when a held message was handled.
+#[derive(Debug)]
+pub enum Output {
+    /// A work item's: the result, on `agent.<id>.resp.<request-id>`.
+    Result,
 }
 
 /// How often a message is delivered, and how long the host waits between tries.

@@ -21,7 +21,7 @@ use crate::runtime::Kind;
 use crate::transport::{Delivered, Link, Pull, Puller, Trace, TransportError};
 
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, RetryRule, admit, call};
+use super::delivery::{Answer, Delivery, Held, Output, RetryRule, admit, call};
 use super::disposition::{Reason, Settler, exhausted};
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
@@ -261,6 +261,7 @@ impl WorkQueue {
             fate: delivered.fate,
             meta: delivered.meta,
             rule: lane.rule.clone(),
+            output: Output::Result,
         });
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;
@@ -278,8 +279,9 @@ impl WorkQueue {
             Some(reason) => self.feed.settler.refuse(call, held, reason).await,
             None => self.feed.crew.offer(Delivery {
                 call,
-                answer: Answer::Work(held),
+                answer: Answer::Held(held),
                 weight: None,
+                rest: None,
             }),
         }
     }
@@ -377,7 +379,7 @@ pub async fn give_back_waiting(crew: &Crew, settler: &Settler, ending: bool) {
             return;
         };
         match delivery.answer {
-            Answer::Work(held) if ending || has_another(&held) => settler.give_back(held).await,
+            Answer::Held(held) if ending || has_another(&held) => settler.give_back(held).await,
             answer => crew.offer(Delivery { answer, ..delivery }),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Outside, Running, until_in};
+use crate::harness::{Host, Nats, Outside, Plugin, Running, until, until_in};
 
 /// A lease lasts 15 s; the machine may be busy.
 const LEASE: Duration = Duration::from_secs(60);
@@ -64,6 +64,32 @@ async fn hosts_that_start_together_share_no_id() {
             .unwrap();
         assert_eq!(lease["host_id"], host.host_id().as_str());
     }
+}
+
+#[tokio::test]
+async fn a_restarted_host_gives_up_ids_that_it_does_not_use_any_more() {
+    let nats = Nats::start().await;
+    let mut only = host(&nats, "only", 3)
+        .plugin("echo", |p| p.instances(2))
+        .run()
+        .await;
+    let claimed = async || {
+        let mut ids = nats.keys("AGENT_CLAIMS").await;
+        ids.retain(|key| !key.starts_with("durable."));
+        ids.sort();
+        ids
+    };
+    assert_eq!(claimed().await.len(), 5);
+    only.kill();
+    only.take_out("echo");
+    only.drop_in(&Plugin::new("probe").instances(1).work("lab", "*"));
+    only.start();
+    only.wait_plugin("probe", 1).await;
+    until("what is not used is free", async || {
+        (claimed().await == agents(&[1])).then_some(())
+    })
+    .await;
+    nats.state_is("probe-001", "ready").await;
 }
 
 #[tokio::test]

@@ -87,9 +87,10 @@ async fn a_host_that_cannot_renew_its_lease_stops_its_agents_and_comes_back() {
     const LEASE: Duration = Duration::from_secs(40);
     let nats = Nats::start().await;
     let host = Host::new(&nats)
-        .plugin("probe", |p| p.instances(2).work("lab", "*"))
+        .plugin("probe", |p| p.instances(3).work("lab", "*"))
         .run()
         .await;
+    nats.request_json("agent.probe-003.cmd.shutdown", "").await;
     let lost = "cannot renew its lease";
     nats.pause();
     until_in(LEASE, "the lease is lost", async || {
@@ -105,6 +106,11 @@ async fn a_host_that_cannot_renew_its_lease_stops_its_agents_and_comes_back() {
     .await;
     let ids = nats.agents_ready("probe", host.name(), 2).await;
     assert_eq!(ids, ["probe-001", "probe-002"], "the ids are the same");
+    let all = nats.ask_all("agent.all.cmd.status", "", 2).await;
+    assert!(
+        !all.iter().any(|answer| answer["agent_id"] == "probe-003"),
+        "what a command ended stays down: {all:?}"
+    );
     nats.work_as("after", "work.lab.x", r#"{"do": "counter"}"#)
         .await;
     let counted = nats.result_of("after").await.json();

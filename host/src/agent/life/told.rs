@@ -5,7 +5,6 @@ use tokio::sync::oneshot;
 use crate::patterns::Control;
 use crate::patterns::disposition::Reason;
 use crate::runtime::{Health, Notice, Outcome};
-use crate::transport::Message;
 
 use super::Life;
 
@@ -19,18 +18,7 @@ impl Life {
         }
     }
 
-    /// An event of a workflow that the instance watches.
-    pub(super) async fn notify_of_event(&mut self, workflow: &str, message: Message) {
-        let event = message.subject.rsplit('.').next().unwrap_or_default();
-        self.notify(Notice::Coordination {
-            workflow: workflow.to_owned(),
-            event: event.to_owned(),
-            payload: message.payload,
-        })
-        .await;
-    }
-
-    async fn notify(&mut self, notice: Notice) {
+    pub(super) async fn notify(&mut self, notice: Notice) {
         if let Some(instance) = &mut self.instance
             && let Outcome::Died(death) = instance.notify(notice).await
         {

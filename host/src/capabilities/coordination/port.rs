@@ -13,11 +13,7 @@ use crate::transport::{Headers, Link, TransportError};
 pub trait Coordination: Send + Sync + 'static {
     /// Puts a question and gathers the answers, on this connection. Ends by the question's end; what
     /// is done when the caller has stopped waiting is that everybody is told how it ended.
-    fn scatter(
-        &self,
-        link: &Link,
-        question: Question,
-    ) -> BoxFuture<'static, Result<Gathered, TransportError>>;
+    fn scatter(&self, link: &Link, question: Question) -> Gathering;
 
     /// What this agent knows of its election; none when it takes part in none.
     fn leadership(&self, agent: &AgentId) -> Option<Leadership>;
@@ -25,6 +21,9 @@ pub trait Coordination: Send + Sync + 'static {
     /// The state of the plugin's own circuit; none when it is not of this service.
     fn own_circuit(&self, plugin: &PluginName, service: &str) -> Option<CircuitState>;
 }
+
+/// What a question brings, when it does.
+pub type Gathering = BoxFuture<'static, Result<Gathered, TransportError>>;
 
 /// A question to many agents.
 #[derive(Debug, Clone)]

@@ -1,0 +1,191 @@
+//! Carries verdicts out: stores outputs and dead letters, then acknowledges.
+//!
+//! Decides nothing but the order, which is the promise. What is stored for a message that was
+//! handled depends on where it came from ([`Output`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::limits;
+use crate::names::AgentId;
+use crate::patterns::delivery::{Held, Output};
+use crate::patterns::outbox::Outbox;
+use crate::patterns::{dead_letter, lifecycle};
+use crate::runtime::{Call, Outcome, Reply};
+use crate::transport::{Link, TransportError, Unreadable};
+
+use super::{Reason, Verdict, judge};
+
+/// Carries verdicts out in the background, so that an agent takes its next message while the
+/// result of the last one is being stored.
+#[derive(Debug, Clone)]
+pub struct Settler {
+    link: Link,
+    outbox: Outbox,
+    tasks: TaskTracker,
+    places: Arc<Semaphore>,
+}
+
+impl Settler {
+    /// Settles over this connection.
+    pub fn new(link: Link, outbox: Outbox) -> Self {
+        Self {
+            link,
+            outbox,
+            tasks: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(limits::MAX_SETTLING)),
+        }
+    }
+
+    /// Takes over a message that an agent has handled. Waits only while [`limits::MAX_SETTLING`]
+    /// others are being settled.
+    pub async fn settle(&self, agent: &AgentId, call: Call, held: Box<Held>, outcome: Outcome) {
+        let verdict = judge(&outcome, held.meta.deliveries, &held.rule);
+        let agent = agent.clone();
+        let this = self.clone();
+        self.spawn(async move {
+            match verdict {
+                Verdict::Done => {
+                    let reply = if let Outcome::Done(reply) = outcome {
+                        reply
+                    } else {
+                        None
+                    };
+                    this.finish(&agent, &call, &held, reply).await;
+                }
+                Verdict::Retry(delay) => this.hand_back(&held, delay).await,
+                Verdict::DeadLetter(reason) => this.bury(Some(&agent), &call, &held, reason).await,
+            }
+        })
+        .await;
+    }
+
+    /// Takes over a message that must not wake the plugin.
+    pub async fn refuse(&self, call: Call, held: Box<Held>, reason: Reason) {
+        let this = self.clone();
+        self.spawn(async move { this.bury(None, &call, &held, reason).await })
+            .await;
+    }
+
+    /// Hands a message back that no agent has started.
+    pub async fn give_back(&self, held: Box<Held>) {
+        let this = self.clone();
+        self.spawn(async move { this.hand_back(&held, limits::GIVE_BACK_DELAY).await })
+            .await;
+    }
+
+    /// Waits until everything taken over so far is settled.
+    pub async fn idle(&self) {
+        while self.places.available_permits() < limits::MAX_SETTLING {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        // The semaphore is never closed.
+        let place = self.places.clone().acquire_owned().await.ok();
+        self.tasks.spawn(async move {
+            work.await;
+            drop(place);
+        });
+    }
+
+    /// Stores what the handler made, and only then acknowledges the message.
+    async fn finish(&self, agent: &AgentId, call: &Call, held: &Held, reply: Option<Reply>) {
+        let reply = reply.unwrap_or_default();
+        let stored = match &held.output {
+            Output::Result => self.store_result(agent, call, held, reply).await,
+        };
+        match stored {
+            Ok(()) => self.acknowledge(held).await,
+            Err(error @ TransportError::TooLarge(_)) => {
+                let reason = Reason::new("too-large", format!("the result: {error}"));
+                self.bury(Some(agent), call, held, reason).await;
+            }
+            Err(error) => {
+                tracing::error!(%agent, %error, consumer = held.meta.consumer, subject = %call.subject, "output not stored; the message will run again");
+                self.hand_back(held, limits::STORE_RETRY_DELAY).await;
+            }
+        }
+    }
+
+    /// A work item's result: `agent.<id>.resp.<request-id>`.
+    async fn store_result(
+        &self,
+        agent: &AgentId,
+        call: &Call,
+        held: &Held,
+        reply: Reply,
+    ) -> Result<(), TransportError> {
+        let subject = lifecycle::result_subject(agent, &call.trace.request_id);
+        let headers = lifecycle::reply_headers(agent, call, &reply);
+        let id = held.meta.output_id("result");
+        self.link
+            .store(&subject, &id, headers, reply.payload)
+            .await
+            .map(drop)
+    }
+
+    /// Takes a message out of its consumer, now that everything made from it is stored.
+    async fn acknowledge(&self, held: &Held) {
+        if let Err(error) = held.fate.ack_confirmed().await {
+            tracing::debug!(%error, consumer = held.meta.consumer, sequence = held.meta.stream_sequence,
+                "ack not confirmed; the message may run again");
+        }
+    }
+
+    async fn bury(&self, agent: Option<&AgentId>, call: &Call, held: &Held, reason: Reason) {
+        match dead_letter::store(&self.link, agent, call, held, &reason).await {
+            Ok(letter) => {
+                if let Err(error) = held.fate.term_confirmed().await {
+                    tracing::debug!(%error, "term not confirmed; the dead letter is recognised when it repeats");
+                }
+                tracing::warn!(subject = %call.subject, kind = %reason.kind, error = %reason.message, "dead letter");
+                self.outbox.audit(
+                    "dead-letter",
+                    dead_letter::audit(agent, call, held, &reason, &letter),
+                );
+            }
+            Err(error) => {
+                tracing::error!(%error, subject = %call.subject, "dead letter not stored; the message stays in its stream");
+                self.hand_back(held, limits::STORE_RETRY_DELAY).await;
+            }
+        }
+    }
+
+    /// Takes a message out of the way that breaks the connection whenever it is delivered. The letter is
+    /// stored before the original is removed; if that fails, it is found again.
+    pub async fn quarantine(&self, found: &Unreadable) {
+        let letter = match dead_letter::store_unreadable(&self.link, found).await {
+            Ok(letter) => letter,
+            Err(error) => {
+                tracing::error!(%error, subject = found.subject, "dead letter of an unreadable message not stored");
+                return;
+            }
+        };
+        let removed = match self.link.stream(&found.meta.stream) {
+            Ok(stream) => stream.delete(found.meta.stream_sequence).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::error!(%error, subject = found.subject, "unreadable message not removed");
+            return;
+        }
+        tracing::warn!(
+            subject = found.subject,
+            error = found.problem,
+            "dead letter: an unreadable message"
+        );
+        self.outbox
+            .audit("dead-letter", dead_letter::audit_unreadable(found, &letter));
+    }
+
+    async fn hand_back(&self, held: &Held, delay: Duration) {
+        if let Err(error) = held.fate.nak(delay).await {
+            tracing::debug!(%error, "nak not sent; the message comes back after the ack wait");
+        }
+    }
+}
