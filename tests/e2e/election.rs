@@ -1,6 +1,7 @@
 //! Leader election: one leader of a domain, whatever happens to hosts and servers.
 
 mod faults;
+mod history;
 mod outside;
 
 use std::time::Duration;

@@ -28,6 +28,7 @@ use crate::transport::{Link, Role};
 
 use super::Shared;
 use super::claims::Claims;
+use standing::domain;
 
 /// A running plugin.
 pub(super) struct Unit {
@@ -91,10 +92,12 @@ impl Drop for Unit {
 impl Unit {
     /// A plugin of which nothing runs yet, and of which the agents in `down` will not.
     pub(super) fn new(shared: Arc<Shared>, version: Version, down: BTreeSet<AgentId>) -> Self {
+        let crew = Arc::new(Crew::default());
+        crew.election.open(domain(&version));
         Self {
             shared,
             version,
-            crew: Arc::new(Crew::default()),
+            crew,
             agents: BTreeMap::new(),
             down,
             listeners: Vec::new(),
@@ -134,6 +137,7 @@ impl Unit {
         self.forget_gone().await;
         self.down.clear();
         self.resign().await;
+        self.crew.election.open(domain(&version));
         let lanes = match self.replace_first(&version).await {
             Ok(lanes) => lanes,
             Err(error) => {
@@ -142,6 +146,7 @@ impl Unit {
                     tracing::warn!(plugin = %self.version.spec.name, error = %format!("{error:#}"),
                         "the work of the version that goes on was not claimed again");
                 }
+                self.crew.election.open(domain(&self.version));
                 self.stand().await?;
                 return Err(error);
             }

@@ -57,7 +57,6 @@ impl Election {
     /// # Errors
     /// When it cannot hear the votes of others.
     pub async fn start(candidacy: Candidacy) -> Result<Self, TransportError> {
-        candidacy.board.open(Some(candidacy.domain.clone()));
         let answering = voice::answer(candidacy.clone()).await?;
         let cancel = CancellationToken::new();
         let campaign = campaign::run(candidacy.clone(), cancel.clone());
@@ -87,7 +86,7 @@ impl Election {
     /// Ends the leadership of this host's agents, and their part in the election.
     pub fn vacate(&self) {
         self.cancel.cancel();
-        self.candidacy.board.open(None);
+        self.candidacy.board.saw(None);
         for port in self.candidacy.ports() {
             port.cell.seat.vacate();
         }
@@ -149,7 +148,7 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The domain of the election that goes on; none when the plugin takes part in none.
+    /// The domain in which the plugin takes part; none when it takes part in none.
     pub fn domain(&self) -> Option<Token> {
         self.notes().domain.clone()
     }
@@ -164,8 +163,8 @@ impl Board {
         self.notes().leader.clone()
     }
 
-    /// An election of this domain begins, or one ends.
-    fn open(&self, domain: Option<Token>) {
+    /// The plugin takes part in the election of this domain from here on, or in none.
+    pub fn open(&self, domain: Option<Token>) {
         let mut notes = self.notes();
         notes.leader = None;
         if domain.is_some() && notes.of != domain {

@@ -2,11 +2,19 @@
 
 use anyhow::Context;
 
+use crate::agent::Version;
 use crate::limits;
+use crate::names::Token;
 use crate::patterns::election::{Candidacy, Election};
 use crate::transport::Role;
 
 use super::Unit;
+
+/// The domain in which a version takes part.
+pub(super) fn domain(version: &Version) -> Option<Token> {
+    let election = version.spec.election.as_ref();
+    election.map(|election| election.domain.clone())
+}
 
 impl Unit {
     /// Takes part in the election that the version names, if it names one.
