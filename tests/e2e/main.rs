@@ -29,6 +29,7 @@ mod plugins;
 mod provisioning;
 mod python;
 mod sandbox;
+mod security;
 mod signals;
 mod traces;
 mod transport;

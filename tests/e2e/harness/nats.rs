@@ -124,6 +124,23 @@ impl Nats {
         self.server.port
     }
 
+    /// What the server refused to this user, as its log says.
+    pub fn refused_to(&self, user: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.server.folder.path().join("log")).unwrap();
+        let whose = format!("Violation - User \"{user}\"");
+        let lines = log.lines().filter(|line| line.contains(&whose));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Another client, as a user who may do little, and whose inboxes have this prefix.
+    pub async fn as_user(&self, user: &str, password: &str, inboxes: &str) -> Outside {
+        let options = ConnectOptions::new()
+            .name(user)
+            .custom_inbox_prefix(inboxes)
+            .user_and_password(user.to_owned(), password.to_owned());
+        Outside::unconfirmed(options, &[self.url()]).await
+    }
+
     pub fn pid(&self) -> u32 {
         self.server.child.as_ref().expect("the server runs").id()
     }
