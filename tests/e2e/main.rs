@@ -18,6 +18,7 @@
 )]
 
 mod bad_input;
+mod batches;
 mod cli;
 mod docs;
 mod drain;
