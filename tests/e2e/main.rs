@@ -20,12 +20,14 @@
 mod bad_input;
 mod batches;
 mod cli;
+mod deployment;
 mod docs;
 mod drain;
 mod harness;
 mod lifecycle;
 mod matcher;
 mod messaging;
+mod monitoring;
 mod plugins;
 mod provisioning;
 mod python;

@@ -17,15 +17,18 @@ pub fn configuration(page_name: &str, file: &str) -> String {
         .text
 }
 
-const PASSWORD: &str = "5d41402abc4b2a76b9719d91";
+pub const PASSWORD: &str = "5d41402abc4b2a76b9719d91";
 
-/// A server with the accounts of the page, and in each a user who is the test itself.
-async fn server() -> Nats {
-    accounts().start().await
-}
-
-fn accounts() -> NatsOptions {
-    let names = [
+/// The accounts of the page, with their passwords, and in each a user who is the test itself.
+pub fn with_passwords() -> String {
+    let mut text = configuration("docs/security.md", "accounts.conf");
+    for account in ["kitchen", "garden"] {
+        let first = format!("{{ user: {account}-host,");
+        let test = format!("{{ user: {account}-test, password: \"{PASSWORD}\" }}\n{first}");
+        assert!(text.contains(&first), "{account} has a host");
+        text = text.replace(&first, &test);
+    }
+    let passwords = [
         "KITCHEN_HOST",
         "KITCHEN_OPERATOR",
         "SHOP",
@@ -34,18 +37,18 @@ fn accounts() -> NatsOptions {
         "GARDEN_HOST",
         "GARDEN_OPERATOR",
     ];
-    let mut options = Nats::options().with_user("kitchen-test", PASSWORD);
-    for name in names {
-        options = options.line(&format!("{name}: \"{PASSWORD}\""));
-    }
-    let mut accounts = configuration("docs/security.md", "accounts.conf");
-    for account in ["kitchen", "garden"] {
-        let first = format!("{{ user: {account}-host,");
-        let test = format!("{{ user: {account}-test, password: \"{PASSWORD}\" }}\n{first}");
-        assert!(accounts.contains(&first), "{account} has a host");
-        accounts = accounts.replace(&first, &test);
-    }
-    options.line(&accounts)
+    let passwords = passwords.map(|name| format!("{name}: \"{PASSWORD}\"\n"));
+    passwords.concat() + &text
+}
+
+/// A server with these accounts.
+async fn server() -> Nats {
+    accounts().start().await
+}
+
+fn accounts() -> NatsOptions {
+    let options = Nats::options().with_user("kitchen-test", PASSWORD);
+    options.line(&with_passwords())
 }
 
 /// A host of an account.
