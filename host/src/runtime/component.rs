@@ -20,7 +20,7 @@ use crate::limits::{MAX_COMPONENT, PluginLimits};
 const VERSION: &str = "0.1.0";
 
 /// What the world offers beside WASI.
-const INTERFACES: [&str; 5] = [
+const INTERFACES: [&str; 6] = [
     "mistersmith:agent/context",
     "mistersmith:agent/coordination",
     "mistersmith:agent/kv",
