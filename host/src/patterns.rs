@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod cell;
 pub mod commands;
+pub mod coordination;
 pub mod crew;
 pub mod dead_letter;
 pub mod delivery;
@@ -20,6 +21,7 @@ pub mod lifecycle;
 pub mod micro;
 pub mod outbox;
 pub mod overrides;
+pub mod scatter;
 pub mod schedule;
 pub mod subscribe;
 pub mod work_queue;
