@@ -213,8 +213,8 @@ impl AgentCell {
     }
 
     /// It was handled; `error` says why not well.
-    pub fn end(&self, kind: Kind, took: Duration, error: Option<String>) {
-        if kind == Kind::Execute {
+    pub fn end(&self, kind: &Kind, took: Duration, error: Option<String>) {
+        if *kind == Kind::Execute {
             self.executed.add(took, error.as_deref());
         }
         self.handled.fetch_add(1, Ordering::Relaxed);

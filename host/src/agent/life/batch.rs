@@ -62,7 +62,7 @@ impl Life {
         let share = took / u32::try_from(outcomes.len()).unwrap_or(u32::MAX).max(1);
         for (call, outcome) in calls.iter().zip(outcomes) {
             let error = Reason::of(outcome).map(|reason| reason.message);
-            self.port.cell.end(call.kind, share, error);
+            self.port.cell.end(&call.kind, share, error);
         }
     }
 
