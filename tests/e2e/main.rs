@@ -27,6 +27,7 @@ mod harness;
 mod lifecycle;
 mod matcher;
 mod messaging;
+mod micro;
 mod monitoring;
 mod plugins;
 mod provisioning;
