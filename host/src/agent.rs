@@ -33,6 +33,8 @@ pub struct Version {
     pub component: Component,
     /// The connection of its capabilities: the host's, or its own.
     pub link: Link,
+    /// What its credentials file held when its own connection was opened.
+    pub credentials: Option<Arc<[u8]>>,
     /// What its agents may do.
     pub permissions: PluginPermissions,
     /// Requests of all its agents that may wait for an answer.

@@ -3,9 +3,11 @@
 //! Reads `plugin.toml`, `mistersmith.toml` and what they name. Never writes a file, never looks at
 //! the environment (the caller passes what counts in [`HostEnv`]), never opens a component.
 
+mod circuit;
 mod cross;
 mod describe;
 mod document;
+mod election;
 mod files;
 mod finding;
 mod grants;
@@ -16,6 +18,7 @@ mod jetstream;
 mod limits;
 mod nats;
 mod patterns;
+mod pipeline;
 mod plugin;
 mod scan;
 mod schema;
@@ -34,8 +37,9 @@ pub use plugin::load_plugin;
 pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
-    Auth, BucketOverride, Discard, HostSpec, InstanceMode, JetstreamSpec, NatsSpec, PluginSpec,
-    StreamOverride, SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
+    Auth, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
+    JetstreamSpec, JoinSpec, Missing, NatsSpec, PluginSpec, StageSpec, StreamOverride,
+    SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };
 pub use suggest::suggest_manifest;
 pub(crate) use units::duration;

@@ -55,6 +55,12 @@ pub const MAX_GRANTS: usize = 4096;
 /// Most entries in any other list of a manifest (`[[work]]`, `capabilities`, …).
 pub const MAX_ENTRIES: usize = 256;
 
+/// Longest id of a workflow, in bytes: with a stage it is a key, and a part of several subjects.
+pub const MAX_WORKFLOW_ID: usize = 96;
+
+/// The highest number of a stage in a workflow: beyond, its stages surely follow each other in a circle.
+pub const MAX_STAGES: u8 = 99;
+
 /// Most plugins in the folder: beyond, the folder is surely not the one that was meant.
 pub const MAX_PLUGINS: usize = 1000;
 
@@ -157,10 +163,11 @@ pub const KEYS: Bounded<u32> = bounded(10_000, 1, 10_000);
 /// `plugin.instances`: agents of the plugin on this host.
 pub const INSTANCES: Bounded<u32> = bounded(1, 1, MAX_INSTANCES);
 
-/// `work.max_deliver`: deliveries of a work item before it is a dead letter.
+/// `work.max_deliver` and `pipeline.max_deliver`: deliveries of a work item, or of a stage's input,
+/// before it is a dead letter.
 pub const MAX_DELIVER: Bounded<u32> = bounded(5, 1, 1000);
 
-/// A delay of `work.backoff`.
+/// A delay of `work.backoff` and `pipeline.backoff`.
 pub const BACKOFF: Bounded<Duration> = bounded(
     Duration::from_secs(1),
     Duration::from_millis(1),
@@ -173,6 +180,24 @@ pub const DEFAULT_BACKOFF: [Duration; 3] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
 ];
+
+/// `pipeline.join_timeout`: how long a joining stage waits for its branches. The most leaves the
+/// inputs, which are stored for two days, another day to be handled.
+pub const JOIN_TIMEOUT: Bounded<Duration> = bounded(
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(1),
+    Duration::from_secs(24 * 60 * 60),
+);
+
+/// `circuit.failures`: failed calls in a row that open the circuit of a service.
+pub const CIRCUIT_FAILURES: Bounded<u32> = bounded(5, 1, 1000);
+
+/// `circuit.reset`: how long a circuit is open before one message is let through.
+pub const CIRCUIT_RESET: Bounded<Duration> = bounded(
+    Duration::from_secs(30),
+    Duration::from_millis(100),
+    Duration::from_secs(60 * 60),
+);
 
 /// `host.heartbeat`: how often each agent says that it is there. The most leaves an AGENT_STATE
 /// value, which expires after 5 minutes, two more chances.

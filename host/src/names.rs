@@ -12,11 +12,13 @@ use thiserror::Error;
 use crate::limits::{MAX_PLUGIN_NAME, MAX_TOKEN};
 
 mod kv;
+mod pipeline;
 mod priority;
 pub mod subject;
 mod work;
 
 pub use kv::{Bucket, Key, KeyPattern};
+pub use pipeline::{StageSubject, WorkflowId};
 pub use priority::Priority;
 pub use subject::{Subject, SubjectPattern};
 pub use work::{WorkSubject, is_version};

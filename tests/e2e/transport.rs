@@ -2,5 +2,6 @@
 
 mod login;
 mod outage;
+mod own_credentials;
 mod own_server;
 mod tls;

@@ -1,9 +1,9 @@
 //! What only shows when all plugins are looked at together.
 
-use super::{Finding, Findings, PluginSpec};
+use super::{Finding, Findings, PluginSpec, StageSpec};
 
-/// Finds two plugins of one name, and two plugins that take the same work: each item would go to
-/// whichever asked first. Every pair is reported once, at the later of the two.
+/// Finds two plugins of one name, and two plugins that take the same work or do the same stage: each
+/// item would go to whichever asked first. Every pair is reported once, at the later of the two.
 pub fn cross_check(plugins: &[&PluginSpec]) -> Findings {
     let mut findings = Findings::default();
     for (at, plugin) in plugins.iter().enumerate() {
@@ -12,6 +12,7 @@ pub fn cross_check(plugins: &[&PluginSpec]) -> Findings {
                 findings.push(same_name(plugin, other));
             } else {
                 findings.extend(same_work(plugin, other));
+                findings.extend(same_stage(plugin, other));
             }
         }
     }
@@ -49,4 +50,23 @@ fn same_work(plugin: &PluginSpec, other: &PluginSpec) -> Vec<Finding> {
         }));
     }
     findings
+}
+
+fn same_stage(plugin: &PluginSpec, other: &PluginSpec) -> Vec<Finding> {
+    let theirs = |stage: &&StageSpec| other.pipeline.iter().any(|s| s.stage == stage.stage);
+    let shared = plugin.pipeline.iter().filter(theirs);
+    let finding = |stage: &StageSpec| Finding {
+        file: plugin.manifest.clone(),
+        line: 0,
+        key: "pipeline.stage".to_owned(),
+        problem: format!(
+            "plugins `{}` and `{}` both do stage {:?}, which is in {} too",
+            plugin.name,
+            other.name,
+            stage.stage,
+            other.manifest.display()
+        ),
+        fix: "let one plugin do each stage".to_owned(),
+    };
+    shared.map(finding).collect()
 }

@@ -1,9 +1,14 @@
 //! A plugin as `check` shows it: what it takes part in, may do and may use, defaults written out.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::{InstanceMode, PluginSpec, Schema, show_duration, show_rate, show_size};
+use super::{
+    InstanceMode, Missing, PluginSpec, Schema, StageSpec, show_duration, show_rate, show_size,
+};
 use crate::limits::PluginLimits;
+use crate::names::Token;
 
 /// One line about a plugin, in the words of its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -121,11 +126,48 @@ fn agents(plugin: &PluginSpec) -> Vec<Setting> {
     lines
 }
 
-fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
-    let schema = |schema: &Option<Schema>| match schema {
+fn schema(schema: &Option<Schema>) -> String {
+    match schema {
         Some(schema) => format!(", checked by {}", schema.path.display()),
         None => String::new(),
+    }
+}
+
+/// How often something is tried, and how long apart.
+fn tries(max_deliver: u32, backoff: &[Duration]) -> String {
+    let backoff: Vec<String> = backoff.iter().map(|d| show_duration(*d)).collect();
+    format!("{max_deliver} deliveries, {} apart", backoff.join(" "))
+}
+
+fn stage(stage: &StageSpec) -> Setting {
+    let names = |stages: &[Token]| {
+        let names: Vec<&str> = stages.iter().map(Token::as_str).collect();
+        names.join(", ")
     };
+    let join = stage.join.as_ref().map(|join| {
+        let late = match join.missing {
+            Missing::Fail => "fails",
+            Missing::Continue => "goes on with what is there",
+        };
+        let (branches, timeout) = (names(&join.branches), show_duration(join.timeout));
+        format!(" joins {branches}, {late} after {timeout},")
+    });
+    let next = if stage.next.is_empty() {
+        "completes the workflow".to_owned()
+    } else {
+        format!("then {}", names(&stage.next))
+    };
+    let value = format!(
+        "{},{} {next}, {}{}",
+        stage.stage,
+        join.unwrap_or_default(),
+        tries(stage.max_deliver, &stage.backoff),
+        schema(&stage.schema)
+    );
+    Setting::of("pipeline", value)
+}
+
+fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
     let mut lines = vec![Setting::of(
         "execute",
         format!(
@@ -135,16 +177,15 @@ fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
         ),
     )];
     for work in &plugin.work {
-        let backoff: Vec<String> = work.backoff.iter().map(|d| show_duration(*d)).collect();
         let value = format!(
-            "{} at every priority, {} deliveries, {} apart{}",
+            "{} at every priority, {}{}",
             work.pattern(),
-            work.max_deliver,
-            backoff.join(" "),
+            tries(work.max_deliver, &work.backoff),
             schema(&work.schema)
         );
         lines.push(Setting::of("work", value));
     }
+    lines.extend(plugin.pipeline.iter().map(stage));
     for heard in &plugin.subscribe {
         let queue = heard
             .queue
@@ -157,6 +198,19 @@ fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
             schema(&heard.schema)
         );
         lines.push(Setting::of("subscribe", value));
+    }
+    if let Some(election) = &plugin.election {
+        let value = format!("a candidate for the leader of {}", election.domain);
+        lines.push(Setting::of("election", value));
+    }
+    if let Some(circuit) = &plugin.circuit {
+        let value = format!(
+            "{}, open after {} failures in a row, tried again after {}",
+            circuit.service,
+            circuit.failures,
+            show_duration(circuit.reset)
+        );
+        lines.push(Setting::of("circuit", value));
     }
     lines
 }

@@ -38,7 +38,7 @@ pub(super) fn work(
             let problem = format!("it overlaps the [[work]] that takes {}", other.pattern());
             section.note(problem, "delete one of them");
         }
-        if let Some(deny) = denied(&work, permissions, plugin) {
+        if let Some(deny) = denied(&work.patterns(), permissions, plugin) {
             let problem = format!("{deny:?} in [permissions] deny forbids a part of this work");
             section.note(
                 problem,
@@ -106,7 +106,8 @@ fn task(item: &Item<'_>) -> Option<TaskFilter> {
     }
 }
 
-fn backoff(item: &Item<'_>) -> Option<Vec<std::time::Duration>> {
+/// The delays between tries.
+pub(super) fn backoff(item: &Item<'_>) -> Option<Vec<std::time::Duration>> {
     let example = "[\"1s\", \"5s\", \"30s\"]";
     let items = item.items(example, MAX_BACKOFF);
     if item.is_empty_list() {
@@ -119,8 +120,12 @@ fn backoff(item: &Item<'_>) -> Option<Vec<std::time::Duration>> {
     delays.filter(|delays| !delays.is_empty())
 }
 
-fn denied<'a>(work: &WorkSpec, permissions: &'a PermissionSpec, plugin: &str) -> Option<&'a str> {
-    let patterns = work.patterns();
+/// The first `deny` that forbids a part of these patterns.
+pub(super) fn denied<'a>(
+    patterns: &[String],
+    permissions: &'a PermissionSpec,
+    plugin: &str,
+) -> Option<&'a str> {
     let hits = |deny: &&String| {
         let deny = sample(deny, plugin);
         patterns
@@ -237,7 +242,7 @@ pub(super) fn execute(root: &Section<'_>, dir: &Path) -> Option<Schema> {
 }
 
 /// What was not written is fine; what was written and is wrong is not.
-fn transpose<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+pub(super) fn transpose<T>(read: Option<Option<T>>) -> Option<Option<T>> {
     match read {
         None => Some(None),
         Some(value) => value.map(Some),

@@ -10,7 +10,7 @@ use super::head::{self, Head};
 use super::item::Item;
 use super::scan::Candidate;
 use super::section::Section;
-use super::{Finding, Findings, PluginSpec, grants, limits, patterns};
+use super::{Finding, Findings, PluginSpec, circuit, election, grants, limits, patterns, pipeline};
 use crate::names::PluginName;
 use crate::permissions::PermissionSpec;
 
@@ -61,7 +61,10 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
         },
     };
     let work = patterns::work(root, dir, &permissions, name);
+    let pipeline = pipeline::stages(root, dir, &permissions, name);
     let subscribe = patterns::subscribe(root, dir, name, &permissions);
+    let election = election::read(root);
+    let circuit = circuit::read(root);
     let execute_schema = patterns::execute(root, dir);
     let limits = root
         .section("limits")
@@ -91,7 +94,10 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
         credentials,
         config,
         work,
+        pipeline,
         subscribe,
+        election,
+        circuit,
         execute_schema,
         permissions,
         limits,

@@ -41,8 +41,14 @@ pub struct PluginSpec {
     pub config: Map<String, Value>,
     /// `[[work]]`: the work it takes.
     pub work: Vec<WorkSpec>,
+    /// `[[pipeline]]`: the stages it does.
+    pub pipeline: Vec<StageSpec>,
     /// `[[subscribe]]`: the subjects it hears.
     pub subscribe: Vec<SubscribeSpec>,
+    /// `[election]`: its agents are candidates.
+    pub election: Option<ElectionSpec>,
+    /// `[circuit]`: the service that it rests on.
+    pub circuit: Option<CircuitSpec>,
     /// `[execute] schema`: what the payload of `cmd.execute` must look like.
     pub execute_schema: Option<Schema>,
     /// What it may do.
@@ -130,6 +136,54 @@ impl fmt::Display for TaskFilter {
     }
 }
 
+/// One `[[pipeline]]`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageSpec {
+    /// Its name.
+    pub stage: Token,
+    /// The stages that get what it returns; empty on a last stage.
+    pub next: Vec<Token>,
+    /// The stages whose outputs it waits for; none: each input is handled by itself.
+    pub join: Option<JoinSpec>,
+    /// Deliveries before an input becomes a dead letter.
+    pub max_deliver: u32,
+    /// Delays before the second, third, … delivery; the last one repeats. Never empty.
+    pub backoff: Vec<Duration>,
+    /// What an input must look like; of a joining stage, the joined one.
+    pub schema: Option<Schema>,
+}
+
+impl StageSpec {
+    /// The subjects of its inputs, and those of the stages that follow.
+    pub fn patterns(&self) -> Vec<String> {
+        let stages = std::iter::once(&self.stage).chain(&self.next);
+        stages
+            .map(|stage| format!("pipeline.*.*.{stage}"))
+            .collect()
+    }
+}
+
+/// The `join` of a `[[pipeline]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JoinSpec {
+    /// The stages that it waits for: two or more, each once.
+    pub branches: Vec<Token>,
+    /// How long, from the first branch that arrives.
+    pub timeout: Duration,
+    /// What happens then.
+    pub missing: Missing,
+}
+
+/// What a joining stage does when a branch has not come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// The workflow fails at this stage.
+    Fail,
+    /// The stage runs with what is there.
+    Continue,
+}
+
 /// One `[[subscribe]]`.
 #[derive(Debug, Clone, Serialize)]
 pub struct SubscribeSpec {
@@ -139,6 +193,24 @@ pub struct SubscribeSpec {
     pub queue: Option<String>,
     /// What a payload must look like.
     pub schema: Option<Schema>,
+}
+
+/// `[election]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ElectionSpec {
+    /// What is led: one leader for each domain on a NATS system.
+    pub domain: Token,
+}
+
+/// `[circuit]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CircuitSpec {
+    /// The service; plugins and hosts that name the same one share its state.
+    pub service: Token,
+    /// Failures in a row that open the circuit.
+    pub failures: u32,
+    /// How long it is open before one message is let through.
+    pub reset: Duration,
 }
 
 /// `mistersmith.toml`, the environment applied.

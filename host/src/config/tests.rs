@@ -194,12 +194,19 @@ fn a_schema_that_refers_to_itself_ends() {
 fn two_plugins_are_checked_against_each_other() {
     let manifest = |name: &str, work: &str| format!("[plugin]\nname = {name:?}\n{work}");
     let work = |task: &str| format!("[[work]]\ndomain = \"nlp\"\ntask = {task:?}\n");
+    let stage = |stage: &str| format!("[[pipeline]]\nstage = {stage:?}\n");
     let dir = folder(&[
-        ("plugins/a/plugin.toml", &manifest("a", &work("*"))),
+        (
+            "plugins/a/plugin.toml",
+            &manifest("a", &format!("{}{}", work("*"), stage("extract"))),
+        ),
         ("plugins/a/a.wasm", ""),
         (
             "plugins/b/plugin.toml",
-            &manifest("b", &format!("{}{}", work("x"), work("y"))),
+            &manifest(
+                "b",
+                &[work("x"), work("y"), stage("analyze"), stage("extract")].concat(),
+            ),
         ),
         ("plugins/b/b.wasm", ""),
         (

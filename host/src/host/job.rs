@@ -101,7 +101,8 @@ async fn bring_up(
     unit: &mut Option<Unit>,
     down: BTreeSet<AgentId>,
 ) -> Result<&'static str, Problem> {
-    let version = loading::load(shared, spec).await?;
+    let before = unit.as_ref().map(Unit::version);
+    let version = loading::load(shared, spec, before).await?;
     if let Some(unit) = unit {
         unit.replace(version).await?;
         return Ok("replaced");

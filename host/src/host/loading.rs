@@ -72,10 +72,14 @@ pub(super) async fn read(seen: &Seen, others: &[&PluginSpec]) -> Result<Read, Pr
     Ok(Read::Spec(Box::new(spec)))
 }
 
-/// Makes a version of a manifest that can run.
-pub(super) async fn load(shared: &Shared, spec: Arc<PluginSpec>) -> Result<Version, Problem> {
+/// Makes a version of a manifest that can run, after the one that runs now.
+pub(super) async fn load(
+    shared: &Shared,
+    spec: Arc<PluginSpec>,
+    before: Option<&Version>,
+) -> Result<Version, Problem> {
     let component = compile(shared, &spec.component, &spec.limits).await?;
-    let link = own_link(shared, &spec).await?;
+    let (link, credentials) = own_link(shared, &spec, before).await?;
     provision::ensure_buckets(&shared.transport, &shared.spec.jetstream, &spec)
         .await
         .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error}")))?;
@@ -85,6 +89,7 @@ pub(super) async fn load(shared: &Shared, spec: Arc<PluginSpec>) -> Result<Versi
         spec,
         component,
         link,
+        credentials,
         permissions,
         requests,
     })
@@ -110,12 +115,25 @@ async fn compile(
     compiled.map_err(|error| Problem::Files(format!("`{}`: {error}", file.display())))
 }
 
-/// The connection of a plugin: the host's, or one for its own credentials.
-async fn own_link(shared: &Shared, spec: &PluginSpec) -> Result<Link, Problem> {
+/// The connection of a plugin: the host's, or one for its own credentials. While these are the same
+/// the connection is too, so that no subscription is there twice during a reload.
+async fn own_link(
+    shared: &Shared,
+    spec: &PluginSpec,
+    before: Option<&Version>,
+) -> Result<(Link, Option<Arc<[u8]>>), Problem> {
     let Some(file) = &spec.credentials else {
-        return Ok(shared.transport.link(Role::Bulk).clone());
+        return Ok((shared.transport.link(Role::Bulk).clone(), None));
     };
+    let held: Option<Arc<[u8]>> = tokio::fs::read(file).await.ok().map(Arc::from);
+    if let Some(before) = before
+        && held.is_some()
+        && before.credentials == held
+    {
+        return Ok((before.link.clone(), held));
+    }
     let connected = shared.transport.connect_own(spec.name.as_str(), file).await;
+    let connected = connected.map(|link| (link, held));
     connected.map_err(|error| {
         let text = format!("{}: plugin.credentials: {error}", spec.manifest.display());
         match error {

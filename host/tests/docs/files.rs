@@ -139,6 +139,10 @@ fn the_manifest_reference_lists_every_key() {
             said(PAGE, "`[[work]]`"),
         ),
         (
+            format!("{head}[[pipeline]]\nstage = \"a\"\n{odd}"),
+            said(PAGE, "`[[pipeline]]`"),
+        ),
+        (
             format!("{head}[[subscribe]]\nsubject = \"a\"\n{odd}"),
             said(PAGE, "`[[subscribe]]`"),
         ),

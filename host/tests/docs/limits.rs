@@ -58,6 +58,14 @@ fn bounded() -> BTreeMap<&'static str, [String; 3]> {
         ("plugin.instances", bounds(l::INSTANCES, plain)),
         ("work.max_deliver", bounds(l::MAX_DELIVER, plain)),
         ("work.backoff", bounds(l::BACKOFF, show_duration)),
+        ("pipeline.max_deliver", bounds(l::MAX_DELIVER, plain)),
+        ("pipeline.backoff", bounds(l::BACKOFF, show_duration)),
+        (
+            "pipeline.join_timeout",
+            bounds(l::JOIN_TIMEOUT, show_duration),
+        ),
+        ("circuit.failures", bounds(l::CIRCUIT_FAILURES, plain)),
+        ("circuit.reset", bounds(l::CIRCUIT_RESET, show_duration)),
         ("host.heartbeat", bounds(l::HEARTBEAT, show_duration)),
         ("host.grace", bounds(l::GRACE, show_duration)),
     ])
@@ -118,6 +126,12 @@ impl Shown for u64 {
     }
 }
 
+impl Shown for u8 {
+    fn shown(&self) -> Vec<String> {
+        vec![self.to_string()]
+    }
+}
+
 impl Shown for u32 {
     fn shown(&self) -> Vec<String> {
         vec![self.to_string()]
@@ -144,6 +158,8 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         MAX_DESCRIPTION,
         MAX_GRANTS,
         MAX_ENTRIES,
+        MAX_WORKFLOW_ID,
+        MAX_STAGES,
         MAX_PLUGINS,
         MAX_INSTANCES,
         MAX_HEADER_COUNT,

@@ -18,6 +18,7 @@ pub struct NatsOptions {
     lines: Vec<String>,
     without_jetstream: bool,
     login: Option<(String, String)>,
+    credentials: Option<String>,
     ca: Option<std::path::PathBuf>,
     identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
 }
@@ -43,6 +44,12 @@ impl NatsOptions {
     /// The user that the test itself is; the lines must let it in.
     pub fn with_user(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// What the credentials file of the test itself holds.
+    pub fn credentials(mut self, text: &str) -> Self {
+        self.credentials = Some(text.to_owned());
         self
     }
 
@@ -76,6 +83,9 @@ impl NatsOptions {
             .reconnect_delay_callback(|_| std::time::Duration::from_millis(50));
         if let Some((user, password)) = &self.login {
             options = options.user_and_password(user.clone(), password.clone());
+        }
+        if let Some(credentials) = &self.credentials {
+            options = options.credentials(credentials).expect("credentials");
         }
         if let Some(ca) = &self.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);

@@ -106,7 +106,7 @@ impl Settler {
                 self.bury(Some(agent), call, held, reason).await;
             }
             Err(error) => {
-                tracing::error!(%agent, %error, subject = %call.subject, "output not stored; the message will run again");
+                tracing::error!(%agent, %error, consumer = held.meta.consumer, subject = %call.subject, "output not stored; the message will run again");
                 self.hand_back(held, limits::STORE_RETRY_DELAY).await;
             }
         }
