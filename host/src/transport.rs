@@ -166,7 +166,17 @@ impl Transport {
             auth: Auth::Credentials(credentials.to_owned()),
             ..self.shared.spec.clone()
         };
-        Self::open(&spec, name, &watch::channel(0).0).await
+        let link = Self::open(&spec, name, &watch::channel(0).0).await?;
+        let over = &self.shared.bulk.inner.claim_over;
+        link.set_claim_over(over.load(std::sync::atomic::Ordering::Relaxed));
+        Ok(link)
+    }
+
+    /// Has stored payloads become claims from fewer bytes on than the server takes.
+    pub fn set_claim_over(&self, bytes: usize) {
+        for link in self.links() {
+            link.set_claim_over(bytes);
+        }
     }
 
     /// What is known about the connections now.

@@ -22,6 +22,7 @@ mod cli;
 mod docs;
 mod drain;
 mod harness;
+mod large_payloads;
 mod lifecycle;
 mod matcher;
 mod messaging;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Headers, Link, MESSAGE_ID, Stored, TransportError};
+use super::{Headers, Link, MESSAGE_ID, ObjectFacts, Stored, TransportError};
 use crate::limits;
 
 /// The name of the object that holds the payload.
@@ -44,6 +44,11 @@ impl Claim {
     /// The claim of a message; none where it has its payload itself.
     pub fn of(headers: &Headers) -> Option<Result<Self, ClaimError>> {
         headers.get(CLAIM).map(Self::parse)
+    }
+
+    /// Whether hosts take what is published there, so that they fetch and remove the payload.
+    pub fn is_for(subject: &str) -> bool {
+        subject.starts_with("work.") || subject.starts_with("pipeline.")
     }
 
     /// The name of the object.
@@ -97,29 +102,50 @@ impl Claim {
         most: usize,
     ) -> Result<Bytes, ClaimError> {
         let store = link.objects(PAYLOADS)?;
-        // Twice: it may be put again, and its pieces change, while it is read.
-        for again in [true, false] {
-            let Some(object) = store.find(&self.0).await? else {
-                break;
-            };
-            if object.about != subject {
-                return Err(ClaimError::Bad(format!(
-                    "the payload {:?} was not stored for this subject",
-                    self.0
-                )));
+        let object = self.find(link, subject, most).await?;
+        match store.read(&object).await {
+            // It may have been put again, and its pieces changed, while it was read.
+            Err(TransportError::NotFound(_) | TransportError::Invalid(_)) => {
+                let object = self.find(link, subject, most).await?;
+                Ok(store.read(&object).await?)
             }
-            if object.size > most {
-                return Err(ClaimError::TooLarge(object.size));
-            }
-            match store.read(&object).await {
-                Err(TransportError::NotFound(_) | TransportError::Invalid(_)) if again => {}
-                read => return Ok(read?),
-            }
+            read => Ok(read?),
         }
-        Err(ClaimError::Missing(format!(
-            "the payload {:?} is not in the object store",
-            self.0
-        )))
+    }
+
+    /// The object that holds the payload, for a message on `subject`, of at most `most` bytes.
+    pub async fn find(
+        &self,
+        link: &Link,
+        subject: &str,
+        most: usize,
+    ) -> Result<ObjectFacts, ClaimError> {
+        let Some(object) = link.objects(PAYLOADS)?.find(&self.0).await? else {
+            return Err(ClaimError::Missing(format!(
+                "the payload {:?} is not in the object store",
+                self.0
+            )));
+        };
+        if object.about != subject {
+            return Err(ClaimError::Bad(format!(
+                "the payload {:?} was not stored for this subject",
+                self.0
+            )));
+        }
+        if object.size > most {
+            return Err(ClaimError::TooLarge(object.size));
+        }
+        Ok(object)
+    }
+
+    /// Makes the payload as young as a message on `subject` that is about to be published with it.
+    pub async fn renew(&self, link: &Link, subject: &str) -> Result<(), TransportError> {
+        let store = link.objects(PAYLOADS)?;
+        match store.find(&self.0).await {
+            Ok(Some(object)) if object.about == subject => store.renew(&object).await,
+            Err(TransportError::NotFound(_)) | Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes the payload of a message that is done, if it was stored for that subject.

@@ -44,6 +44,7 @@ pub struct ObjectFacts {
     pub sequence: u64,
     /// Under which its pieces stand; a token of a subject.
     pieces: String,
+    chunks: usize,
     digest: String,
 }
 
@@ -117,16 +118,39 @@ impl Objects {
             options: Some(json!({ "max_chunk_size": PIECE })),
             deleted: false,
         };
-        let mut headers = Headers::new();
-        headers.insert("Nats-Rollup", "sub")?;
-        let body = json!(described).to_string();
-        self.link
-            .store(&self.described(name), &pieces, headers, body.into())
-            .await?;
+        self.describe(&described, &pieces).await?;
         match before {
             Some(before) => self.purge(&self.pieces(&before.pieces)).await.map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Describes an object anew, so that it is as young as one that was just put.
+    pub async fn renew(&self, object: &ObjectFacts) -> Result<(), TransportError> {
+        let described = Description {
+            name: object.name.clone(),
+            description: Some(object.about.clone()),
+            bucket: self.store.clone(),
+            nuid: object.pieces.clone(),
+            size: object.size,
+            chunks: object.chunks,
+            digest: Some(object.digest.clone()),
+            mtime: OffsetDateTime::now_utc().format(&Rfc3339).ok(),
+            options: None,
+            deleted: false,
+        };
+        self.describe(&described, &nuid::next()).await
+    }
+
+    async fn describe(&self, described: &Description, id: &str) -> Result<(), TransportError> {
+        let mut headers = Headers::new();
+        headers.insert("Nats-Rollup", "sub")?;
+        let subject = self.described(&described.name);
+        let body = json!(described).to_string();
+        self.link
+            .store(&subject, id, headers, body.into())
+            .await
+            .map(drop)
     }
 
     /// The description of an object; none when there is no such object.
@@ -260,6 +284,7 @@ fn facts(message: &StoredMessage) -> Option<ObjectFacts> {
         stored_at: seconds(message),
         sequence: message.sequence,
         pieces: described.nuid,
+        chunks: described.chunks,
         digest: described.digest.unwrap_or_default(),
     })
 }
