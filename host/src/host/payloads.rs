@@ -21,10 +21,14 @@ const ENDED: i64 = 60 * 60;
 
 /// Removes what is not needed any longer; returns how many payloads.
 pub(super) async fn sweep(link: &Link) -> Result<u64, TransportError> {
+    match server_time(link).await? {
+        Some(now) => sweep_at(link, now).await,
+        None => Ok(0),
+    }
+}
+
+async fn sweep_at(link: &Link, now: i64) -> Result<u64, TransportError> {
     let store = link.objects(PAYLOADS)?;
-    let Some(now) = server_time(link).await? else {
-        return Ok(0);
-    };
     let mut ages = BTreeMap::new();
     let (mut from, mut removed) = (1, 0);
     for _ in 0..limits::MAX_OBJECTS_SWEPT {
@@ -86,8 +90,110 @@ async fn has_letter(link: &Link, object: &ObjectFacts) -> Result<bool, Transport
 /// The time of the server, in seconds since 1970, as the newest lease of a host has it.
 async fn server_time(link: &Link) -> Result<Option<i64>, TransportError> {
     let leases = link.stream("KV_AGENT_LEASES")?;
-    let newest = leases.facts().await?.last;
-    let newest = leases.message(newest).await?;
+    let facts = leases.facts().await?;
+    if facts.messages == 0 {
+        return Ok(None);
+    }
+    let newest = leases.message(facts.last).await?;
     let at = newest.and_then(|lease| OffsetDateTime::parse(&lease.stored_at, &Rfc3339).ok());
     Ok(at.map(OffsetDateTime::unix_timestamp))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::transport::testing::TestServer;
+    use crate::transport::{Headers, Role};
+
+    const HOUR: i64 = 60 * 60;
+
+    async fn make(link: &Link, name: &str, subjects: &str, hours: i64) {
+        let subjects: Vec<&str> = subjects.split(' ').collect();
+        let config = json!({
+            "name": name, "subjects": subjects, "max_age": hours * HOUR * 1_000_000_000,
+            "allow_rollup_hdrs": true, "discard": "new",
+        });
+        let call = format!("$JS.API.STREAM.CREATE.{name}");
+        let body = Bytes::from(config.to_string());
+        let wait = Duration::from_secs(5);
+        link.request(&call, Headers::new(), body, wait)
+            .await
+            .unwrap();
+    }
+
+    async fn names(link: &Link) -> Vec<String> {
+        let (store, mut from) = (link.objects(PAYLOADS).unwrap(), 1);
+        let mut names = Vec::new();
+        while let Some((sequence, object)) = store.next(from).await.unwrap() {
+            names.extend(object.map(|object| object.name));
+            from = sequence + 1;
+        }
+        names
+    }
+
+    #[tokio::test]
+    async fn only_what_no_message_needs_is_removed() {
+        let server = TestServer::start().await;
+        let transport = server.connect().await;
+        let link = transport.link(Role::Control);
+        make(link, "OBJ_PAYLOADS", "$O.PAYLOADS.C.> $O.PAYLOADS.M.>", 0).await;
+        make(link, "KV_AGENT_LEASES", "$KV.AGENT_LEASES.>", 0).await;
+        make(link, "WORK_QUEUE", "work.>", 24).await;
+        make(link, "COORDINATION", "pipeline.>", 48).await;
+        make(link, "RESULTS", "agent.*.resp.*", 0).await;
+        make(link, "DLQ", "dlq.>", 30 * 24).await;
+        let payload = Bytes::from_static(b"large");
+        let mut claims = Vec::new();
+        for (subject, id) in [
+            ("work.a.x", "done"),
+            ("work.a.x", "dead"),
+            ("pipeline.w.01.x", "stage"),
+            ("agent.a-001.resp.r", "kept-for-ever"),
+            ("orders.x", "not-ours"),
+        ] {
+            claims.push(link.claim(subject, id, &payload).await.unwrap());
+        }
+        let mut headers = Headers::new();
+        claims.get(1).unwrap().stamp(5, &mut headers);
+        link.store("dlq.work.a.x", "l", headers, Bytes::new())
+            .await
+            .unwrap();
+        // A put that was killed.
+        link.store("$O.PAYLOADS.C.killed", "p", Headers::new(), payload)
+            .await
+            .unwrap();
+
+        // Without a host there is no time; the lease tells it.
+        assert_eq!(sweep(link).await.unwrap(), 0);
+        let lease = "$KV.AGENT_LEASES.host.h";
+        link.store(lease, "h", Headers::new(), Bytes::new())
+            .await
+            .unwrap();
+        let now = server_time(link).await.unwrap().unwrap();
+        assert_eq!(sweep(link).await.unwrap(), 0);
+        assert_eq!(names(link).await.len(), 5);
+        // A clock that is a little behind or ahead takes nothing.
+        assert_eq!(sweep_at(link, now - 100 * HOUR).await.unwrap(), 0);
+        assert_eq!(sweep_at(link, now + 24 * HOUR).await.unwrap(), 0);
+
+        assert_eq!(sweep_at(link, now + 25 * HOUR).await.unwrap(), 1);
+        let left = [
+            "work.dead",
+            "pipeline.stage",
+            "agent.kept-for-ever",
+            "orders.not-ours",
+        ];
+        assert_eq!(names(link).await, left);
+        let pieces = link.stream("OBJ_PAYLOADS").unwrap();
+        assert_eq!(pieces.last("$O.PAYLOADS.C.killed").await.unwrap(), None);
+        assert_eq!(sweep_at(link, now + 49 * HOUR).await.unwrap(), 1);
+        // The letter is gone: now nothing needs it.
+        link.stream("DLQ").unwrap().delete(1).await.unwrap();
+        assert_eq!(sweep_at(link, now + 49 * HOUR).await.unwrap(), 1);
+        assert_eq!(names(link).await, left.get(2..).unwrap());
+    }
 }

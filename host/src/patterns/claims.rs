@@ -42,6 +42,7 @@ pub async fn take_in(arrival: Arrival, found: Found, feed: &Feed) {
             call,
             answer: Answer::Held(held),
             weight: None,
+            rest: None,
         }),
     }
 }

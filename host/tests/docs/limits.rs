@@ -64,6 +64,8 @@ fn bounded() -> BTreeMap<&'static str, [String; 3]> {
             "pipeline.join_timeout",
             bounds(l::JOIN_TIMEOUT, show_duration),
         ),
+        ("subscribe.batch", bounds(l::BATCH, plain)),
+        ("subscribe.batch_wait", bounds(l::BATCH_WAIT, show_duration)),
         ("circuit.failures", bounds(l::CIRCUIT_FAILURES, plain)),
         ("circuit.reset", bounds(l::CIRCUIT_RESET, show_duration)),
         ("host.heartbeat", bounds(l::HEARTBEAT, show_duration)),
@@ -169,6 +171,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         HOSTCALL_FUEL_EXTRA,
         MAX_RANDOM,
         EPOCH_TICK,
+        MAX_BATCH_BYTES,
         MAX_RETRY_DELAY,
         ACK_WAIT,
         PREFETCH_SPAN,
@@ -208,6 +211,9 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         MAX_CONSUMERS,
         UPKEEP,
         MAX_SUBJECTS_LOOKED_AT,
+        MAX_CLAIMED_BYTES,
+        CLAIM_SWEEP,
+        MAX_OBJECTS_SWEPT,
         MAX_AGENTS,
     ]
 }
