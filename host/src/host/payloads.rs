@@ -189,7 +189,7 @@ mod tests {
         ];
         assert_eq!(names(link).await, left);
         let pieces = link.stream("OBJ_PAYLOADS").unwrap();
-        assert_eq!(pieces.last("$O.PAYLOADS.C.killed").await.unwrap(), None);
+        assert_eq!(pieces.newest("$O.PAYLOADS.C.killed").await.unwrap(), None);
         assert_eq!(sweep_at(link, now + 49 * HOUR).await.unwrap(), 1);
         // The letter is gone: now nothing needs it.
         link.stream("DLQ").unwrap().delete(1).await.unwrap();

@@ -155,7 +155,7 @@ impl Objects {
 
     /// The description of an object; none when there is no such object.
     pub async fn find(&self, name: &str) -> Result<Option<ObjectFacts>, TransportError> {
-        let found = self.view.last(&self.described(name)).await?;
+        let found = self.view.newest(&self.described(name)).await?;
         // An object that calls itself otherwise was not put by this name.
         Ok(found
             .and_then(|message| facts(&message))
@@ -237,7 +237,7 @@ impl Objects {
         }
         let mut removed = 0;
         for subject in subjects.keys().filter(|subject| !known.contains(*subject)) {
-            let newest = self.view.last(subject).await?;
+            let newest = self.view.newest(subject).await?;
             if newest.is_some_and(|piece| seconds(&piece) < before) {
                 removed += self.purge(subject).await?;
             }

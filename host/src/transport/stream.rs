@@ -166,8 +166,9 @@ impl StreamView {
             .await
     }
 
-    /// The newest message that was published on exactly `subject`.
-    pub async fn last(&self, subject: &str) -> Result<Option<StoredMessage>, TransportError> {
+    /// The newest message that was published on this literal subject. The leader of the stream is
+    /// asked: what was stored before is seen.
+    pub async fn newest(&self, subject: &str) -> Result<Option<StoredMessage>, TransportError> {
         check::subject(subject)?;
         self.get(&json!({ "last_by_subj": subject })).await
     }

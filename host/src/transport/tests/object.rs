@@ -83,7 +83,7 @@ async fn what_is_not_whole_is_not_read() {
     store.put("a.b", "", &payload("text")).await.unwrap();
     let pieces = view.subjects("$O.PAYLOADS.C.>", 9).await.unwrap();
     let pieces = pieces.keys().next().unwrap();
-    let sequence = view.last(pieces).await.unwrap().unwrap().sequence;
+    let sequence = view.newest(pieces).await.unwrap().unwrap().sequence;
     view.delete(sequence).await.unwrap();
     for (forged, expected) in [("TEXT", "digest"), ("longer", "description")] {
         link.publish_stored(pieces, Headers::new(), payload(forged), SECOND)
@@ -91,7 +91,7 @@ async fn what_is_not_whole_is_not_read() {
             .unwrap();
         let corrupt = read(&store, "a.b").await.unwrap_err();
         assert!(corrupt.to_string().contains(expected), "{corrupt}");
-        let sequence = view.last(pieces).await.unwrap().unwrap().sequence;
+        let sequence = view.newest(pieces).await.unwrap().unwrap().sequence;
         view.delete(sequence).await.unwrap();
     }
     // A description that would have everything purged is no description.
