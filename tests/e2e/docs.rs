@@ -11,7 +11,7 @@ mod transcript;
 
 #[allow(dead_code, reason = "shared with the test of the documents' text")]
 #[path = "../../host/tests/docs/markdown.rs"]
-mod markdown;
+pub mod markdown;
 
 use std::path::Path;
 use std::process::Stdio;
