@@ -25,6 +25,7 @@ mod docs;
 mod drain;
 mod election;
 mod harness;
+mod large_payloads;
 mod lifecycle;
 mod matcher;
 mod messaging;
