@@ -19,6 +19,7 @@
 
 mod bad_input;
 mod batches;
+mod circuit;
 mod cli;
 mod deployment;
 mod docs;

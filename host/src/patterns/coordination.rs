@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::directory::Directory;
+use super::directory::{Directory, Target};
 use super::scatter;
 use crate::names::{AgentId, PluginName};
 use crate::runtime::{CircuitState, Coordination, Gathered, Gathering, Leadership, Question};
@@ -69,8 +69,10 @@ impl Coordination for Coordinator {
         })
     }
 
-    fn own_circuit(&self, _plugin: &PluginName, _service: &str) -> Option<CircuitState> {
-        None
+    fn own_circuit(&self, plugin: &PluginName, service: &str) -> Option<CircuitState> {
+        let of_plugin = Target::Named(plugin.as_str().to_owned());
+        let port = self.agents.find(&of_plugin).into_iter().next()?;
+        port.crew.circuit.state_of(service)
     }
 }
 

@@ -215,6 +215,12 @@ impl Task {
         if let Err(reason) = admit(&message.payload, rules.payload, rules.schema.as_ref()) {
             return self.refuse(&message, self.ports().first(), &reason).await;
         }
+        // Who waits for an answer is told now; an event waits for its turn.
+        if let Some(reason) =
+            plugin_reply_subject(&message).and_then(|_| self.listener.crew.circuit.refusal())
+        {
+            return self.refuse(&message, self.ports().first(), &reason).await;
+        }
         let Some(rule) = rules.batch else {
             // A version before may have left some.
             self.hand_batch().await;

@@ -176,6 +176,8 @@ impl WorkQueue {
                 crew.mean_call(),
             )
         };
+        let held = crew.waiting().saturating_add(asked);
+        let room = room.min(crew.circuit.room().saturating_sub(held));
         if room == 0 {
             return self.take_back_standing();
         }
