@@ -1,4 +1,5 @@
-//! `[[subscribe]]` of a manifest: plain subjects, alone or as a queue group.
+//! `[[subscribe]]` of a manifest: plain subjects, alone or as a queue group; and `[scatter]`, the
+//! questions that are put to many.
 //!
 //! One subscription per host and entry. Without a queue every agent of the plugin gets every
 //! message; with one, the first agent of this host that is free. Core NATS delivers at most once,
@@ -26,6 +27,7 @@ use super::directory::{AgentPort, Directory, Target};
 use super::disposition::Reason;
 use super::failure::send_error;
 use super::lifecycle::new_request_id;
+use super::scatter::{asked, asks, result_subject};
 use batch::Batch;
 
 pub use batch::BatchRule;
@@ -43,6 +45,17 @@ pub struct Listener {
     pub crew: Arc<Crew>,
     /// What is let through.
     pub rules: SharedRules,
+    /// What the messages are.
+    pub what: What,
+}
+
+/// What the messages of a subscription are to the agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Messages, answered on their reply subject.
+    Messages,
+    /// Questions to many, answered where answers are gathered; whoever asks is not asked.
+    Questions,
 }
 
 /// What of a subscription is let through.
@@ -212,8 +225,15 @@ impl Task {
         if !rules.permissions.hears(&message.subject) {
             return;
         }
+        let question = self.listener.what == What::Questions;
+        if question && result_subject(&message).is_none() {
+            return;
+        }
         if let Err(reason) = admit(&message.payload, rules.payload, rules.schema.as_ref()) {
-            return self.refuse(&message, self.ports().first(), &reason).await;
+            return self.refuse_all(&message, &reason).await;
+        }
+        if question && self.queue.is_some() && self.ports(&message).is_empty() {
+            return self.refuse_own(&message).await;
         }
         let Some(rule) = rules.batch else {
             // A version before may have left some.
@@ -240,13 +260,16 @@ impl Task {
             if let Some(delivery) = fits {
                 crew.offer(delivery);
             }
-            if !crowded.is_empty() {
-                let ports = self.ports();
+            if let Some(first) = crowded.first() {
+                let ports = self.ports(first);
                 self.turn_away(&crowded, ports.first()).await;
             }
             return;
         }
-        for port in &self.ports() {
+        let Some(first) = messages.first() else {
+            return;
+        };
+        for port in &self.ports(first) {
             let (fits, crowded) = self.weighed(messages, together);
             let full = fits.is_some_and(|delivery| port.mailbox.try_send(delivery).is_err());
             if full {
@@ -287,14 +310,38 @@ impl Task {
         }
     }
 
-    /// The agents of the plugin. Walks the directory: not for what one of them takes anyway.
-    fn ports(&self) -> Vec<AgentPort> {
+    /// The agents of the plugin that a message is for. Walks the directory: not for what one of them
+    /// takes anyway.
+    fn ports(&self, message: &Message) -> Vec<AgentPort> {
+        let mut ports = self.all_ports();
+        if self.listener.what == What::Questions {
+            ports.retain(|port| !asks(&port.id, &message.headers));
+        }
+        ports
+    }
+
+    fn all_ports(&self) -> Vec<AgentPort> {
         let plugin = self.listener.plugin.as_str().to_owned();
         self.listener.directory.find(&Target::Named(plugin))
     }
 
     fn delivery(&self, message: &Message, weight: Weight) -> Delivery {
         let trace = Trace::received(&message.headers, &new_request_id());
+        let (kind, answer) = self.called_with(message);
+        Delivery {
+            call: call(kind, message.clone(), trace),
+            answer,
+            weight: Some(weight),
+            rest: None,
+        }
+    }
+
+    fn called_with(&self, message: &Message) -> (Kind, Answer) {
+        if self.listener.what == What::Questions
+            && let Some(asked) = asked(message, &self.listener.link)
+        {
+            return asked;
+        }
         let reply = plugin_reply_subject(message);
         let answer = match reply {
             Some(to) => Answer::Reply {
@@ -307,20 +354,39 @@ impl Task {
             id: None,
             wants_reply: reply.is_some(),
         };
-        Delivery {
-            call: call(kind, message.clone(), trace),
-            answer,
-            weight: Some(weight),
-            rest: None,
+        (kind, answer)
+    }
+
+    /// A message that must wake nobody. Whoever asks many waits for each of them; any other sender
+    /// for one.
+    async fn refuse_all(&self, message: &Message, reason: &Reason) {
+        let mut ports = self.ports(message);
+        if self.listener.what == What::Messages || self.queue.is_some() {
+            ports.truncate(1);
         }
+        for port in &ports {
+            self.refuse(message, Some(port), reason).await;
+        }
+    }
+
+    /// The group chose a host where nobody but the asking agent could answer.
+    async fn refuse_own(&self, message: &Message) {
+        let text = "the group chose a host that has no agent of it but the one that asks";
+        let reason = Reason::new("unavailable", text.to_owned());
+        self.refuse(message, self.all_ports().first(), &reason)
+            .await;
     }
 
     async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
         let plugin = &self.listener.plugin;
         tracing::debug!(%plugin, subject = %message.subject, kind = %reason.kind, "{}", reason.message);
-        if let (Some(reply), Some(port)) = (plugin_reply_subject(message), port) {
+        let to = match self.listener.what {
+            What::Messages => plugin_reply_subject(message).map(str::to_owned),
+            What::Questions => result_subject(message),
+        };
+        if let (Some(to), Some(port)) = (to, port) {
             let trace = Trace::received(&message.headers, &new_request_id());
-            send_error(&self.listener.link, reply, port, &trace, reason).await;
+            send_error(&self.listener.link, &to, port, &trace, reason).await;
         }
     }
 
