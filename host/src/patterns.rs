@@ -18,6 +18,7 @@ pub mod failure;
 pub mod health;
 pub mod keeper;
 pub mod lifecycle;
+pub mod micro;
 pub mod outbox;
 pub mod overrides;
 pub mod scatter;

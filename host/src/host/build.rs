@@ -15,7 +15,7 @@ use crate::patterns::coordination::Coordinator;
 use crate::patterns::disposition::Settler;
 use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
-use crate::patterns::{Directory, audit, health};
+use crate::patterns::{Directory, audit, health, micro};
 use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::transport::server::OwnServer;
@@ -161,6 +161,12 @@ async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
     };
     commands.serve(&shared.draining).await?;
     health::serve(
+        control.clone(),
+        shared.directory.clone(),
+        shared.draining.clone(),
+    )
+    .await?;
+    micro::serve(
         control.clone(),
         shared.directory.clone(),
         shared.draining.clone(),
