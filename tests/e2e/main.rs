@@ -20,6 +20,7 @@
 mod bad_input;
 mod batches;
 mod cli;
+mod coordination;
 mod deployment;
 mod docs;
 mod drain;
@@ -33,6 +34,7 @@ mod plugins;
 mod provisioning;
 mod python;
 mod sandbox;
+mod scatter;
 mod security;
 mod signals;
 mod traces;

@@ -8,6 +8,7 @@
 //! With `batch` messages are collected here for a moment, and handed to an agent together.
 
 mod batch;
+mod refusal;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -24,8 +25,6 @@ use crate::transport::{Link, Message, Subscription, Trace, TransportError};
 use super::crew::{Crew, Weight};
 use super::delivery::{Answer, Delivery, admit, call, plugin_reply_subject};
 use super::directory::{AgentPort, Directory, Target};
-use super::disposition::Reason;
-use super::failure::send_error;
 use super::lifecycle::new_request_id;
 use super::scatter::{asked, asks, result_subject};
 use batch::Batch;
@@ -302,14 +301,6 @@ impl Task {
         (first, crowded)
     }
 
-    async fn turn_away(&mut self, messages: &[&Message], port: Option<&AgentPort>) {
-        self.count_dropped(messages.len() as u64);
-        let reason = too_much(&self.listener);
-        for message in messages {
-            self.refuse(message, port, &reason).await;
-        }
-    }
-
     /// The agents of the plugin that a message is for. Walks the directory: not for what one of them
     /// takes anyway.
     fn ports(&self, message: &Message) -> Vec<AgentPort> {
@@ -356,52 +347,6 @@ impl Task {
         };
         (kind, answer)
     }
-
-    /// A message that must wake nobody. Whoever asks many waits for each of them; any other sender
-    /// for one.
-    async fn refuse_all(&self, message: &Message, reason: &Reason) {
-        let mut ports = self.ports(message);
-        if self.listener.what == What::Messages || self.queue.is_some() {
-            ports.truncate(1);
-        }
-        for port in &ports {
-            self.refuse(message, Some(port), reason).await;
-        }
-    }
-
-    /// The group chose a host where nobody but the asking agent could answer.
-    async fn refuse_own(&self, message: &Message) {
-        let text = "the group chose a host that has no agent of it but the one that asks";
-        let reason = Reason::new("unavailable", text.to_owned());
-        self.refuse(message, self.all_ports().first(), &reason)
-            .await;
-    }
-
-    async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
-        let plugin = &self.listener.plugin;
-        tracing::debug!(%plugin, subject = %message.subject, kind = %reason.kind, "{}", reason.message);
-        let to = match self.listener.what {
-            What::Messages => plugin_reply_subject(message).map(str::to_owned),
-            What::Questions => result_subject(message),
-        };
-        if let (Some(to), Some(port)) = (to, port) {
-            let trace = Trace::received(&message.headers, &new_request_id());
-            send_error(&self.listener.link, &to, port, &trace, reason).await;
-        }
-    }
-
-    fn count_dropped(&mut self, more: u64) {
-        if more == 0 {
-            return;
-        }
-        let before = self.dropped;
-        self.dropped += more;
-        // Said when the number passes a power of two: seen soon, and never a flood.
-        if before == 0 || before.ilog2() < self.dropped.ilog2() {
-            tracing::warn!(plugin = %self.listener.plugin, dropped = self.dropped,
-                "messages dropped: the agents do not keep up with their subscriptions");
-        }
-    }
 }
 
 /// Resolves when a batch has waited enough; never while there is none.
@@ -410,12 +355,4 @@ async fn waited(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Why a message must not wake the plugin.
-fn too_much(listener: &Listener) -> Reason {
-    Reason::new(
-        "busy",
-        format!("plugin `{}` has too many messages waiting", listener.plugin),
-    )
 }
