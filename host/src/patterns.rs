@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod cell;
+pub mod claims;
 pub mod commands;
 pub mod coordination;
 pub mod crew;

@@ -25,6 +25,7 @@ mod deployment;
 mod docs;
 mod drain;
 mod harness;
+mod large_payloads;
 mod lifecycle;
 mod matcher;
 mod messaging;

@@ -43,6 +43,9 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
         (None, spec.nats.connect_spec(name))
     };
     let transport = Transport::connect(connect).await?;
+    if let Some(bytes) = spec.jetstream.claim_over {
+        transport.set_claim_over(bytes);
+    }
     let state = transport.state();
     if !state.jetstream {
         bail!(

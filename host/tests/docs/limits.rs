@@ -217,6 +217,9 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         MAX_CONSUMERS,
         UPKEEP,
         MAX_SUBJECTS_LOOKED_AT,
+        MAX_CLAIMED_BYTES,
+        CLAIM_SWEEP,
+        MAX_OBJECTS_SWEPT,
         MAX_AGENTS,
     ]
 }
