@@ -24,6 +24,7 @@ mod coordination;
 mod deployment;
 mod docs;
 mod drain;
+mod election;
 mod harness;
 mod large_payloads;
 mod lifecycle;
