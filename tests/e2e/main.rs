@@ -20,6 +20,7 @@
 mod bad_input;
 mod batches;
 mod cli;
+mod coordination;
 mod deployment;
 mod docs;
 mod drain;
@@ -35,6 +36,7 @@ mod plugins;
 mod provisioning;
 mod python;
 mod sandbox;
+mod scatter;
 mod security;
 mod signals;
 mod traces;
