@@ -20,6 +20,7 @@
 mod bad_input;
 mod batches;
 mod cli;
+mod deadlines;
 mod deployment;
 mod docs;
 mod drain;
@@ -29,6 +30,7 @@ mod large_payloads;
 mod lifecycle;
 mod matcher;
 mod messaging;
+mod metrics;
 mod micro;
 mod monitoring;
 mod plugins;
