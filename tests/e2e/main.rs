@@ -20,6 +20,7 @@
 mod bad_input;
 mod batches;
 mod cli;
+mod coordination;
 mod deadlines;
 mod deployment;
 mod docs;
@@ -37,6 +38,7 @@ mod plugins;
 mod provisioning;
 mod python;
 mod sandbox;
+mod scatter;
 mod security;
 mod signals;
 mod traces;

@@ -5,6 +5,7 @@
 //! without an end, and nothing of what comes is believed beyond the name that it carries.
 
 mod gathering;
+mod question;
 mod report;
 
 use std::time::Instant;
@@ -15,6 +16,7 @@ use crate::transport::trace::header;
 use crate::transport::{Headers, Link, Subscription, TransportError};
 use gathering::Gathering;
 
+pub use question::{QUESTIONS, asked, asks, result_subject};
 pub use report::shown;
 
 /// A question that was put; its answers are on their way.
