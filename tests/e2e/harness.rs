@@ -13,7 +13,7 @@ mod process;
 mod python;
 mod wait;
 
-pub use components::{component, rebuilt, renamed_in};
+pub use components::{component, components, rebuilt, renamed_in};
 pub use ear::Ear;
 pub use host::{Host, Running};
 pub use logs::Line;
