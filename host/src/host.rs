@@ -15,6 +15,7 @@ mod fleet;
 mod job;
 mod lease;
 mod loading;
+mod payloads;
 mod unit;
 mod upkeep;
 mod watch;
@@ -28,6 +29,7 @@ use crate::agent::Surroundings;
 use crate::config::HostSpec;
 use crate::names::HostId;
 use crate::patterns::Directory;
+use crate::patterns::coordination::Coordinator;
 use crate::patterns::keeper::Keeper;
 use crate::provision::ConsumerClaims;
 use crate::transport::server::OwnServer;
@@ -56,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) around: Surroundings,
+    pub(crate) coordinator: Coordinator,
     pub(crate) kv: Buckets,
     pub(crate) consumers: ConsumerClaims,
     /// Cancelled when the host begins to drain.

@@ -7,18 +7,23 @@
 
 pub mod audit;
 pub mod cell;
+pub mod claims;
 pub mod commands;
+pub mod coordination;
 pub mod crew;
 pub mod dead_letter;
 pub mod delivery;
 pub mod directory;
 pub mod disposition;
+pub mod election;
 pub mod failure;
 pub mod health;
 pub mod keeper;
 pub mod lifecycle;
+pub mod micro;
 pub mod outbox;
 pub mod overrides;
+pub mod scatter;
 pub mod schedule;
 pub mod subscribe;
 pub mod work_queue;

@@ -2,6 +2,9 @@
 
 mod batch;
 mod ending;
+mod heard;
+mod leadership;
+mod replacing;
 mod told;
 
 use std::sync::Arc;
@@ -12,16 +15,15 @@ use tokio::sync::mpsc;
 use crate::config::InstanceMode;
 use crate::limits;
 use crate::patterns::crew::Taking;
-use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
-use crate::patterns::lifecycle::{Step, new_request_id};
-use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
+use crate::patterns::election::Office;
+use crate::patterns::lifecycle::Step;
+use crate::patterns::{AgentPort, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
     AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
 };
 use crate::status::AgentStatus;
-use crate::transport::Trace;
 
 use super::answer::answer;
 use super::backoff::Backoff;
@@ -48,6 +50,9 @@ pub(super) struct Life {
     permissions: Permissions,
     /// What the agent did, in all its instances.
     counters: Arc<Counters>,
+    /// What the instance was told that it leads.
+    office: Option<Office>,
+    _vacating: leadership::Vacating,
     /// The first instance was announced; with `instance = "message"` the others are not.
     announced: bool,
 }
@@ -83,6 +88,8 @@ impl Life {
         let meters = Meters::new(&version.spec.limits);
         Self {
             permissions: version.permissions.agent(&port.id),
+            _vacating: leadership::Vacating(port.cell.clone()),
+            office: None,
             port,
             inboxes,
             swaps,
@@ -106,6 +113,7 @@ impl Life {
         self.announce(&Step::Created);
         loop {
             self.revive().await;
+            self.tell_of_leadership().await;
             match self.next().await {
                 Next::Handle(delivery) => self.handle(delivery).await,
                 Next::Heard(heard) => self.handle_heard(heard).await,
@@ -207,6 +215,7 @@ impl Life {
             requests: version.requests.clone(),
             counters: self.counters.clone(),
             audit: self.around.audit.clone(),
+            coordination: self.around.coordination.clone(),
             meters,
         })
     }
@@ -263,7 +272,7 @@ impl Life {
         let reason = Reason::of(&outcome);
         self.port
             .cell
-            .end(took, reason.as_ref().map(|r| r.message.clone()));
+            .end(&call.kind, took, reason.as_ref().map(|r| r.message.clone()));
         if let Outcome::Died(_) = &outcome {
             if let Some(reason) = reason {
                 self.fell(reason);
@@ -313,36 +322,9 @@ impl Life {
             || self.permissions.hears(&call.subject)
     }
 
-    async fn handle_heard(&mut self, heard: Heard) {
-        let wanted = |instance: &Instance| instance.subscribed(heard.subscription);
-        if !self.instance.as_ref().is_some_and(wanted) {
-            return;
-        }
-        let trace = Trace::received(&heard.message.headers, &new_request_id());
-        let reply = plugin_reply_subject(&heard.message);
-        let answer = match reply {
-            Some(to) => Answer::Reply {
-                to: to.to_owned(),
-                link: self.version.link.clone(),
-            },
-            None => Answer::Nobody,
-        };
-        let kind = Kind::Subscription {
-            id: Some(heard.subscription),
-            wants_reply: reply.is_some(),
-        };
-        let call = call(kind, heard.message, trace);
-        self.handle(Delivery {
-            call,
-            answer,
-            weight: None,
-            rest: None,
-        })
-        .await;
-    }
-
     /// The instance is dead, or was never alive.
     fn fell(&mut self, reason: Reason) {
+        self.resign();
         let wait = self.backoff.died();
         tracing::warn!(agent = %self.port.id, plugin = %self.port.plugin, kind = %reason.kind,
             restart_ms = wait.as_millis() as u64, "{}", reason.message);
@@ -353,29 +335,6 @@ impl Life {
         self.port.cell.failed(reason.message.clone());
         self.port.cell.set_status(AgentStatus::Error);
         self.announce(&Step::Error(reason));
-    }
-
-    /// The new version is started beside the old one, which goes on if the new one fails.
-    async fn replaced(&mut self, Swap { version, done }: Swap) {
-        let meters = Meters::new(&version.spec.limits);
-        match self.raise(&version, meters.clone()).await {
-            Ok(raised) => {
-                self.permissions = version.permissions.agent(&self.port.id);
-                self.version = version;
-                self.meters = meters;
-                self.adopt();
-                if let Some(old) = self.instance.take() {
-                    old.stop("reload").await;
-                }
-                self.backoff = Backoff::default();
-                self.announced = false;
-                self.ready(raised);
-                let _ = done.send(Ok(()));
-            }
-            Err(reason) => {
-                let _ = done.send(Err(reason));
-            }
-        }
     }
 
     fn adopt(&self) {

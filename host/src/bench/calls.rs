@@ -15,10 +15,10 @@ use crate::limits::{self, PluginLimits};
 use crate::names::{AgentId, PluginName};
 use crate::permissions::{KvAccess, KvGrant, PermissionSpec, Permissions};
 use crate::runtime::{
-    AgentContext, Audit, Call, Component, Instance, Kind, Meters, Outcome, Refused, Runtime,
-    RuntimeOptions, SharedConfig,
+    AgentContext, Audit, Call, CircuitState, Component, Coordination, Gathering, Instance, Kind,
+    Leadership, Meters, Outcome, Question, Refused, Runtime, RuntimeOptions, SharedConfig,
 };
-use crate::transport::{Link, Role, Trace, Transport};
+use crate::transport::{Link, Role, Trace, Transport, TransportError};
 
 /// Calls between two looks at the clock.
 const CHUNK: u32 = 16;
@@ -38,6 +38,22 @@ struct Silent;
 
 impl Audit for Silent {
     fn refused(&self, _refused: Refused) {}
+}
+
+/// There are no others to coordinate with.
+impl Coordination for Silent {
+    fn scatter(&self, _link: &Link, _question: Question) -> Gathering {
+        let alone = TransportError::Unavailable("a benchmark runs no patterns".to_owned());
+        Box::pin(std::future::ready(Err(alone)))
+    }
+
+    fn leadership(&self, _agent: &AgentId) -> Option<Leadership> {
+        None
+    }
+
+    fn own_circuit(&self, _plugin: &PluginName, _service: &str) -> Option<CircuitState> {
+        None
+    }
 }
 
 /// A component ready to be made an agent of, and called without a host.
@@ -101,6 +117,7 @@ impl Parts {
             requests: Arc::new(Semaphore::new(1)),
             counters: Arc::default(),
             audit: Arc::new(Silent),
+            coordination: Arc::new(Silent),
             meters: Meters::new(&self.limits),
         })
     }

@@ -11,10 +11,11 @@ use crate::agent::Surroundings;
 use crate::config::HostSpec;
 use crate::limits;
 use crate::patterns::commands::Commands;
+use crate::patterns::coordination::Coordinator;
 use crate::patterns::disposition::Settler;
 use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
-use crate::patterns::{Directory, audit, health};
+use crate::patterns::{Directory, audit, health, micro};
 use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::transport::server::OwnServer;
@@ -42,6 +43,9 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
         (None, spec.nats.connect_spec(name))
     };
     let transport = Transport::connect(connect).await?;
+    if let Some(bytes) = spec.jetstream.claim_over {
+        transport.set_claim_over(bytes);
+    }
     let state = transport.state();
     if !state.jetstream {
         bail!(
@@ -112,10 +116,13 @@ pub(super) async fn build(
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
     let mut background = vec![keeper.start()];
+    let directory = Directory::default();
+    let coordinator = Coordinator::new(directory.clone());
     let around = Surroundings {
         runtime,
         settler: Settler::new(work.clone(), outbox.clone()),
         audit: Arc::new(audit::Refusals(outbox.clone())),
+        coordination: Arc::new(coordinator.clone()),
         outbox,
         work,
     };
@@ -124,9 +131,10 @@ pub(super) async fn build(
         name,
         id,
         transport,
-        directory: Directory::default(),
+        directory,
         keeper,
         around,
+        coordinator,
         kv,
         consumers,
         draining,
@@ -157,6 +165,12 @@ async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
     };
     commands.serve(&shared.draining).await?;
     health::serve(
+        control.clone(),
+        shared.directory.clone(),
+        shared.draining.clone(),
+    )
+    .await?;
+    micro::serve(
         control.clone(),
         shared.directory.clone(),
         shared.draining.clone(),

@@ -73,6 +73,22 @@ pub const LEASE_RETRY: Duration = Duration::from_millis(500);
 /// what is left of the 15 seconds is for ending the agents.
 pub const LEASE_SAFE: Duration = Duration::from_secs(10);
 
+/// How often a candidate tries while there is no leader, and looks whether there is one; between half
+/// of it and one and a half.
+pub const ELECTION_RETRY: Duration = Duration::from_secs(2);
+
+/// How often it is looked for an agent that can be a candidate, while there is none on this host.
+pub const ELECTION_LOOK: Duration = Duration::from_millis(250);
+
+/// How long the end of a plugin's part in an election may take: one write.
+pub const RESIGN: Duration = Duration::from_secs(2);
+
+/// Most votes that one candidate answers in a second: whoever floods it must not make it flood others.
+pub const VOTES_ANSWERED: u32 = 100;
+
+/// Longest id of a candidate that others name, in bytes: it becomes a token of a subject.
+pub const MAX_ELECTOR: usize = 96;
+
 /// How often the plugins folder is looked at.
 pub const SCAN: Duration = Duration::from_millis(500);
 
@@ -128,3 +144,28 @@ pub const PAUSE_LOOK: Duration = Duration::from_millis(2);
 
 /// What a drain keeps of its grace period for storing results, at most; a quarter of a short one.
 pub const SETTLE: Duration = Duration::from_secs(2);
+
+/// Bytes of claimed payloads that one host holds at the same time, from before they are fetched until their
+/// messages are settled; at least one of any size that a plugin takes.
+pub const MAX_CLAIMED_BYTES: usize = 256 * 1024 * 1024;
+
+/// How often the host looks for stored payloads that no message needs any longer.
+pub const CLAIM_SWEEP: Duration = Duration::from_secs(60 * 60);
+
+/// Most stored payloads that are looked at in one sweep.
+pub const MAX_OBJECTS_SWEPT: usize = 10_000;
+
+/// Most answers to one question that are kept.
+pub const MAX_ANSWERS: usize = 10_000;
+
+/// Most bytes of all answers to one question.
+pub const MAX_GATHERED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Of its memory, the part that the answers to a question of an agent may fill: more would end it.
+pub const GATHERED_PART: u64 = 4;
+
+/// Most agents whose answers to a question can be expected by name.
+pub const MAX_EXPECTED: usize = 1000;
+
+/// Most workflows that one instance remembers to have started.
+pub const MAX_STARTED: usize = 1000;

@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 
 use crate::config::{PluginSpec, Schema};
 use crate::names::{AgentId, PluginName};
-use crate::runtime::{Health, SharedConfig};
+use crate::runtime::{Health, Kind, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
 use super::crew::Weight;
-use super::delivery;
 use super::disposition::Reason;
+use super::election::{Office, Seat};
+use super::micro::Executed;
+use super::{delivery, lifecycle};
 
 /// What is known about an agent: written by itself and by commands, read by everybody.
 #[derive(Debug)]
@@ -22,16 +24,22 @@ pub struct AgentCell {
     host: String,
     host_id: String,
     since: Instant,
+    /// The same moment on the clock of the wall, for people.
+    started: String,
     paused: AtomicBool,
     /// It takes messages; it alone says so.
     takes: AtomicBool,
-    /// Told when `paused` changed.
+    /// Told when `paused` changed, or its leadership.
     pub turned: Notify,
+    /// Its part in elections.
+    pub seat: Seat,
     /// Bytes of payload that wait in its mailbox and came as commands.
     commanded: Arc<AtomicUsize>,
     handled: AtomicU64,
     failed: AtomicU64,
     busy_ns: AtomicU64,
+    /// Its commands `execute`.
+    pub executed: Executed,
     dirty: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -40,6 +48,7 @@ pub struct AgentCell {
 struct Inner {
     version: String,
     plugin: String,
+    description: String,
     capabilities: Vec<String>,
     execute_schema: Option<Schema>,
     payload: usize,
@@ -64,6 +73,7 @@ impl AgentCell {
         let inner = Inner {
             version: String::new(),
             plugin: plugin.as_str().to_owned(),
+            description: String::new(),
             capabilities: Vec::new(),
             execute_schema: None,
             payload: 0,
@@ -86,13 +96,16 @@ impl AgentCell {
             host: host.to_owned(),
             host_id: host_id.to_owned(),
             since: now,
+            started: lifecycle::now(),
             paused: AtomicBool::new(false),
             takes: AtomicBool::new(false),
             turned: Notify::new(),
+            seat: Seat::default(),
             commanded: Arc::default(),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
+            executed: Executed::default(),
             dirty: AtomicBool::new(true),
             inner: Mutex::new(inner),
         }
@@ -106,6 +119,7 @@ impl AgentCell {
     pub fn runs(&self, spec: &PluginSpec) {
         let mut inner = self.inner();
         inner.version = spec.version.clone();
+        inner.description.clone_from(&spec.description);
         inner.capabilities = spec.capabilities.clone();
         inner.execute_schema = spec.execute_schema.clone();
         inner.payload = spec.limits.payload;
@@ -161,15 +175,41 @@ impl AgentCell {
     /// Lets the agent take messages, or keeps it from it. A message in hand is finished.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
+        if paused {
+            self.seat.vacate();
+        }
+        self.nudge();
+    }
+
+    /// Has the agent look at what changed.
+    pub fn nudge(&self) {
         self.dirty.store(true, Ordering::Release);
         self.turned.notify_waiters();
-        // The agent may be between its look at the flag and its wait.
+        // The agent may be between its look and its wait.
         self.turned.notify_one();
+    }
+
+    /// Whether it may lead: it takes messages, and no command keeps it from them.
+    pub fn stands(&self) -> bool {
+        self.seat.stands() && !self.is_paused()
+    }
+
+    /// The agent leads from here on; false when it does not stand any more.
+    pub fn lead(&self, office: Office) -> bool {
+        let took = self.seat.take(office);
+        // A pause sets its flag before it vacates: one of the two sees the other.
+        if self.is_paused() {
+            self.seat.vacate();
+            return false;
+        }
+        took
     }
 
     /// The agent's own word on whether it takes messages.
     pub fn set_takes(&self, takes: bool) {
-        self.takes.store(takes, Ordering::Release);
+        if self.takes.swap(takes, Ordering::AcqRel) != takes {
+            self.seat.stand(takes);
+        }
     }
 
     /// A pause has come into force: the agent takes nothing new.
@@ -203,7 +243,10 @@ impl AgentCell {
     }
 
     /// It was handled; `error` says why not well.
-    pub fn end(&self, took: Duration, error: Option<String>) {
+    pub fn end(&self, kind: &Kind, took: Duration, error: Option<String>) {
+        if *kind == Kind::Execute {
+            self.executed.add(took, error.as_deref());
+        }
         self.handled.fetch_add(1, Ordering::Relaxed);
         self.busy_ns.fetch_add(
             u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
@@ -229,6 +272,16 @@ impl AgentCell {
     /// What the plugin said of its health.
     pub fn set_health(&self, health: Health) {
         self.inner().health = health;
+    }
+
+    /// What its plugin is for, in a line.
+    pub fn description(&self) -> String {
+        self.inner().description.clone()
+    }
+
+    /// When it was created, RFC 3339.
+    pub fn started(&self) -> &str {
+        &self.started
     }
 
     /// Whether something worth telling changed since the last call.
@@ -282,6 +335,10 @@ impl AgentCell {
             handled: self.handled.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             last_error: inner.last_error.clone(),
+            leads: self
+                .seat
+                .office(Instant::now())
+                .map(|o| (o.domain.to_string(), o.term)),
             healthy: inner.health.ok,
             detail: inner.health.detail.clone(),
         }

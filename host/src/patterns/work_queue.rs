@@ -20,9 +20,10 @@ use crate::names::Priority;
 use crate::runtime::Kind;
 use crate::transport::{Delivered, Link, Pull, Puller, Trace, TransportError};
 
+use super::claims::{Arrival, Fetching, Found, take_in};
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, Output, RetryRule, admit, call};
-use super::disposition::{Reason, Settler, exhausted};
+use super::delivery::{Answer, Delivery, Held, Output, RetryRule, call};
+use super::disposition::{Settler, exhausted};
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
 
@@ -60,6 +61,7 @@ pub struct WorkQueue {
     lanes: Vec<LaneState>,
     turns: Vec<Turn>,
     pulls: FuturesUnordered<BoxFuture<'static, Step>>,
+    fetching: Fetching,
     /// Since when items wait and no agent takes any.
     deserted: Option<Instant>,
 }
@@ -118,6 +120,7 @@ impl WorkQueue {
             lanes,
             turns,
             pulls: FuturesUnordered::new(),
+            fetching: Fetching::default(),
             deserted: None,
         }
     }
@@ -133,11 +136,12 @@ impl WorkQueue {
             tokio::pin!(changed);
             changed.as_mut().enable();
             self.top_up();
-            crew.set_pulls(self.pulls.len());
+            crew.set_pulls(self.pulls.len() + self.fetching.len());
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 Some(step) = self.pulls.next() => self.step(step).await,
+                Some((arrival, found)) = self.fetching.next() => take_in(arrival, found, &self.feed).await,
                 () = &mut changed => {}
                 _ = clock.tick() => self.look_after_waiting().await,
             }
@@ -145,6 +149,10 @@ impl WorkQueue {
         self.take_back();
         while let Some(step) = self.pulls.next().await {
             self.step(step).await;
+        }
+        self.fetching.stop();
+        while let Some((arrival, found)) = self.fetching.next().await {
+            take_in(arrival, found, &self.feed).await;
         }
         crew.set_pulls(0);
     }
@@ -163,7 +171,7 @@ impl WorkQueue {
             schedule::room(
                 crew.taking(),
                 crew.idle(),
-                crew.waiting(),
+                crew.waiting() + self.fetching.len(),
                 asked,
                 crew.mean_call(),
             )
@@ -262,6 +270,7 @@ impl WorkQueue {
             meta: delivered.meta,
             rule: lane.rule.clone(),
             output: Output::Result,
+            claimed: None,
         });
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;
@@ -273,16 +282,14 @@ impl WorkQueue {
             priority: lane.priority,
             retries,
         };
-        let refused = unfit(lane, &held, &message.payload, self.feed.payload);
         let call = call(kind, message, trace.at(lane.priority));
-        match refused {
-            Some(reason) => self.feed.settler.refuse(call, held, reason).await,
-            None => self.feed.crew.offer(Delivery {
-                call,
-                answer: Answer::Held(held),
-                weight: None,
-                rest: None,
-            }),
+        if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
+            return self.feed.settler.refuse(call, held, reason).await;
+        }
+        let schema = lane.schema.clone();
+        let arrival = Arrival { call, held, schema };
+        if let Some(arrival) = self.fetching.start(arrival, &self.feed) {
+            take_in(arrival, Found::Whole, &self.feed).await;
         }
     }
 
@@ -328,12 +335,6 @@ impl LaneState {
     fn is_open(&self, now: Instant) -> bool {
         self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
     }
-}
-
-/// Why an item must not wake the plugin, which takes payloads of at most `most` bytes.
-fn unfit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
-    exhausted(held.meta.deliveries, &lane.rule)
-        .or_else(|| admit(payload, most, lane.schema.as_ref()).err())
 }
 
 /// Takes messages out of the way that break the connection whenever they are delivered.

@@ -33,7 +33,7 @@ pub struct Call {
 }
 
 /// How a message came to the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `agent.<id>.cmd.execute`.
     Execute,
@@ -44,6 +44,8 @@ pub enum Kind {
         /// How many times it was tried before.
         retries: u32,
     },
+    /// A question to many agents: its id.
+    Scatter(String),
     /// A subscription.
     Subscription {
         /// The number that `subscribe` returned; none for a `[[subscribe]]` of the manifest.
@@ -66,6 +68,7 @@ impl From<Kind> for wit::Kind {
                 },
                 retries,
             }),
+            Kind::Scatter(request) => Self::Scatter(request),
             Kind::Subscription { id, wants_reply } => {
                 Self::Subscription(wit::Subscription { id, wants_reply })
             }
@@ -74,16 +77,52 @@ impl From<Kind> for wit::Kind {
 }
 
 /// News for an agent that is not a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
+    /// It leads a domain, or does not any more.
+    Leadership {
+        /// The domain.
+        domain: String,
+        /// It leads.
+        leading: bool,
+        /// The term that began, or has ended.
+        term: u64,
+    },
     /// Its configuration changed.
     Configuration,
+    /// An event of a workflow that it watches.
+    Coordination {
+        /// The workflow.
+        workflow: String,
+        /// The event.
+        event: String,
+        /// What it says.
+        payload: Bytes,
+    },
 }
 
 impl From<Notice> for wit::Notice {
     fn from(notice: Notice) -> Self {
         match notice {
+            Notice::Leadership {
+                domain,
+                leading,
+                term,
+            } => Self::Leadership(wit::Leadership {
+                domain,
+                leading,
+                term,
+            }),
             Notice::Configuration => Self::Configuration,
+            Notice::Coordination {
+                workflow,
+                event,
+                payload,
+            } => Self::Coordination(wit::CoordinationEvent {
+                workflow,
+                event,
+                payload: payload.into(),
+            }),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Never on the way of work: messages are read one by one, and reading takes nothing from anybody.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -133,6 +134,22 @@ impl StreamView {
         })
     }
 
+    /// How long the stream keeps a message; none for ever.
+    pub async fn max_age(&self) -> Result<Option<Duration>, TransportError> {
+        #[derive(Deserialize)]
+        struct Info {
+            config: Age,
+        }
+        #[derive(Deserialize)]
+        struct Age {
+            #[serde(default)]
+            max_age: u64,
+        }
+        let info: Info = self.call("STREAM.INFO", &Value::Null).await?;
+        let age = Duration::from_nanos(info.config.max_age);
+        Ok(Some(age).filter(|age| !age.is_zero()))
+    }
+
     /// The message of a sequence; none when it was removed.
     pub async fn message(&self, sequence: u64) -> Result<Option<StoredMessage>, TransportError> {
         self.get(&json!({ "seq": sequence })).await
@@ -147,6 +164,13 @@ impl StreamView {
         check::pattern(filter)?;
         self.get(&json!({ "seq": from.max(1), "next_by_subj": filter }))
             .await
+    }
+
+    /// The newest message that was published on this literal subject. The leader of the stream is
+    /// asked: what was stored before is seen.
+    pub async fn newest(&self, subject: &str) -> Result<Option<StoredMessage>, TransportError> {
+        check::subject(subject)?;
+        self.get(&json!({ "last_by_subj": subject })).await
     }
 
     /// Removes one message; returns whether it was there. Done once the server says so.

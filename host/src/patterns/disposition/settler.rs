@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits;
 use crate::names::AgentId;
+use crate::patterns::claims::Claims;
 use crate::patterns::delivery::{Held, Output};
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{dead_letter, lifecycle};
@@ -27,12 +28,14 @@ pub struct Settler {
     outbox: Outbox,
     tasks: TaskTracker,
     places: Arc<Semaphore>,
+    claims: Claims,
 }
 
 impl Settler {
     /// Settles over this connection.
     pub fn new(link: Link, outbox: Outbox) -> Self {
         Self {
+            claims: Claims::new(link.clone()),
             link,
             outbox,
             tasks: TaskTracker::new(),
@@ -77,6 +80,18 @@ impl Settler {
             .await;
     }
 
+    /// Hands a message back that cannot be handled before this time has passed.
+    pub async fn put_off(&self, held: Box<Held>, delay: Duration) {
+        let this = self.clone();
+        self.spawn(async move { this.hand_back(&held, delay).await })
+            .await;
+    }
+
+    /// Where the payloads of held messages are fetched that are not in them.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
     /// Waits until everything taken over so far is settled.
     pub async fn idle(&self) {
         while self.places.available_permits() < limits::MAX_SETTLING {
@@ -100,7 +115,7 @@ impl Settler {
             Output::Result => self.store_result(agent, call, held, reply).await,
         };
         match stored {
-            Ok(()) => self.acknowledge(held).await,
+            Ok(()) => self.acknowledge(call, held).await,
             Err(error @ TransportError::TooLarge(_)) => {
                 let reason = Reason::new("too-large", format!("the result: {error}"));
                 self.bury(Some(agent), call, held, reason).await;
@@ -124,16 +139,19 @@ impl Settler {
         let headers = lifecycle::reply_headers(agent, call, &reply);
         let id = held.meta.output_id("result");
         self.link
-            .store(&subject, &id, headers, reply.payload)
+            .store_any(&subject, &id, headers, reply.payload)
             .await
             .map(drop)
     }
 
     /// Takes a message out of its consumer, now that everything made from it is stored.
-    async fn acknowledge(&self, held: &Held) {
+    async fn acknowledge(&self, call: &Call, held: &Held) {
         if let Err(error) = held.fate.ack_confirmed().await {
-            tracing::debug!(%error, consumer = held.meta.consumer, sequence = held.meta.stream_sequence,
+            return tracing::debug!(%error, consumer = held.meta.consumer, sequence = held.meta.stream_sequence,
                 "ack not confirmed; the message may run again");
+        }
+        if let Some(claimed) = &held.claimed {
+            claimed.discard(&self.link, &call.subject).await;
         }
     }
 
