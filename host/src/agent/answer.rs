@@ -23,6 +23,8 @@ pub(super) async fn answer(
         Answer::Nobody => {}
         Answer::Held(held) => settler.settle(&port.id, call, held, outcome).await,
         Answer::Reply { to, link } => reply(port, &link, &to, &call, outcome).await,
+        Answer::Gather { .. } if matches!(outcome, Outcome::Done(None)) => {}
+        Answer::Gather { to, link } => reply(port, &link, &to, &call, outcome).await,
         Answer::Stored => store(&port.id, work, &call, outcome).await,
     }
 }

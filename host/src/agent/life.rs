@@ -18,6 +18,7 @@ use crate::patterns::crew::Taking;
 use crate::patterns::disposition::Reason;
 use crate::patterns::election::Office;
 use crate::patterns::lifecycle::Step;
+use crate::patterns::scatter::asks;
 use crate::patterns::{AgentPort, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
@@ -316,10 +317,16 @@ impl Life {
         }
     }
 
-    /// What delivers to every agent of the plugin cannot know a `deny` that names this one.
+    /// What delivers to every agent of the plugin cannot know a `deny` that names this one, nor a
+    /// group that the agent itself asks.
     fn hears(&self, call: &Call) -> bool {
-        !matches!(call.kind, Kind::Subscription { id: None, .. })
-            || self.permissions.hears(&call.subject)
+        match call.kind {
+            Kind::Subscription { id: None, .. } => self.permissions.hears(&call.subject),
+            Kind::Scatter(_) => {
+                self.permissions.hears(&call.subject) && !asks(&self.port.id, &call.headers)
+            }
+            _ => true,
+        }
     }
 
     /// The instance is dead, or was never alive.

@@ -45,6 +45,8 @@ pub struct PluginSpec {
     pub pipeline: Vec<StageSpec>,
     /// `[[subscribe]]`: the subjects it hears.
     pub subscribe: Vec<SubscribeSpec>,
+    /// `[scatter]`: the questions it answers.
+    pub scatter: Option<ScatterSpec>,
     /// `[election]`: its agents are candidates.
     pub election: Option<ElectionSpec>,
     /// `[circuit]`: the service that it rests on.
@@ -204,6 +206,15 @@ pub struct BatchSpec {
     pub size: usize,
     /// How long the first one waits for others.
     pub wait: Duration,
+}
+
+/// `[scatter]`: the agents answer questions that are put to many.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScatterSpec {
+    /// The queue group of which one agent answers; none: every agent does.
+    pub group: Option<String>,
+    /// What a question must look like.
+    pub schema: Option<Schema>,
 }
 
 /// `[election]`.

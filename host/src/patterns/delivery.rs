@@ -80,6 +80,13 @@ pub enum Answer {
         /// The connection that the message came by.
         link: Link,
     },
+    /// A question to many: an answer goes there, and no answer nowhere.
+    Gather {
+        /// The subject on which answers are gathered.
+        to: String,
+        /// The connection that the question came by.
+        link: Link,
+    },
     /// A command without a reply subject: the result is stored under `agent.<id>.resp.<request-id>`.
     Stored,
     /// A message of a stream: its output is stored, and only then it is acknowledged.

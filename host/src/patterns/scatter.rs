@@ -5,6 +5,7 @@
 //! without an end, and nothing of what comes is believed beyond the name that it carries.
 
 mod gathering;
+mod question;
 mod report;
 
 use std::time::Instant;
@@ -14,6 +15,7 @@ use crate::runtime::{Gathered, Question};
 use crate::transport::{Headers, Link, Subscription, TransportError};
 use gathering::Gathering;
 
+pub use question::{QUESTIONS, asked, asks, result_subject};
 pub use report::shown;
 
 /// A question that was put; its answers are on their way.
