@@ -145,6 +145,7 @@ pub fn call(does: &str, payload: Bytes) -> Call {
         headers: Arc::default(),
         trace: Trace::begin("bench"),
         deadline: Instant::now() + DEADLINE,
+        waits_until: None,
     }
 }
 
