@@ -6,6 +6,7 @@
 
 mod agents;
 mod audit;
+mod bench;
 mod build;
 mod check;
 mod connect;
@@ -21,6 +22,7 @@ mod provision;
 mod publish;
 mod request;
 mod run;
+mod scatter;
 mod timeline;
 
 use std::ffi::OsString;
@@ -61,8 +63,12 @@ enum Command {
     Publish(publish::Args),
     /// Publish a message and print the answer
     Request(request::Args),
+    /// Put a question to every agent that answers such, and print the answers
+    Scatter(scatter::Args),
     /// Show what happened to a request or a workflow, rebuilt from the streams
     Timeline(timeline::Args),
+    /// Measure this machine: the product beside a native handler that does the same
+    Bench(bench::Args),
     /// Look at dead letters, send them again, remove them
     #[command(subcommand)]
     Dlq(dlq::Command),
@@ -86,9 +92,12 @@ impl Cli {
         })
     }
 
-    /// The command holds agents, so that it has to be told of a signal and given time to drain.
+    /// The command holds agents, or processes, so that it has to be told of a signal and given time to end them.
     pub fn drains(&self) -> bool {
-        matches!(self.command, None | Some(Command::Run | Command::Demo(_)))
+        matches!(
+            self.command,
+            None | Some(Command::Run | Command::Demo(_) | Command::Bench(_))
+        )
     }
 
     /// The log is what the person watches; the demonstration tells its own story.
@@ -116,9 +125,11 @@ impl Cli {
             Some(Command::Agents(args)) => agents::run(global, &args).await,
             Some(Command::Publish(args)) => publish::run(global, args).await,
             Some(Command::Request(args)) => request::run(global, args).await,
+            Some(Command::Scatter(args)) => scatter::run(global, args).await,
             Some(Command::Timeline(args)) => timeline::run(global, &args).await,
             Some(Command::Dlq(command)) => dlq::run(global, command).await,
             Some(Command::Demo(args)) => demo::run(global, args, shutdown).await,
+            Some(Command::Bench(args)) => bench::run(global, args, shutdown).await,
             Some(Command::Run) | None => run::run(global, shutdown).await,
         }
     }

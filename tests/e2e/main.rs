@@ -19,8 +19,11 @@
 
 mod bad_input;
 mod batches;
+mod bench;
 mod circuit;
 mod cli;
+mod coordination;
+mod deadlines;
 mod deployment;
 mod docs;
 mod drain;
@@ -30,12 +33,14 @@ mod large_payloads;
 mod lifecycle;
 mod matcher;
 mod messaging;
+mod metrics;
 mod micro;
 mod monitoring;
 mod plugins;
 mod provisioning;
 mod python;
 mod sandbox;
+mod scatter;
 mod security;
 mod signals;
 mod traces;

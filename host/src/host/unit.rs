@@ -14,20 +14,20 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{self, Agent, Version};
-use crate::names::{AgentId, PluginName, SubjectPattern};
+use crate::names::{AgentId, PluginName};
 use crate::patterns::Crew;
 use crate::patterns::cell::AgentCell;
 use crate::patterns::delivery::RetryRule;
 use crate::patterns::disposition::Reason;
 use crate::patterns::election::Election;
 use crate::patterns::overrides::Overrides;
-use crate::patterns::subscribe::SharedRules;
 use crate::patterns::work_queue::{Feed, Lane, WorkQueue};
 use crate::provision::consumers;
-use crate::transport::{Link, Role};
+use crate::transport::Role;
 
 use super::Shared;
 use super::claims::Claims;
+use listening::Listening;
 use standing::domain;
 
 /// A running plugin.
@@ -43,15 +43,6 @@ pub(super) struct Unit {
     election: Option<Election>,
     /// Shares the state of the circuit.
     circuit: Option<Running>,
-}
-
-/// A `[[subscribe]]` that is being heard.
-struct Listening {
-    subject: SubjectPattern,
-    queue: Option<String>,
-    link: Link,
-    rules: SharedRules,
-    running: Running,
 }
 
 /// A task that feeds the agents.
