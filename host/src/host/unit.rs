@@ -264,7 +264,11 @@ impl Unit {
         let shared = &self.shared;
         let claimed = shared
             .consumers
-            .claim(&version.spec.name, &version.spec.work)
+            .claim(
+                &version.spec.name,
+                &version.spec.work,
+                &version.spec.pipeline,
+            )
             .await;
         claimed.with_context(|| {
             format!("the work of plugin `{}` cannot be taken", version.spec.name)
