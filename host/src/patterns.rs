@@ -6,6 +6,7 @@
 //! message; nothing else acks, naks or terms. Patterns know no agent but through its [`AgentPort`].
 
 pub mod audit;
+pub mod cancelled;
 pub mod cell;
 pub mod commands;
 pub mod crew;
@@ -19,6 +20,7 @@ pub mod keeper;
 pub mod lifecycle;
 pub mod outbox;
 pub mod overrides;
+pub mod pipeline;
 pub mod schedule;
 pub mod subscribe;
 pub mod work_queue;

@@ -12,6 +12,7 @@ use crate::transport::{Fate, Link, Message, Meta, Trace};
 use super::crew::Weight;
 use super::disposition::Reason;
 use super::keeper::Kept;
+use super::pipeline::StageRun;
 
 /// What an agent is handed: the call to make, and who waits for its outcome.
 #[derive(Debug)]
@@ -104,6 +105,10 @@ pub struct Held {
 pub enum Output {
     /// A work item's: the result, on `agent.<id>.resp.<request-id>`.
     Result,
+    /// The input of a stage: the inputs of the next stages, or the result of the workflow.
+    Stage(Box<StageRun>),
+    /// What never gets as far as being handled.
+    Nothing,
 }
 
 /// How often a message is delivered, and how long the host waits between tries.
