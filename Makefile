@@ -23,9 +23,12 @@ mistersmith := $(CARGO_TARGET_DIR)/debug/mistersmith
 examples := $(patsubst plugins/%/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml))
 # The examples, and what only tests use, are one cargo workspace.
 plugins_toml := plugins/Cargo.toml
+# Where tests find Python with a NATS client; they know the place.
+python := $(CARGO_TARGET_DIR)/python
+requirements := tests/python/requirements.txt
 wasm := --release --target wasm32-wasip2
 
-.PHONY: help prepare programs plugins test-plugins demo test check clean
+.PHONY: help prepare programs plugins test-plugins python demo test check clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 22
@@ -33,7 +36,7 @@ help: ## List the targets
 demo: plugins ## Build everything and show it at work on real documents
 	$(mistersmith) demo
 
-test: test-plugins ## Build everything and run every test
+test: test-plugins python ## Build everything and run every test
 	cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
 	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
 
@@ -54,6 +57,16 @@ clean: ## Remove what was built
 # What the machine lacks: the wasm target, nats-server.
 prepare:
 	@scripts/prepare
+
+# Python with a NATS client, made again when what is required has changed or it does not work.
+python: prepare
+	@cmp -s $(requirements) $(python)/$(notdir $(requirements)) && $(python)/bin/python -c 'import nats' || { \
+	    echo "making $(python)"; \
+	    python3 -m venv --clear $(python); \
+	    $(python)/bin/python -m pip --disable-pip-version-check install --quiet --retries 10 \
+	        --require-hashes --requirement $(requirements); \
+	    cp $(requirements) $(python); \
+	}
 
 # The host, and beside it the example plugins: the host's last crates are compiled one after the
 # other, and would leave processors idle. What is wrong with a plugin is told by the next step.

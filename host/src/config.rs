@@ -37,7 +37,7 @@ pub use plugin::load_plugin;
 pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
-    Auth, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
+    Auth, BatchSpec, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
     JetstreamSpec, JoinSpec, Missing, NatsSpec, PluginSpec, StageSpec, StreamOverride,
     SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };

@@ -199,6 +199,23 @@ pub const CIRCUIT_RESET: Bounded<Duration> = bounded(
     Duration::from_secs(60 * 60),
 );
 
+/// `subscribe.batch`: messages that an agent is handed at once. The most keeps what the answers cost
+/// within what one call may hand over.
+pub const BATCH: Bounded<u32> = bounded(64, 1, 1024);
+
+/// `subscribe.batch_wait`: how long the first message of a batch waits for others. Whoever waits for
+/// an answer waits for this too.
+pub const BATCH_WAIT: Bounded<Duration> = bounded(
+    Duration::from_millis(5),
+    Duration::from_millis(1),
+    Duration::from_secs(10),
+);
+
+/// Most bytes of payload in one batch, unless a single message has more; and a fourth of the agent's
+/// memory at most, since the messages and what is made of them must fit into it. The answers of an
+/// agent to one batch are bounded by the same number.
+pub const MAX_BATCH_BYTES: usize = 8 * MIB;
+
 /// `host.heartbeat`: how often each agent says that it is there. The most leaves an AGENT_STATE
 /// value, which expires after 5 minutes, two more chances.
 pub const HEARTBEAT: Bounded<Duration> = bounded(

@@ -2,7 +2,8 @@
 //!
 //! A block `console run` is carried out: a line `$ …` is a command; what follows it is what it prints,
 //! `…` standing for any text, and alone on a line for any lines. A block `toml … run=<file>` is
-//! written to that file. The blocks of one page are taken in order, on one host with the example plugins
+//! written to that file. A block `python` is a whole program, which must end with 0; a block `text printed`
+//! behind it is what it prints. The blocks of one page are taken in order, on one host with the example plugins
 //! and a server of its own: what a reader has who follows the page.
 
 #[path = "docs/transcript.rs"]
@@ -15,7 +16,7 @@ mod markdown;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::harness::{Host, Plugin, until};
+use crate::harness::{Host, Plugin, python, until};
 use markdown::Page;
 use transcript::{Step, is_as_shown, steps};
 
@@ -44,14 +45,31 @@ async fn run(folder: &Path, command: &str) -> String {
     String::from_utf8_lossy(&output.expect("there is a shell").stdout).into_owned()
 }
 
-/// Does what a page says. A command is tried again while it prints something else: what was written or
-/// published before may need a moment.
+/// What a program prints when it ends as it should.
+async fn program(folder: &Path, text: &str) -> Result<String, String> {
+    let ran = python(folder, &[], &["-c", text]).await;
+    match ran.code {
+        Some(0) => Ok(ran.stdout),
+        _ => Err(ran.stdout + &ran.stderr),
+    }
+}
+
+/// The plugins that lie in the folder of a reader who has built the examples.
+const EXAMPLES: [&str; 3] = ["echo", "sentiment", "word-count"];
+
+/// Does what a page says, with the examples.
 async fn follow(name: &str) {
+    follow_with(name, &EXAMPLES).await;
+}
+
+/// Does what a page says, with these plugins. A command or a program is tried again while it prints
+/// something else: what was written or published before may need a moment.
+async fn follow_with(name: &str, plugins: &[&str]) {
     let page: Page = markdown::page(name);
     let steps = steps(&page);
     assert!(!steps.is_empty(), "{name} has nothing to carry out");
-    let plugins = ["echo", "sentiment", "word-count"].map(Plugin::shipped);
-    let host = plugins.into_iter().fold(Host::alone(), Host::with);
+    let plugins = plugins.iter().copied().map(Plugin::shipped);
+    let host = plugins.fold(Host::alone(), Host::with);
     let running = host.run().await;
     for step in steps {
         match step {
@@ -69,6 +87,22 @@ async fn follow(name: &str) {
                     let done = is_as_shown(&now, &shown);
                     if !done {
                         eprintln!("{name}:{line}: {command}\nprinted\n{now}");
+                    }
+                    done.then_some(())
+                })
+                .await;
+            }
+            Step::Python { line, text, shown } => {
+                let what = format!("{name}:{line}: the program ends well, as shown");
+                until(&what, async || {
+                    let now = program(running.folder(), &text).await;
+                    let done = now.as_ref().is_ok_and(|printed| {
+                        shown
+                            .as_ref()
+                            .is_none_or(|shown| is_as_shown(printed, shown))
+                    });
+                    if !done {
+                        eprintln!("{name}:{line}: the program printed\n{now:?}");
                     }
                     done.then_some(())
                 })
@@ -108,11 +142,18 @@ async fn the_page_of_dead_letters_does_what_it_says() {
     follow("docs/patterns/dead-letters.md").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_outside_clients_does_what_it_says() {
+    follow("docs/python.md").await;
+}
+
 #[test]
 fn every_page_with_examples_is_followed() {
     let own = include_str!("docs.rs");
     for page in markdown::pages() {
-        let followed = own.contains(&format!("follow(\"{}\")", page.name));
+        let followed = ["follow", "follow_with"]
+            .iter()
+            .any(|way| own.contains(&format!("{way}(\"{}\"", page.name)));
         assert_eq!(followed, !steps(&page).is_empty(), "{}", page.name);
     }
 }

@@ -10,6 +10,7 @@ mod operator;
 mod outside;
 mod plugin;
 mod process;
+mod python;
 mod wait;
 
 pub use components::{component, rebuilt, renamed_in};
@@ -21,4 +22,5 @@ pub use operator::Operator;
 pub use outside::{Headers, Outside, Stored, header, headers};
 pub use plugin::Plugin;
 pub use process::{is_alive, signal};
+pub use python::python;
 pub use wait::{until, until_in};

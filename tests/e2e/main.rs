@@ -18,6 +18,7 @@
 )]
 
 mod bad_input;
+mod batches;
 mod cli;
 mod docs;
 mod drain;
@@ -27,6 +28,7 @@ mod matcher;
 mod messaging;
 mod plugins;
 mod provisioning;
+mod python;
 mod sandbox;
 mod signals;
 mod traces;

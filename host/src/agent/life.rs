@@ -1,5 +1,6 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
+mod batch;
 mod ending;
 mod told;
 
@@ -240,17 +241,18 @@ impl Life {
         next
     }
 
-    async fn handle(&mut self, delivery: Delivery) {
+    async fn handle(&mut self, mut delivery: Delivery) {
+        if let Some(rest) = delivery.rest.take() {
+            return self.handle_batch(delivery, rest).await;
+        }
         let Delivery {
             call,
             answer: waiting,
             weight,
+            rest: _,
         } = delivery;
         drop(weight);
-        // What delivers to every agent of the plugin cannot know a `deny` that names this one.
-        if matches!(call.kind, Kind::Subscription { id: None, .. })
-            && !self.permissions.hears(&call.subject)
-        {
+        if !self.hears(&call) {
             return;
         }
         let begun = Instant::now();
@@ -290,7 +292,12 @@ impl Life {
             });
         };
         let outcome = instance.handle(call).await;
-        let ended = matches!(outcome, Outcome::Died(_));
+        self.after(matches!(outcome, Outcome::Died(_))).await;
+        outcome
+    }
+
+    /// Lets go of the instance, if the call ended it or the manifest wants a new one for the next.
+    async fn after(&mut self, ended: bool) {
         let fresh = self.version.spec.instance == InstanceMode::Message;
         if (ended || fresh)
             && let Some(used) = self.instance.take()
@@ -298,7 +305,12 @@ impl Life {
         {
             used.stop("shutdown").await;
         }
-        outcome
+    }
+
+    /// What delivers to every agent of the plugin cannot know a `deny` that names this one.
+    fn hears(&self, call: &Call) -> bool {
+        !matches!(call.kind, Kind::Subscription { id: None, .. })
+            || self.permissions.hears(&call.subject)
     }
 
     async fn handle_heard(&mut self, heard: Heard) {
@@ -324,6 +336,7 @@ impl Life {
             call,
             answer,
             weight: None,
+            rest: None,
         })
         .await;
     }

@@ -191,10 +191,18 @@ fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
             .queue
             .as_ref()
             .map(|queue| format!(" as one of {queue:?}"));
+        let batch = heard.batch.map(|b| {
+            format!(
+                ", up to {} at once within {}",
+                b.size,
+                show_duration(b.wait)
+            )
+        });
         let value = format!(
-            "{}{}{}",
+            "{}{}{}{}",
             heard.subject,
             queue.unwrap_or_default(),
+            batch.unwrap_or_default(),
             schema(&heard.schema)
         );
         lines.push(Setting::of("subscribe", value));

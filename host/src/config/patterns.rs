@@ -6,8 +6,10 @@ use super::files;
 use super::grants::{sample, unknown_placeholder};
 use super::item::Item;
 use super::section::Section;
-use super::{Schema, SubscribeSpec, TaskFilter, WorkSpec};
-use crate::limits::{BACKOFF, Bounded, DEFAULT_BACKOFF, MAX_DELIVER, MAX_ENTRIES};
+use super::{BatchSpec, Schema, SubscribeSpec, TaskFilter, WorkSpec};
+use crate::limits::{
+    BACKOFF, BATCH, BATCH_WAIT, Bounded, DEFAULT_BACKOFF, MAX_DELIVER, MAX_ENTRIES,
+};
 use crate::names::{SubjectPattern, Token, is_version, subject};
 use crate::permissions::{AGENT, PLUGIN, PermissionSpec, Refusal, check_queue, reserved};
 
@@ -172,10 +174,12 @@ fn one_subscribe(
     let queue = section
         .get("queue")
         .map(|item| queue(&item, subject.as_ref()));
+    let batch = batch(section);
     let schema = section.get("schema").map(|item| files::schema(&item, dir));
     Some(SubscribeSpec {
         subject: subject?,
         queue: transpose(queue)?,
+        batch: batch?,
         schema: transpose(schema)?,
     })
 }
@@ -230,6 +234,24 @@ fn queue(item: &Item<'_>, subject: Option<&SubjectPattern>) -> Option<String> {
         return None;
     }
     Some(queue.to_owned())
+}
+
+/// `batch`, and `batch_wait`, which means nothing without it.
+fn batch(section: &Section<'_>) -> Option<Option<BatchSpec>> {
+    let size = section.get("batch").map(|item| item.integer(BATCH));
+    let wait = section.get("batch_wait");
+    if let (None, Some(wait)) = (&size, &wait) {
+        wait.note(
+            "it means nothing without batch",
+            format!("add batch = {}, or delete it", BATCH.default),
+        );
+    }
+    let wait = wait.map(|item| item.duration(BATCH_WAIT));
+    let wait = transpose(wait)?.unwrap_or(BATCH_WAIT.default);
+    Some(transpose(size)?.map(|size| BatchSpec {
+        size: size as usize,
+        wait,
+    }))
 }
 
 /// Reads `[execute]`.

@@ -191,8 +191,19 @@ pub struct SubscribeSpec {
     pub subject: SubjectPattern,
     /// The queue group in which each message goes to one member; none: every agent gets every message.
     pub queue: Option<String>,
+    /// Messages are handed over together; none: one at a time.
+    pub batch: Option<BatchSpec>,
     /// What a payload must look like.
     pub schema: Option<Schema>,
+}
+
+/// `batch` and `batch_wait` of a `[[subscribe]]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BatchSpec {
+    /// Most messages of one batch.
+    pub size: usize,
+    /// How long the first one waits for others.
+    pub wait: Duration,
 }
 
 /// `[election]`.

@@ -19,7 +19,7 @@ use crate::patterns::cell::AgentCell;
 use crate::patterns::delivery::RetryRule;
 use crate::patterns::disposition::Reason;
 use crate::patterns::overrides::Overrides;
-use crate::patterns::subscribe::{Listener, Rules, SharedRules};
+use crate::patterns::subscribe::{BatchRule, Listener, Rules, SharedRules};
 use crate::patterns::work_queue::{Feed, Lane, WorkQueue};
 use crate::provision::consumers;
 use crate::transport::{Link, Role};
@@ -359,6 +359,9 @@ impl Unit {
             permissions: self.version.permissions.common(),
             payload: spec.limits.payload,
             schema: subscribe.schema.clone(),
+            batch: subscribe
+                .batch
+                .map(|batch| BatchRule::new(batch, spec.limits.memory)),
         }
     }
 

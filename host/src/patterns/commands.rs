@@ -255,6 +255,7 @@ impl Commands {
                 call,
                 answer,
                 weight: Some(weight),
+                rest: None,
             })
             .map_err(|error| match error {
                 TrySendError::Closed(_) => {

@@ -23,6 +23,8 @@ pub struct Delivery {
     pub answer: Answer,
     /// The room that it takes while it waits, where the pattern counts that.
     pub weight: Option<Weight>,
+    /// The rest of its batch, each with an answer of its own; none: it is handed over by itself.
+    pub rest: Option<Vec<Delivery>>,
 }
 
 /// What a component is called with for a message. No deadline but the plugin's own `timeout`.

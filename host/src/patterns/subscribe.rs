@@ -4,6 +4,9 @@
 //! message; with one, the first agent of this host that is free. Core NATS delivers at most once,
 //! and so do we: what the agents cannot keep up with is dropped, counted and said, never queued
 //! without end.
+//! With `batch` messages are collected here for a moment, and handed to an agent together.
+
+mod batch;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -23,6 +26,9 @@ use super::directory::{AgentPort, Directory, Target};
 use super::disposition::Reason;
 use super::failure::send_error;
 use super::lifecycle::new_request_id;
+use batch::Batch;
+
+pub use batch::BatchRule;
 
 /// What the subscriptions of one plugin need.
 #[derive(Clone)]
@@ -48,6 +54,8 @@ pub struct Rules {
     pub payload: usize,
     /// What a payload must look like.
     pub schema: Option<Schema>,
+    /// Messages are handed over together; none: one at a time.
+    pub batch: Option<BatchRule>,
 }
 
 /// The rules of a running subscription, replaced when its plugin is.
@@ -87,6 +95,7 @@ impl Listener {
             subject: subject.to_owned(),
             queue: queue.map(str::to_owned),
             dropped: 0,
+            batch: Batch::default(),
         };
         Ok(tokio::spawn(task.run(messages, cancel)))
     }
@@ -99,6 +108,8 @@ struct Task {
     queue: Option<String>,
     /// Messages dropped because the agents did not keep up.
     dropped: u64,
+    /// Messages that wait for others.
+    batch: Batch,
 }
 
 impl Task {
@@ -117,14 +128,25 @@ impl Task {
 
     /// Delivers until cancelled, or until no agent has taken messages for a while: a queue group
     /// must not send a part of its requests to a host where nobody will answer.
-    async fn hear(&mut self, mut messages: Subscription, cancel: &CancellationToken) {
+    async fn hear(&mut self, messages: Subscription, cancel: &CancellationToken) {
+        self.hear_out(messages, cancel).await;
+        // The last ones wait for no others.
+        self.hand_batch().await;
+    }
+
+    async fn hear_out(&mut self, mut messages: Subscription, cancel: &CancellationToken) {
         let crew = self.listener.crew.clone();
         let mut overflowed = 0;
         let mut stopping = false;
         let mut clock = tokio::time::interval(limits::DESERTED / 2);
         let mut deserted: Option<Instant> = None;
         loop {
+            let due = self.batch.due();
             let message = tokio::select! {
+                () = waited(due) => {
+                    self.hand_batch().await;
+                    continue;
+                }
                 message = messages.next() => message,
                 // What has arrived is still delivered: a requester waits for it.
                 () = cancel.cancelled(), if !stopping => {
@@ -193,29 +215,75 @@ impl Task {
         if let Err(reason) = admit(&message.payload, rules.payload, rules.schema.as_ref()) {
             return self.refuse(&message, self.ports().first(), &reason).await;
         }
+        let Some(rule) = rules.batch else {
+            // A version before may have left some.
+            self.hand_batch().await;
+            return self.hand(&[message], false).await;
+        };
+        for ready in self.batch.add(message, rule) {
+            self.hand(&ready, true).await;
+        }
+    }
+
+    async fn hand_batch(&mut self) {
+        let waiting = self.batch.take();
+        if !waiting.is_empty() {
+            self.hand(&waiting, true).await;
+        }
+    }
+
+    /// Hands messages to one agent or to each, as far as there is room for them.
+    async fn hand(&mut self, messages: &[Message], together: bool) {
         let crew = self.listener.crew.clone();
-        let size = message.payload.len();
         if self.queue.is_some() {
-            if let Some(weight) = crew.weigh(size) {
-                crew.offer(self.delivery(&message, weight));
-            } else {
-                self.count_dropped(1);
-                let reason = too_much(&self.listener);
-                self.refuse(&message, self.ports().first(), &reason).await;
+            let (fits, crowded) = self.weighed(messages, together);
+            if let Some(delivery) = fits {
+                crew.offer(delivery);
+            }
+            if !crowded.is_empty() {
+                let ports = self.ports();
+                self.turn_away(&crowded, ports.first()).await;
             }
             return;
         }
         for port in &self.ports() {
-            let sent = crew.weigh(size).is_some_and(|weight| {
-                port.mailbox
-                    .try_send(self.delivery(&message, weight))
-                    .is_ok()
-            });
-            if !sent {
-                self.count_dropped(1);
-                let reason = too_much(&self.listener);
-                self.refuse(&message, Some(port), &reason).await;
+            let (fits, crowded) = self.weighed(messages, together);
+            let full = fits.is_some_and(|delivery| port.mailbox.try_send(delivery).is_err());
+            if full {
+                let all: Vec<&Message> = messages.iter().collect();
+                self.turn_away(&all, Some(port)).await;
+            } else {
+                self.turn_away(&crowded, Some(port)).await;
             }
+        }
+    }
+
+    /// The messages that there is room for, as one delivery, and those that there is none for.
+    fn weighed<'a>(
+        &self,
+        messages: &'a [Message],
+        together: bool,
+    ) -> (Option<Delivery>, Vec<&'a Message>) {
+        let (mut fits, mut crowded) = (Vec::new(), Vec::new());
+        for message in messages {
+            match self.listener.crew.weigh(message.payload.len()) {
+                Some(weight) => fits.push(self.delivery(message, weight)),
+                None => crowded.push(message),
+            }
+        }
+        let mut fits = fits.into_iter();
+        let first = fits.next().map(|first| Delivery {
+            rest: together.then(|| fits.collect()),
+            ..first
+        });
+        (first, crowded)
+    }
+
+    async fn turn_away(&mut self, messages: &[&Message], port: Option<&AgentPort>) {
+        self.count_dropped(messages.len() as u64);
+        let reason = too_much(&self.listener);
+        for message in messages {
+            self.refuse(message, port, &reason).await;
         }
     }
 
@@ -243,6 +311,7 @@ impl Task {
             call: call(kind, message.clone(), trace),
             answer,
             weight: Some(weight),
+            rest: None,
         }
     }
 
@@ -256,6 +325,9 @@ impl Task {
     }
 
     fn count_dropped(&mut self, more: u64) {
+        if more == 0 {
+            return;
+        }
         let before = self.dropped;
         self.dropped += more;
         // Said when the number passes a power of two: seen soon, and never a flood.
@@ -263,6 +335,14 @@ impl Task {
             tracing::warn!(plugin = %self.listener.plugin, dropped = self.dropped,
                 "messages dropped: the agents do not keep up with their subscriptions");
         }
+    }
+}
+
+/// Resolves when a batch has waited enough; never while there is none.
+async fn waited(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

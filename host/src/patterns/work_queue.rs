@@ -281,6 +281,7 @@ impl WorkQueue {
                 call,
                 answer: Answer::Held(held),
                 weight: None,
+                rest: None,
             }),
         }
     }

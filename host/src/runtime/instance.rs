@@ -15,7 +15,7 @@ use super::call::{Call, Failure, Health, Notice, Outcome, Reply, answer};
 use super::component::Component;
 use super::cpu::{Stopwatch, measured};
 use super::death::{Death, DeathKind};
-use super::state::{State, hostcall_fuel};
+use super::state::{State, batch_fuel, hostcall_fuel};
 use crate::bindings::Agent;
 use crate::bindings::exports::mistersmith::agent::handler as wit;
 use crate::capabilities::{AgentContext, Scope, within};
@@ -132,25 +132,22 @@ impl Instance {
     /// of the first, and the soonest deadline ends them all.
     pub async fn handle_batch(
         &mut self,
-        calls: Vec<Call>,
+        calls: &[Call],
     ) -> Outcome<Vec<Result<Option<Reply>, Failure>>> {
         self.try_handle_batch(calls).await.into()
     }
 
     async fn try_handle_batch(
         &mut self,
-        calls: Vec<Call>,
+        calls: &[Call],
     ) -> Result<Result<Vec<Result<Option<Reply>, Failure>>, Failure>, Death> {
         let deadlines = calls.iter().map(|call| call.deadline);
         let budget = deadlines.fold(self.budget(), Budget::by);
         let mut scope = Scope::outside(budget.deadline);
-        let items: Vec<wit::Item> = calls
-            .into_iter()
-            .map(|call| batched(call, &mut scope))
-            .collect();
+        let items: Vec<wit::Item> = calls.iter().map(|call| batched(call, &mut scope)).collect();
         let mut live = self.begin(budget, scope)?;
-        let payloads = items.len().saturating_mul(self.context.limits.payload);
-        live.store.set_hostcall_fuel(hostcall_fuel(payloads));
+        let fuel = batch_fuel(items.len(), self.context.limits.payload);
+        live.store.set_hostcall_fuel(fuel);
         let called = live
             .agent
             .mistersmith_agent_handler()
@@ -298,17 +295,17 @@ fn enter(store: &mut Store<State>, scope: Scope, budget: Budget) {
 }
 
 /// A message of a batch as the guest gets it; what it may ask for goes to the scope.
-fn batched(call: Call, scope: &mut Scope) -> wit::Item {
+fn batched(call: &Call, scope: &mut Scope) -> wit::Item {
     if scope.trace.is_none() {
-        scope.trace = Some(call.trace);
-        scope.headers = call.headers;
+        scope.trace = Some(call.trace.clone());
+        scope.headers = Arc::clone(&call.headers);
     } else {
-        scope.more_headers.push(call.headers);
+        scope.more_headers.push(Arc::clone(&call.headers));
     }
     wit::Item {
         kind: call.kind.into(),
-        subject: call.subject,
-        payload: call.payload.into(),
+        subject: call.subject.clone(),
+        payload: call.payload.to_vec(),
     }
 }
 

@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::cpu::Stopwatch;
 use super::death::OutOfCpu;
 use crate::capabilities::{AgentContext, Guest, wasi_context};
-use crate::limits::HOSTCALL_FUEL_EXTRA;
+use crate::limits::{HOSTCALL_FUEL_EXTRA, MAX_BATCH_BYTES, MESSAGE_OVERHEAD};
 
 /// What one element of a table counts, in bytes.
 const TABLE_ELEMENT: usize = size_of::<usize>();
@@ -59,6 +59,15 @@ impl State {
 /// What a guest may hand over in one call, in bytes, of so much payload.
 pub(super) fn hostcall_fuel(payload: usize) -> usize {
     payload.saturating_add(HOSTCALL_FUEL_EXTRA)
+}
+
+/// What a guest may hand over in one call, in bytes, that answers so many messages: each of its
+/// answers is bounded by `payload`, and all of them together by what a batch may weigh.
+pub(super) fn batch_fuel(messages: usize, payload: usize) -> usize {
+    let answers = payload
+        .saturating_mul(messages)
+        .min(payload.max(MAX_BATCH_BYTES));
+    hostcall_fuel(answers.saturating_add(messages.saturating_mul(MESSAGE_OVERHEAD)))
 }
 
 impl WasiView for State {

@@ -1,6 +1,7 @@
 //! Scores the sentiment of English texts by a lexicon: work in the domain `nlp`, task `sentiment`, or
 //! `cmd.execute`. Takes plain text or `{"text": "…"}`, replies
-//! `{"label": "positive", "score": 0.62, "sentences": 3, "positive": 4, "negative": 1}`.
+//! `{"label": "positive", "score": 0.62, "sentences": 3, "positive": 4, "negative": 1}`. An `id` beside
+//! `text` comes back, so that whoever collects results knows which text each is about.
 
 mod lexicon;
 mod score;
@@ -8,7 +9,8 @@ mod words;
 
 use lexicon::Lexicon;
 use mistersmith_sdk::{Agent, Message, Reply, Result, Work, export_agent};
-use serde::Deserialize;
+use score::Score;
+use serde::{Deserialize, Serialize};
 
 struct Sentiment {
     lexicon: Lexicon,
@@ -17,6 +19,15 @@ struct Sentiment {
 #[derive(Deserialize)]
 struct Input {
     text: String,
+    id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(flatten)]
+    score: Score,
 }
 
 impl Agent for Sentiment {
@@ -31,12 +42,18 @@ impl Agent for Sentiment {
     }
 
     fn execute(&mut self, message: &Message) -> Result<Reply> {
-        if message.is_json() {
-            let input: Input = message.json()?;
-            Reply::json(&score::score(&self.lexicon, &input.text))
+        let input = if message.is_json() {
+            message.json()?
         } else {
-            Reply::json(&score::score(&self.lexicon, message.text()?))
-        }
+            Input {
+                text: message.text()?.to_owned(),
+                id: None,
+            }
+        };
+        Reply::json(&Output {
+            id: input.id,
+            score: score::score(&self.lexicon, &input.text),
+        })
     }
 }
 
@@ -44,7 +61,7 @@ export_agent!(Sentiment);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use super::*;
     use mistersmith_sdk::json;
@@ -66,6 +83,8 @@ mod tests {
         ] {
             assert_eq!(reply.unwrap().to_value(), expected);
         }
+        let named = agent.work(subject, json!({"text": text, "id": "a/1"}));
+        assert_eq!(named.unwrap().to_value()["id"], "a/1");
     }
 
     #[test]

@@ -27,10 +27,13 @@ fn five() -> usize {
 #[derive(Deserialize)]
 struct Input {
     text: String,
+    id: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Output<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     #[serde(flatten)]
     count: Count<'a>,
     totals: Totals,
@@ -41,12 +44,16 @@ impl Agent for WordCount {
         Ok(context::config()?)
     }
 
-    /// Counts a text, plain or as `{"text": "…"}`.
+    /// Counts a text, plain or as `{"text": "…"}`. An `id` beside `text` comes back, so that whoever
+    /// collects results knows which text each is about.
     fn work(&mut self, item: &Work) -> Result<Reply> {
-        let text = if item.is_json() {
-            item.json::<Input>()?.text
+        let Input { text, id } = if item.is_json() {
+            item.json()?
         } else {
-            item.text()?.to_owned()
+            Input {
+                text: item.text()?.to_owned(),
+                id: None,
+            }
         };
         let text = text.to_lowercase();
         let count = count(&text, self.top);
@@ -54,7 +61,7 @@ impl Agent for WordCount {
             totals.unwrap_or_default().plus(&count)
         })?;
         log::debug!(words = count.words; "text number {}", totals.texts);
-        Reply::json(&Output { count, totals })
+        Reply::json(&Output { id, count, totals })
     }
 
     /// Tells the totals.
@@ -92,9 +99,10 @@ mod tests {
             "totals": {"texts": 1, "words": 6, "lines": 2, "characters": 19},
         });
         assert_eq!(counted.to_value(), expected);
-        let counted = agent.work(SUBJECT, json!({"text": "that is the question"}));
+        let counted = agent.work(SUBJECT, json!({"text": "that is the question", "id": "q"}));
         let totals = json!({"texts": 2, "words": 10, "lines": 3, "characters": 39});
-        assert_eq!(counted.unwrap().to_value()["totals"], totals);
+        let counted = counted.unwrap().to_value();
+        assert_eq!((&counted["totals"], &counted["id"]), (&totals, &json!("q")));
         assert_eq!(agent.execute("").unwrap().to_value(), totals);
     }
 

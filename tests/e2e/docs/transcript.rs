@@ -13,6 +13,12 @@ pub enum Step {
         command: String,
         shown: String,
     },
+    /// Runs a program in Python.
+    Python {
+        line: usize,
+        text: String,
+        shown: Option<String>,
+    },
 }
 
 /// What a reader of a page does, in order.
@@ -25,6 +31,17 @@ pub fn steps(page: &Page) -> Vec<Step> {
                 file: file.to_owned(),
                 text: block.text,
             });
+        } else if words.first() == Some(&"python") {
+            steps.push(Step::Python {
+                line: block.line,
+                text: block.text,
+                shown: None,
+            });
+        } else if words == ["text", "printed"] {
+            let Some(Step::Python { shown, .. }) = steps.last_mut() else {
+                panic!("{}:{}: no program before", page.name, block.line);
+            };
+            *shown = Some(block.text);
         } else if words == ["console", "run"] {
             for (number, line) in block.text.lines().enumerate() {
                 match (line.strip_prefix("$ "), steps.last_mut()) {
@@ -109,7 +126,8 @@ fn dots_stand_for_what_changes() {
 
 #[test]
 fn a_page_is_read_as_steps() {
-    let text = "x\n```toml plugin run=a/b.toml\n[plugin]\n```\n```console run\n$ one\n1\n$ two\n```\n```console\n$ three\n```\n";
+    let text = "x\n```toml plugin run=a/b.toml\n[plugin]\n```\n```console run\n$ one\n1\n$ two\n```\n```console\n$ three\n```\n\
+                ```python\nprint(4)\n```\n```text printed\n4\n```\n```python\n5\n```\n";
     let page = Page {
         name: "p".to_owned(),
         text: text.to_owned(),
@@ -123,8 +141,19 @@ fn a_page_is_read_as_steps() {
         file: "a/b.toml".to_owned(),
         text: "[plugin]\n".to_owned(),
     };
+    let python = |line, text: &str, shown: Option<&str>| Step::Python {
+        line,
+        text: text.to_owned(),
+        shown: shown.map(str::to_owned),
+    };
     assert_eq!(
         steps(&page),
-        [write, run(6, "one", "1\n"), run(8, "two", "")]
+        [
+            write,
+            run(6, "one", "1\n"),
+            run(8, "two", ""),
+            python(14, "print(4)\n", Some("4\n")),
+            python(20, "5\n", None),
+        ]
     );
 }

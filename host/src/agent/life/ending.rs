@@ -31,7 +31,14 @@ impl Life {
         }
     }
 
-    async fn turn_away(&mut self, delivery: Delivery) {
+    async fn turn_away(&mut self, mut delivery: Delivery) {
+        let rest = delivery.rest.take().unwrap_or_default();
+        for delivery in std::iter::once(delivery).chain(rest) {
+            self.turn_one_away(delivery).await;
+        }
+    }
+
+    async fn turn_one_away(&mut self, delivery: Delivery) {
         let Delivery {
             call,
             answer: waiting,

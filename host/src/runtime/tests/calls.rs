@@ -168,13 +168,13 @@ async fn a_batch_is_answered_item_by_item() {
     let built = Fixture::new().build();
     let mut agent = instance(&all, &built).await;
     let batch = || vec![call("a"), call("b"), call("c")];
-    let Outcome::Done(answers) = agent.handle_batch(batch()).await else {
+    let Outcome::Done(answers) = agent.handle_batch(&batch()).await else {
         panic!("the batch failed");
     };
     assert_eq!(answers, vec![Ok(None), Ok(None), Ok(None)]);
 
     let mut silent = instance(&Module::echo(), &built).await;
-    let outcome = silent.handle_batch(batch()).await;
+    let outcome = silent.handle_batch(&batch()).await;
     assert!(
         matches!(&outcome, Outcome::Failed(Failure::Other(why)) if why.contains("0 answers to 3")),
         "{outcome:?}"

@@ -5,9 +5,10 @@
 //! A payload that is no command is rejected, except in a subscription, where it is only heard.
 //!
 //! `[config]`: `report_to`, a subject on which the probe publishes what it hears
-//! (`{"agent", "subject", "payload"}`, `{"agent", "notice", "config"}`, `{"agent", "stop"}`), and the
+//! (`{"agent", "subject", "payload"}`, `{"agent", "batch"}`, `{"agent", "notice", "config"}`, `{"agent", "stop"}`), and the
 //! commands `on_start`, `on_stop` and `on_message`.
 
+mod batch;
 mod command;
 mod flood;
 mod hostile;
@@ -108,6 +109,10 @@ impl Agent for Probe {
             Some(command) => self.answer(command, &origin),
             None => Ok(heard.into()),
         }
+    }
+
+    fn batch(&mut self, messages: &[Message]) -> Vec<Result<Reply>> {
+        self.together(messages)
     }
 
     fn configuration(&mut self) -> Result<()> {

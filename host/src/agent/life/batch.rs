@@ -1,0 +1,95 @@
+//! Several messages of a subscription in one call; each has an answer of its own.
+
+use std::time::{Duration, Instant};
+
+use crate::patterns::disposition::Reason;
+use crate::patterns::{Answer, Delivery};
+use crate::runtime::{Call, Failure, Outcome, Reply};
+
+use super::super::answer::answer;
+use super::Life;
+
+impl Life {
+    /// Hands a batch over. What ends the call is told to each who waits for an answer.
+    pub(super) async fn handle_batch(&mut self, first: Delivery, rest: Vec<Delivery>) {
+        let (mut calls, mut waiting) = (Vec::new(), Vec::new());
+        for delivery in std::iter::once(first).chain(rest) {
+            if self.hears(&delivery.call) {
+                calls.push(delivery.call);
+                waiting.push(delivery.answer);
+            }
+        }
+        let Ok(count) = u32::try_from(calls.len()) else {
+            return;
+        };
+        if count == 0 {
+            return;
+        }
+        let begun = Instant::now();
+        self.port.cell.begin();
+        let outcome = self.called_together(&calls).await;
+        let took = begun.elapsed();
+        self.crew.called(took / count);
+        let died = match &outcome {
+            Outcome::Died(death) => Some(Reason::died(death)),
+            _ => None,
+        };
+        let outcomes = each(outcome, calls.len());
+        self.count(took, &outcomes);
+        match died {
+            Some(reason) => self.fell(reason),
+            None => self.backoff.lived(),
+        }
+        self.answer_each(calls, waiting, outcomes).await;
+    }
+
+    async fn called_together(
+        &mut self,
+        calls: &[Call],
+    ) -> Outcome<Vec<Result<Option<Reply>, Failure>>> {
+        let Some(instance) = &mut self.instance else {
+            // The loop takes messages only while there is an instance.
+            let message = "the agent has no instance".to_owned();
+            return Outcome::Failed(Failure::Other(message));
+        };
+        let outcome = instance.handle_batch(calls).await;
+        self.after(matches!(outcome, Outcome::Died(_))).await;
+        outcome
+    }
+
+    /// The numbers are those of messages, however many came at once.
+    fn count(&self, took: Duration, outcomes: &[Outcome]) {
+        let share = took / u32::try_from(outcomes.len()).unwrap_or(u32::MAX).max(1);
+        for outcome in outcomes {
+            let error = Reason::of(outcome).map(|reason| reason.message);
+            self.port.cell.end(share, error);
+        }
+    }
+
+    async fn answer_each(
+        &mut self,
+        calls: Vec<Call>,
+        waiting: Vec<Answer>,
+        outcomes: Vec<Outcome>,
+    ) {
+        for ((call, waiting), outcome) in calls.into_iter().zip(waiting).zip(outcomes) {
+            let (settler, work) = (&self.around.settler, &self.around.work);
+            answer(&self.port, settler, work, call, waiting, outcome).await;
+        }
+    }
+}
+
+/// What became of each of `count` messages.
+fn each(outcome: Outcome<Vec<Result<Option<Reply>, Failure>>>, count: usize) -> Vec<Outcome> {
+    match outcome {
+        Outcome::Done(answers) => answers
+            .into_iter()
+            .map(|answer| match answer {
+                Ok(reply) => Outcome::Done(reply),
+                Err(failure) => Outcome::Failed(failure),
+            })
+            .collect(),
+        Outcome::Failed(failure) => vec![Outcome::Failed(failure); count],
+        Outcome::Died(death) => vec![Outcome::Died(death); count],
+    }
+}
