@@ -28,6 +28,7 @@ use crate::agent::Surroundings;
 use crate::config::HostSpec;
 use crate::names::HostId;
 use crate::patterns::Directory;
+use crate::patterns::cancelled::Cancelled;
 use crate::patterns::keeper::Keeper;
 use crate::provision::ConsumerClaims;
 use crate::transport::server::OwnServer;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) around: Surroundings,
     pub(crate) kv: Buckets,
     pub(crate) consumers: ConsumerClaims,
+    /// Workflows that no stage of may go on.
+    pub(crate) cancelled: Cancelled,
     /// Cancelled when the host begins to drain.
     pub(crate) draining: CancellationToken,
 }
@@ -69,6 +72,7 @@ pub(crate) struct Buckets {
     pub(crate) leases: Kv,
     pub(crate) claims: Kv,
     pub(crate) config: Kv,
+    pub(crate) pipelines: Kv,
 }
 
 /// What is told when the host has come up.

@@ -26,6 +26,7 @@ mod harness;
 mod lifecycle;
 mod matcher;
 mod messaging;
+mod pipeline;
 mod plugins;
 mod provisioning;
 mod python;

@@ -255,6 +255,9 @@ impl Life {
         if !self.hears(&call) {
             return;
         }
+        if let Answer::Held(held) = &waiting {
+            self.around.settler.begin(&self.port.id, &call, held).await;
+        }
         let begun = Instant::now();
         self.port.cell.begin();
         let outcome = self.called(&call).await;

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     subject: String,
     #[command(flatten)]
     content: Content,
-    /// Wait until a JetStream stream has stored the message; always so for work.…
+    /// Wait until a JetStream stream has stored the message; always so for work.…, pipeline.… and coord.…
     #[arg(long)]
     stored: bool,
     /// How long to wait for that
@@ -32,8 +32,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let payload = args.content.payload(link.max_payload()).await?;
     let subject = &args.subject;
     let failed = || format!("cannot publish on {subject:?}");
-    // Only the acknowledgement tells that a work item was refused by a full queue.
-    if args.stored || subject.starts_with("work.") {
+    // Only the acknowledgement tells that a work item was refused by a full queue, or that there is
+    // no stream that keeps the input of a stage.
+    let kept = ["work.", "pipeline.", "coord."];
+    if args.stored || kept.iter().any(|first| subject.starts_with(first)) {
         let stored = link
             .publish_stored(subject, headers, payload, args.timeout)
             .await

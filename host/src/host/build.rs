@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Surroundings;
 use crate::config::HostSpec;
 use crate::limits;
+use crate::patterns::cancelled::Cancelled;
 use crate::patterns::commands::Commands;
 use crate::patterns::disposition::Settler;
 use crate::patterns::keeper::Keeper;
@@ -72,6 +73,7 @@ async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Resu
         leases: control.kv("AGENT_LEASES").await?,
         claims: control.kv("AGENT_CLAIMS").await?,
         config: control.kv("AGENT_CONFIG").await?,
+        pipelines: transport.link(Role::Work).kv("PIPELINES").await?,
     };
     Ok(Ground {
         transport,
@@ -109,9 +111,10 @@ pub(super) async fn build(
     let lease = Lease::take(kv.leases.clone(), &id, &name)
         .await
         .context("the host's lease")?;
+    let (cancelled, following) = Cancelled::start(work.clone()).await?;
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
-    let mut background = vec![keeper.start()];
+    let mut background = vec![keeper.start(), following];
     let around = Surroundings {
         runtime,
         settler: Settler::new(work.clone(), outbox.clone()),
@@ -129,6 +132,7 @@ pub(super) async fn build(
         around,
         kv,
         consumers,
+        cancelled,
         draining,
     });
     serve(&shared).await?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
 
 use crate::limits;
 use crate::names::WorkflowId;
@@ -43,9 +43,9 @@ struct Known {
 }
 
 impl Cancelled {
-    /// Reads the set, and keeps it until told to stop. The subscription, and so the pulls whose messages
-    /// are checked, should be on the same connection.
-    pub async fn start(link: Link, stop: CancellationToken) -> Result<Self, TransportError> {
+    /// Reads the set, and starts the task that keeps it. The connection should be that of the pulls
+    /// whose messages are checked: when that breaks, this one did.
+    pub async fn start(link: Link) -> Result<(Self, JoinHandle<()>), TransportError> {
         let this = Self(Arc::new(Inner {
             link: link.clone(),
             known: RwLock::default(),
@@ -57,8 +57,8 @@ impl Cancelled {
             // No stage is pulled until it could be read.
             tracing::warn!(%error, "which workflows are cancelled is not known yet");
         }
-        tokio::spawn(this.clone().follow(heard, stop));
-        Ok(this)
+        let following = tokio::spawn(this.clone().follow(heard));
+        Ok((this, following))
     }
 
     /// Whether every cancellation of the past is known.
@@ -112,7 +112,7 @@ impl Cancelled {
         Ok(())
     }
 
-    async fn follow(self, mut heard: Subscription, stop: CancellationToken) {
+    async fn follow(self, mut heard: Subscription) {
         let mut clock = tokio::time::interval(LOOK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last = Instant::now();
@@ -120,7 +120,6 @@ impl Cancelled {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
                 message = heard.next() => match message {
                     Some(message) => self.hear(&message.subject),
                     // The connection was closed for good.

@@ -7,7 +7,7 @@ use crate::config::Schema;
 use crate::limits;
 use crate::permissions::reserved::{may_answer, may_reply_to};
 use crate::runtime::{Call, Kind};
-use crate::transport::{Fate, Link, Message, Meta, Trace};
+use crate::transport::{Fate, Link, Message, Meta, Trace, TransportError};
 
 use super::crew::Weight;
 use super::disposition::Reason;
@@ -100,6 +100,16 @@ pub struct Held {
     pub kept: Kept,
     /// What is made of it when it was handled.
     pub output: Output,
+}
+
+impl Held {
+    /// Whether the workflow that it belongs to is cancelled; waits until that can be told.
+    pub(super) async fn is_cancelled(&self) -> Result<bool, TransportError> {
+        match &self.output {
+            Output::Stage(run) => run.is_cancelled().await,
+            Output::Result | Output::Nothing => Ok(false),
+        }
+    }
 }
 
 /// What is stored, before the message is acknowledged, when a held message was handled.

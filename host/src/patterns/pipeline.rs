@@ -122,6 +122,7 @@ impl Stage {
             call,
             answer: Answer::Held(held),
             weight: None,
+            rest: None,
         })
     }
 

@@ -1,10 +1,13 @@
-//! Work items: durable pull consumers, weighted by priority, handed to whichever agent is free.
+//! Work items and inputs of stages: durable pull consumers, weighted by priority, handed to whichever
+//! agent is free.
 //!
 //! One [`WorkQueue`] per plugin and host pulls from all consumers of the plugin. It asks for what
 //! its agents can start now, and a little ahead when they are fast ([`schedule`]); a consumer that
 //! is empty has one poll standing, so that new work is seen at once. When no agent is free the
 //! polls are taken back: work must not wait here while another host is idle. Waiting is done by
 //! not pulling, never by a nak, because a nak counts as a try.
+
+mod lane;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,30 +17,18 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Schema;
 use crate::limits;
-use crate::names::Priority;
 use crate::runtime::Kind;
-use crate::transport::{Delivered, Link, Pull, Puller, Trace, TransportError};
+use crate::transport::{Delivered, Link, Message, Pull, Puller, Trace, TransportError};
 
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, Output, RetryRule, admit, call};
+use super::delivery::{Answer, Delivery, Held, Output, admit, call};
 use super::disposition::{Reason, Settler, exhausted};
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
+use lane::{LaneState, Pulling};
 
-/// One consumer of a plugin's work.
-#[derive(Debug, Clone)]
-pub struct Lane {
-    /// The name of the durable consumer.
-    pub durable: String,
-    /// The priority of what it delivers.
-    pub priority: Priority,
-    /// How often an item is tried.
-    pub rule: Arc<RetryRule>,
-    /// What a payload must look like.
-    pub schema: Option<Schema>,
-}
+pub use lane::{Lane, Source};
 
 /// Everything that pulling needs beside the lanes.
 #[derive(Debug, Clone)]
@@ -60,33 +51,10 @@ pub struct WorkQueue {
     lanes: Vec<LaneState>,
     turns: Vec<Turn>,
     pulls: FuturesUnordered<BoxFuture<'static, Step>>,
+    /// Messages that are taken in: it takes a moment to know what they are.
+    arriving: usize,
     /// Since when items wait and no agent takes any.
     deserted: Option<Instant>,
-}
-
-struct LaneState {
-    lane: Lane,
-    puller: Puller,
-    /// Messages that the consumer is believed to have.
-    backlog: u64,
-    /// Since when it has a backlog and was not pulled.
-    waiting: Instant,
-    pull: Pulling,
-    /// Takes the running pull back.
-    stop: CancellationToken,
-    /// Not before, after an error.
-    not_before: Option<Instant>,
-    /// When pulls failed lately.
-    failures: Vec<Instant>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pulling {
-    No,
-    /// A poll for one message that waits until there is one.
-    Standing,
-    /// This many messages are on their way.
-    Batch(usize),
 }
 
 /// What came of waiting for one pull.
@@ -94,30 +62,22 @@ enum Step {
     Item(usize, Box<Pull>, Box<Delivered>, CancellationToken),
     End(usize),
     Failed(usize, TransportError),
+    Arrived(Option<Box<Delivery>>),
 }
 
 impl WorkQueue {
     /// A queue that pulls nothing yet.
-    pub fn new(feed: Feed, stream: &str, lanes: Vec<Lane>) -> Self {
-        let turns = lanes.iter().map(|lane| Turn::new(lane.priority)).collect();
-        let lanes = lanes
-            .into_iter()
-            .map(|lane| LaneState {
-                puller: feed.link.puller(stream, &lane.durable),
-                lane,
-                backlog: 0,
-                waiting: Instant::now(),
-                pull: Pulling::No,
-                stop: CancellationToken::new(),
-                not_before: None,
-                failures: Vec::new(),
-            })
-            .collect();
+    pub fn new(feed: Feed, lanes: Vec<Lane>) -> Self {
+        let turns = lanes.iter().map(|lane| Turn::new(lane.source.priority()));
+        let turns = turns.collect();
+        let lanes = lanes.into_iter();
+        let lanes = lanes.map(|lane| LaneState::new(lane, &feed.link)).collect();
         Self {
             feed,
             lanes,
             turns,
             pulls: FuturesUnordered::new(),
+            arriving: 0,
             deserted: None,
         }
     }
@@ -163,7 +123,7 @@ impl WorkQueue {
             schedule::room(
                 crew.taking(),
                 crew.idle(),
-                crew.waiting(),
+                crew.waiting().saturating_add(self.arriving),
                 asked,
                 crew.mean_call(),
             )
@@ -175,11 +135,7 @@ impl WorkQueue {
         let open: Vec<bool> = self.lanes.iter().map(|lane| lane.is_open(now)).collect();
         let mut backlog = Vec::with_capacity(self.lanes.len());
         for ((lane, turn), open) in self.lanes.iter().zip(&mut self.turns).zip(&open) {
-            turn.waited(if lane.backlog > 0 {
-                now - lane.waiting
-            } else {
-                Duration::ZERO
-            });
+            turn.waited(lane.waited(now));
             backlog.push(if *open { lane.backlog } else { 0 });
         }
         let shares = schedule::allot(&mut self.turns, &backlog, room);
@@ -225,6 +181,12 @@ impl WorkQueue {
                 self.pulls.push(Box::pin(next(index, pull, stop)));
                 self.arrived(index, *delivered).await;
             }
+            Step::Arrived(delivery) => {
+                self.arriving = self.arriving.saturating_sub(1);
+                if let Some(delivery) = delivery {
+                    self.feed.crew.offer(*delivery);
+                }
+            }
             Step::End(index) => {
                 if let Some(lane) = self.lanes.get_mut(index) {
                     // A batch that ends with something missing found the consumer empty.
@@ -255,26 +217,40 @@ impl WorkQueue {
         if let Pulling::Batch(left) = &mut state.pull {
             *left = left.saturating_sub(1);
         }
-        let lane = &state.lane;
+        let lane = state.lane.clone();
         let held = Box::new(Held {
             kept: self.feed.keeper.keep(&delivered.fate),
             fate: delivered.fate,
             meta: delivered.meta,
             rule: lane.rule.clone(),
-            output: Output::Result,
+            output: Output::Nothing,
         });
+        match &lane.source {
+            Source::Work { .. } => self.item(&lane, delivered.message, held).await,
+            Source::Stage(stage) => {
+                let received =
+                    stage
+                        .clone()
+                        .receive(delivered.message, held, self.feed.settler.clone());
+                self.arriving += 1;
+                self.pulls.push(Box::pin(async move {
+                    Step::Arrived(received.await.map(Box::new))
+                }));
+            }
+        }
+    }
+
+    async fn item(&mut self, lane: &Lane, mut message: Message, mut held: Box<Held>) {
+        held.output = Output::Result;
+        let priority = lane.source.priority();
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;
-        let mut message = delivered.message;
         let trace = Trace::received(&message.headers, &format!("wq-{sequence}"));
         message.headers.set("X-Retry-Count", &retries.to_string());
-        message.headers.set("X-Priority", lane.priority.as_str());
-        let kind = Kind::Work {
-            priority: lane.priority,
-            retries,
-        };
+        message.headers.set("X-Priority", priority.as_str());
+        let kind = Kind::Work { priority, retries };
         let refused = unfit(lane, &held, &message.payload, self.feed.payload);
-        let call = call(kind, message, trace.at(lane.priority));
+        let call = call(kind, message, trace.at(priority));
         match refused {
             Some(reason) => self.feed.settler.refuse(call, held, reason).await,
             None => self.feed.crew.offer(Delivery {
@@ -314,26 +290,13 @@ impl WorkQueue {
     }
 }
 
-impl LaneState {
-    /// Whether pulls fail so often that a message may be behind it; then it is time to look, once.
-    fn is_suspicious(&mut self) -> bool {
-        self.failures.retain(|at| at.elapsed() < limits::SUSPICION);
-        let suspicious = self.failures.len() > 1;
-        if suspicious {
-            self.failures.clear();
-        }
-        suspicious
-    }
-
-    fn is_open(&self, now: Instant) -> bool {
-        self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
-    }
-}
-
 /// Why an item must not wake the plugin, which takes payloads of at most `most` bytes.
 fn unfit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
-    exhausted(held.meta.deliveries, &lane.rule)
-        .or_else(|| admit(payload, most, lane.schema.as_ref()).err())
+    let schema = match &lane.source {
+        Source::Work { schema, .. } => schema.as_ref(),
+        Source::Stage(_) => None,
+    };
+    exhausted(held.meta.deliveries, &lane.rule).or_else(|| admit(payload, most, schema).err())
 }
 
 /// Takes messages out of the way that break the connection whenever they are delivered.

@@ -16,7 +16,7 @@ use crate::config::{JoinSpec, Missing};
 
 /// The value of `<workflow>.<stage>` in PIPELINES.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(super) struct Record {
     /// What has come, by the stage that it comes from.
     pub branches: BTreeMap<String, Branch>,
     /// When the first branch was stored.
@@ -32,7 +32,7 @@ pub struct Record {
 
 /// A branch that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Branch {
+pub(super) struct Branch {
     /// Its message in COORDINATION.
     pub sequence: u64,
     /// Its number in the workflow.
@@ -41,7 +41,7 @@ pub struct Branch {
 
 /// How a join has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closed {
+pub(super) struct Closed {
     /// The message that ended it: the last branch, or the deadline. It is the one that is handled.
     pub by: u64,
     /// What it was.
@@ -51,7 +51,7 @@ pub struct Closed {
 /// What ended a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum How {
+pub(super) enum How {
     /// Every branch has come.
     Complete,
     /// The deadline; the stage runs with what is there.
@@ -63,17 +63,17 @@ pub enum How {
 /// A time, RFC 3339 in UTC where people read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Moment(OffsetDateTime);
+pub(super) struct Moment(OffsetDateTime);
 
 impl Moment {
     /// From the nanoseconds since 1970 that a stream tells.
-    pub fn of(ns: u64) -> Self {
+    pub(super) fn of(ns: u64) -> Self {
         let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ns));
         Self(time.unwrap_or(OffsetDateTime::UNIX_EPOCH))
     }
 
     /// Nanoseconds since 1970.
-    pub fn nanos(self) -> i128 {
+    pub(super) fn nanos(self) -> i128 {
         self.0.unix_timestamp_nanos()
     }
 
@@ -86,7 +86,7 @@ impl Moment {
     }
 
     /// How long ago it is by this host's clock; none when it is still to come.
-    pub fn overdue(self) -> Option<Duration> {
+    pub(super) fn overdue(self) -> Option<Duration> {
         (OffsetDateTime::now_utc() - self.0).try_into().ok()
     }
 }
@@ -108,7 +108,7 @@ impl TryFrom<String> for Moment {
 
 /// A message at a joining stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival<'a> {
+pub(super) struct Arrival<'a> {
     /// What it is.
     pub what: What<'a>,
     /// Its sequence in COORDINATION.
@@ -123,7 +123,7 @@ pub struct Arrival<'a> {
 
 /// What a message at a joining stage is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What<'a> {
+pub(super) enum What<'a> {
     /// The output of this stage, one of those that are waited for.
     Branch(&'a str),
     /// The word of a host that the time is over.
@@ -132,7 +132,7 @@ pub enum What<'a> {
 
 /// What happens to an arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Write this record, and look again: it says the rest.
     Write(Record),
     /// The stage runs with the branches of the record.
@@ -150,7 +150,7 @@ pub enum Step {
 }
 
 /// Decides what becomes of an arrival.
-pub fn step(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> Step {
+pub(super) fn step(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> Step {
     let Some(record) = record else {
         return match arrival.what {
             What::Branch(branch) => Step::Write(opened(branch, arrival, join)),
@@ -216,7 +216,7 @@ fn joined(record: &Record, name: &str, arrival: &Arrival<'_>, join: &JoinSpec) -
 
 impl Record {
     /// The branches that have not come, in the order of the manifest.
-    pub fn missing(&self, join: &JoinSpec) -> Vec<String> {
+    pub(super) fn missing(&self, join: &JoinSpec) -> Vec<String> {
         let names = join.branches.iter().map(|branch| branch.as_str());
         names
             .filter(|name| !self.branches.contains_key(*name))
@@ -225,7 +225,7 @@ impl Record {
     }
 
     /// The number of the joining stage: that of the branch that came farthest.
-    pub fn number(&self) -> u8 {
+    pub(super) fn number(&self) -> u8 {
         self.branches.values().map(|b| b.n).max().unwrap_or(1)
     }
 }

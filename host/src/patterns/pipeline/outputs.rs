@@ -27,20 +27,18 @@ impl StageRun {
         }
     }
 
-    /// What the stage made, message by message: subject, id, and which output it is.
-    pub(in crate::patterns) fn outputs(&self) -> Result<Vec<(String, String)>, Reason> {
+    /// What is stored of what the stage made: subjects, and which output each is.
+    pub(in crate::patterns) fn outputs(&self) -> Vec<(String, String)> {
         let next = &self.stage.spec.next;
         if next.is_empty() {
-            return Ok(vec![(self.at.complete(), "result".to_owned())]);
+            return vec![(self.at.complete(), "result".to_owned())];
         }
-        let outputs = next.iter().map(|stage| {
+        // An input with the last number, which nothing can follow, does not wake the plugin.
+        let outputs = next.iter().filter_map(|stage| {
             let at = self.at.next(stage)?;
             Some((at.to_string(), format!("next.{stage}")))
         });
-        // An input with the last number is refused before it wakes the plugin.
-        outputs
-            .collect::<Option<_>>()
-            .ok_or_else(|| Reason::new("too-long", "the workflow has no number left"))
+        outputs.collect()
     }
 
     /// The headers of its outputs.

@@ -6,13 +6,15 @@
 //!
 //! `[config]`: `report_to`, a subject on which the probe publishes what it hears
 //! (`{"agent", "subject", "payload"}`, `{"agent", "batch"}`, `{"agent", "notice", "config"}`, `{"agent", "stop"}`), and the
-//! commands `on_start`, `on_stop` and `on_message`.
+//! commands `on_start`, `on_stop`, `on_message` and `on_stage`: without the last an input of a stage
+//! is a command itself.
 
 mod batch;
 mod command;
 mod flood;
 mod hostile;
 mod sandbox;
+mod stage;
 mod talk;
 
 use std::collections::VecDeque;
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use command::{Answer, Command, Output, Pause, Plain};
 use mistersmith_sdk::{
-    Agent, CallError, Error, Health, Message, Reply, Result, Value, Work, context, export_agent,
+    Agent, CallError, Error, Health, Message, Reply, Result, Stage, Value, Work, context, export_agent,
     json, log, messaging,
 };
 use serde::Deserialize;
@@ -36,6 +38,7 @@ struct Config {
     on_start: Option<Command>,
     on_stop: Option<Command>,
     on_message: Option<Command>,
+    on_stage: Option<Command>,
 }
 
 struct Probe {
@@ -52,6 +55,7 @@ struct Probe {
 /// What a command can know of the message that brought it.
 struct Origin<'a> {
     message: Option<&'a Message>,
+    stage: Option<&'a Stage>,
     retries: u32,
 }
 
@@ -75,6 +79,7 @@ impl Agent for Probe {
     fn execute(&mut self, message: &Message) -> Result<Reply> {
         let origin = Origin {
             message: Some(message),
+            stage: None,
             retries: 0,
         };
         self.answer(message.json()?, &origin)
@@ -83,9 +88,14 @@ impl Agent for Probe {
     fn work(&mut self, item: &Work) -> Result<Reply> {
         let origin = Origin {
             message: Some(item),
+            stage: None,
             retries: item.retries(),
         };
         self.answer(item.json()?, &origin)
+    }
+
+    fn stage(&mut self, input: &Stage) -> Result<Reply> {
+        self.staged(input)
     }
 
     fn message(&mut self, message: &Message) -> Result<Reply> {
@@ -103,6 +113,7 @@ impl Agent for Probe {
         };
         let origin = Origin {
             message: Some(message),
+            stage: None,
             retries: 0,
         };
         match command {
@@ -168,6 +179,7 @@ impl Probe {
     fn run_alone(&mut self, command: Command) -> Result<()> {
         let origin = Origin {
             message: None,
+            stage: None,
             retries: 0,
         };
         self.run(command, &origin).map(|_| ())
@@ -217,6 +229,7 @@ impl Probe {
             Plain::Context {} => self.context()?,
             Plain::Headers {} => json!(origin.message.map(Message::headers)),
             Plain::Header { name } => json!(origin.message.map(|m| m.header(&name))),
+            Plain::Stage {} => stage::told(origin),
             Plain::Counter {} => json!({
                 "agent": context::agent_id(), "count": self.calls, "instance": self.instance,
             }),
