@@ -54,7 +54,7 @@ pub trait Agent: Sized + 'static {
     /// Answers a question that was put to many agents.
     ///
     /// # Errors
-    /// Any error: the agent gives no answer.
+    /// Whoever asked is told that this agent has no answer, and why; [`Reply::none`] says nothing at all.
     fn scatter(&mut self, question: &Question) -> Result<Reply> {
         Err(not_implemented("questions", "scatter", question.subject()))
     }

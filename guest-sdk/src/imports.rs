@@ -6,4 +6,9 @@ mod component;
 pub(crate) use component::*;
 
 #[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::mock::coordination::{
+    await_event, circuit, leadership, pipeline_result, scatter, signal, start_pipeline, unwatch,
+    watch,
+};
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::mock::imports::*;

@@ -45,6 +45,7 @@
 //! | answer | [`Reply`] |
 //! | fail | [`Error`]: `?` on any error asks to try again, [`Error::reject`] gives up |
 //! | send, ask, subscribe | [`messaging`] |
+//! | ask many, start a pipeline, know who leads | [`coordination`] |
 //! | keep values | [`kv`] |
 //! | know the configuration, the request, the time left | [`context`] |
 //! | log | [`log`] |
@@ -76,6 +77,7 @@ pub mod bindings {
 }
 
 pub mod context;
+pub mod coordination;
 pub mod kv;
 pub mod log;
 pub mod messaging;

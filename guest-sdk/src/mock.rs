@@ -37,6 +37,7 @@
 //! schemas, and it brings nothing that an agent publishes back to an agent: a test delivers what it wants.
 
 mod check;
+pub(crate) mod coordination;
 pub(crate) mod imports;
 mod running;
 mod state;

@@ -21,7 +21,7 @@ use crate::patterns::disposition::{Reason, Settler};
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{AgentPort, Control, Crew};
 use crate::permissions::PluginPermissions;
-use crate::runtime::{Audit, Component, Runtime};
+use crate::runtime::{Audit, Component, Coordination, Runtime};
 use crate::transport::Link;
 
 /// One version of a plugin, ready to run: after this is built, no configuration can fail.
@@ -54,6 +54,8 @@ pub struct Surroundings {
     pub work: Link,
     /// Hears what agents were refused.
     pub audit: Arc<dyn Audit>,
+    /// Runs what agents do together.
+    pub coordination: Arc<dyn Coordination>,
 }
 
 /// A running agent, in the hands of whoever started it.

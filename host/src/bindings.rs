@@ -24,6 +24,13 @@ wasmtime::component::bindgen!({
         "mistersmith:agent/messaging.request": async,
         "mistersmith:agent/messaging.subscribe": async,
         "mistersmith:agent/kv": async,
+        "mistersmith:agent/coordination.scatter": async,
+        "mistersmith:agent/coordination.start-pipeline": async,
+        "mistersmith:agent/coordination.pipeline-result": async,
+        "mistersmith:agent/coordination.signal": async,
+        "mistersmith:agent/coordination.await-event": async,
+        "mistersmith:agent/coordination.watch": async,
+        "mistersmith:agent/coordination.circuit": async,
     },
     exports: { default: async },
 });

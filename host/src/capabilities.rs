@@ -6,6 +6,7 @@
 
 mod audit;
 mod context;
+mod coordination;
 mod counters;
 mod deadline;
 #[cfg(test)]
@@ -27,6 +28,10 @@ use wasmtime::component::{HasSelf, Linker};
 
 pub use audit::{Audit, Refused};
 pub use context::SharedConfig;
+pub use coordination::{
+    CircuitState, Coordination, GatherAnswer, GatherStatus, Gathered, Gathering, Leadership,
+    Question,
+};
 pub use counters::{Counter, Counters, Counts};
 pub(crate) use deadline::within;
 pub(crate) use guest::{Guest, Scope};
@@ -68,15 +73,26 @@ pub struct AgentContext {
     pub counters: Arc<Counters>,
     /// Hears what it was refused.
     pub audit: Arc<dyn Audit>,
+    /// Runs what agents do together.
+    pub coordination: Arc<dyn Coordination>,
     /// What it may still do this second.
     pub meters: Meters,
 }
 
-/// A message of a run-time subscription.
+/// By what an agent hears a message at run time.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The number that `subscribe` returned; never used twice for one agent.
+    Subscription(u64),
+    /// The workflow that it watches.
+    Workflow(Arc<str>),
+}
+
+/// A message that an agent asked to hear at run time.
 #[derive(Debug)]
 pub struct Heard {
-    /// The number that `subscribe` returned; never used twice for one agent.
-    pub subscription: u64,
+    /// Why it hears it.
+    pub source: Source,
     /// The message; its subject passed the agent's permissions.
     pub message: Message,
     /// Its part of what may wait for the agent; kept until it is handled.
@@ -166,6 +182,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
     agent::types::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
     agent::messaging::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
     agent::kv::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
+    agent::coordination::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
     agent::context::add_to_linker::<T, HasSelf<Guest>>(linker, guest)?;
     agent::log::add_to_linker::<T, HasSelf<Guest>>(linker, guest)
 }

@@ -29,6 +29,7 @@ use crate::config::HostSpec;
 use crate::names::HostId;
 use crate::patterns::Directory;
 use crate::patterns::cancelled::Cancelled;
+use crate::patterns::coordination::Coordinator;
 use crate::patterns::keeper::Keeper;
 use crate::provision::ConsumerClaims;
 use crate::transport::server::OwnServer;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) around: Surroundings,
+    pub(crate) coordinator: Coordinator,
     pub(crate) kv: Buckets,
     pub(crate) consumers: ConsumerClaims,
     /// Workflows that no stage of may go on.

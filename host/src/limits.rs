@@ -24,6 +24,9 @@ pub const MAX_PLUGIN_NAME: usize = 63;
 /// Longest token that we make, in bytes: three of them fit into the name of a durable consumer.
 pub const MAX_TOKEN: usize = 63;
 
+/// Longest request, trace or workflow id that others make, in bytes: it becomes part of subjects.
+pub const MAX_FOREIGN_ID: usize = 96;
+
 /// Longest name of a bucket, in bytes: it becomes the name of a stream, which is a folder on the server.
 pub const MAX_BUCKET: usize = 63;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits::{MAX_PLUGIN_NAME, MAX_TOKEN};
+use crate::limits::{MAX_FOREIGN_ID, MAX_PLUGIN_NAME, MAX_TOKEN};
 
 mod kv;
 mod pipeline;
@@ -132,6 +132,24 @@ name! {
 name! {
     /// The id of a host, kept in its data folder: `[a-z0-9-]+`, at most 63 bytes.
     HostId, check_host
+}
+
+name! {
+    /// A request, trace or workflow id that others make, or the name of an event: `[A-Za-z0-9_-]+`,
+    /// at most 96 bytes.
+    ForeignId, check_foreign
+}
+
+fn check_foreign(text: &str) -> Result<(), NameError> {
+    let fail = |reason| Err(NameError::new(text, "an id", reason));
+    if text.len() > MAX_FOREIGN_ID {
+        return fail("it has more than 96 bytes");
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if text.is_empty() || !text.bytes().all(allowed) {
+        return fail("only A-Z, a-z, 0-9, \"_\" and \"-\" are allowed, and at least one of them");
+    }
+    Ok(())
 }
 
 fn check_plugin(text: &str) -> Result<(), NameError> {

@@ -28,7 +28,8 @@ pub use death::{Death, DeathKind};
 pub use instance::Instance;
 
 pub use crate::capabilities::{
-    AgentContext, Audit, Counters, Counts, Heard, Meters, Refused, SharedConfig,
+    AgentContext, Audit, CircuitState, Coordination, Counters, Counts, GatherAnswer, GatherStatus,
+    Gathered, Gathering, Heard, Leadership, Meters, Question, Refused, SharedConfig, Source,
 };
 
 use crate::capabilities;

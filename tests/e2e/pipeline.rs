@@ -65,7 +65,10 @@ async fn told(nats: &Nats, workflow: &str, event: &str, count: usize) -> Vec<Val
 async fn stage_is_done(nats: &Outside, stage: &str) {
     until(&format!("stage {stage} is done"), async || {
         let stream = nats.stream("COORDINATION").await;
-        let consumer: PullConsumer = stream.get_consumer(&format!("pipeline-{stage}")).await.ok()?;
+        let consumer: PullConsumer = stream
+            .get_consumer(&format!("pipeline-{stage}"))
+            .await
+            .ok()?;
         let info = consumer.cached_info();
         (info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
     })

@@ -1,10 +1,12 @@
 //! The imported interfaces, in the words of the SDK.
 
+use crate::agent::Leadership;
 pub(crate) use crate::bindings::mistersmith::agent::context::{
     agent_id, config, config_value, header_value as header, headers, plugin, remaining_ms,
     request_id, trace_id, version,
 };
-use crate::bindings::mistersmith::agent::{kv, log as logging, messaging, types};
+use crate::bindings::mistersmith::agent::{coordination, kv, log as logging, messaging, types};
+use crate::coordination::{self as coord, Circuit, Gathered, Gathering};
 use crate::error::{CallError, Result};
 use crate::kv::Entry;
 use crate::log::Level;
@@ -111,4 +113,96 @@ impl From<types::Error> for CallError {
             types::Error::Other(text) => Self::Other(text),
         }
     }
+}
+
+pub(crate) fn scatter(
+    payload: &[u8],
+    headers: &Headers,
+    gathering: Gathering,
+) -> Result<Gathered, CallError> {
+    let gathering = coordination::Gathering {
+        timeout_ms: gathering.timeout_ms,
+        min: gathering.min,
+        expected: gathering.expected,
+    };
+    let gathered = coordination::scatter(payload, headers, &gathering)?;
+    let answer = |answer: coordination::Answer| coord::Answer {
+        agent_id: answer.agent_id,
+        payload: answer.payload,
+        content_type: answer.content_type,
+    };
+    let failed = |failed: coordination::NoAnswer| coord::Failed {
+        agent_id: failed.agent_id,
+        reason: failed.reason,
+    };
+    Ok(Gathered {
+        request: gathered.request,
+        status: match gathered.status {
+            coordination::GatherStatus::Complete => coord::Status::Complete,
+            coordination::GatherStatus::Partial => coord::Status::Partial,
+            coordination::GatherStatus::Timeout => coord::Status::Timeout,
+        },
+        answers: gathered.answers.into_iter().map(answer).collect(),
+        failed: gathered.failed.into_iter().map(failed).collect(),
+        missing: gathered.missing,
+    })
+}
+
+pub(crate) fn start_pipeline(
+    stage: &str,
+    workflow: Option<&str>,
+    payload: &[u8],
+    headers: &Headers,
+) -> Result<String, CallError> {
+    Ok(coordination::start_pipeline(
+        stage, workflow, payload, headers,
+    )?)
+}
+
+pub(crate) fn pipeline_result(
+    workflow: &str,
+    timeout_ms: Option<u32>,
+) -> Result<Option<Answer>, CallError> {
+    let message = coordination::pipeline_result(workflow, timeout_ms)?;
+    Ok(message.map(|message| Answer {
+        subject: message.subject,
+        headers: message.headers,
+        payload: message.payload,
+    }))
+}
+
+pub(crate) fn signal(workflow: &str, event: &str, payload: &[u8]) -> Result<(), CallError> {
+    Ok(coordination::signal(workflow, event, payload)?)
+}
+
+pub(crate) fn await_event(
+    workflow: &str,
+    event: &str,
+    timeout_ms: Option<u32>,
+) -> Result<Option<Vec<u8>>, CallError> {
+    Ok(coordination::await_event(workflow, event, timeout_ms)?)
+}
+
+pub(crate) fn watch(workflow: &str) -> Result<(), CallError> {
+    Ok(coordination::watch(workflow)?)
+}
+
+pub(crate) fn unwatch(workflow: &str) -> Result<(), CallError> {
+    Ok(coordination::unwatch(workflow)?)
+}
+
+pub(crate) fn leadership() -> Option<Leadership> {
+    coordination::leadership().map(|standing| Leadership {
+        domain: standing.domain,
+        leading: standing.leading,
+        term: standing.term,
+    })
+}
+
+pub(crate) fn circuit(service: &str) -> Result<Circuit, CallError> {
+    Ok(match coordination::circuit(service)? {
+        coordination::CircuitState::Closed => Circuit::Closed,
+        coordination::CircuitState::Open => Circuit::Open,
+        coordination::CircuitState::HalfOpen => Circuit::HalfOpen,
+    })
 }

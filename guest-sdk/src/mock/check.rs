@@ -9,6 +9,8 @@ pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
 const MAX_SUBJECT: usize = 255;
 /// The longest key, in bytes.
 const MAX_KEY: usize = 200;
+/// The longest id of a workflow, in bytes.
+const MAX_ID: usize = 96;
 /// The most keys that `keys` lists.
 pub(super) const MAX_KEYS: usize = 10_000;
 /// The most subscriptions of one agent: the default of `limits.subscriptions`.
@@ -84,6 +86,25 @@ pub(super) fn key(key: &str) -> Result<(), CallError> {
         return invalid(format!("{key:?} is not a key"));
     }
     Ok(())
+}
+
+/// The id of a workflow, or the name of an event or a stage.
+pub(super) fn id(id: &str) -> Result<(), CallError> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(good) {
+        return invalid(format!("{id:?} is not an id"));
+    }
+    Ok(())
+}
+
+/// The id of an agent, `<plugin>-<NNN>`.
+pub(super) fn agent(id: &str) -> Result<(), CallError> {
+    let digits = id.rsplit_once('-').map(|(_, digits)| digits);
+    let good = |d: &str| d.len() >= 3 && d.bytes().all(|b| b.is_ascii_digit());
+    if !digits.is_some_and(good) {
+        return invalid(format!("{id:?} is not an agent id"));
+    }
+    self::id(id)
 }
 
 /// A payload or a value.

@@ -23,8 +23,8 @@ pub(super) struct Handling {
 
 /// For whom the thread works.
 #[derive(Clone)]
-struct Current {
-    bus: Bus,
+pub(super) struct Current {
+    pub(super) bus: Bus,
     agent: String,
     handling: Handling,
 }
@@ -50,7 +50,7 @@ pub(super) fn enter<R>(bus: &Bus, agent: &str, handling: Handling, body: impl Fn
     body()
 }
 
-fn current() -> Option<Current> {
+pub(super) fn current() -> Option<Current> {
     CURRENT.with_borrow(Clone::clone)
 }
 
@@ -63,7 +63,7 @@ fn required() -> Result<Current, CallError> {
 }
 
 /// Does something with the state of the bus, unless this kind of call is to fail.
-fn call<R>(
+pub(super) fn call<R>(
     kind: Call,
     body: impl FnOnce(&mut State, &str) -> Result<R, CallError>,
 ) -> Result<R, CallError> {
@@ -73,7 +73,7 @@ fn call<R>(
     body(&mut state, &current.agent)
 }
 
-fn sent(agent: &str, subject: &str, payload: &[u8], headers: &Headers) -> Sent {
+pub(super) fn sent(agent: &str, subject: &str, payload: &[u8], headers: &Headers) -> Sent {
     Sent {
         agent: agent.to_owned(),
         subject: subject.to_owned(),
@@ -84,7 +84,7 @@ fn sent(agent: &str, subject: &str, payload: &[u8], headers: &Headers) -> Sent {
     }
 }
 
-fn sendable(
+pub(super) fn sendable(
     state: &State,
     subject: &str,
     payload: &[u8],

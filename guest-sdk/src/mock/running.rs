@@ -11,7 +11,7 @@ use crate::message::stage::stage_name;
 use crate::message::work::WorkName;
 use crate::reply::{JSON, Reply};
 
-/// An agent that [`Bus::start`] started. Its run-time subscriptions end when it is dropped.
+/// An agent that [`Bus::start`] started. Its run-time subscriptions, and what it watches, end when it is dropped.
 pub struct Running<A: Agent> {
     bus: Bus,
     id: String,
@@ -196,6 +196,8 @@ impl<A: Agent> Drop for Running<A> {
     fn drop(&mut self) {
         let mut state = self.bus.state();
         state.subscriptions.retain(|s| s.agent != self.id);
+        let watched = &mut state.coordination.watched;
+        watched.retain(|(agent, _)| *agent != self.id);
     }
 }
 
@@ -314,6 +316,12 @@ impl Delivery {
 pub struct Payload {
     bytes: Vec<u8>,
     content_type: Option<&'static str>,
+}
+
+impl Payload {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
 }
 
 impl From<Vec<u8>> for Payload {

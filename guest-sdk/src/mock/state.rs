@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::check::matches;
+use super::coordination::Coordination;
 use crate::error::{CallError, Result};
 use crate::kv::Entry;
 use crate::log::Level;
@@ -44,6 +45,22 @@ pub enum Call {
     KvDelete,
     /// [`Bucket::keys`](crate::kv::Bucket::keys).
     KvKeys,
+    /// [`Scatter::gather`](crate::coordination::Scatter::gather).
+    Scatter,
+    /// [`Input::start`](crate::coordination::Input::start) and the like.
+    StartPipeline,
+    /// [`coordination::pipeline_result`](crate::coordination::pipeline_result) and the like.
+    PipelineResult,
+    /// [`coordination::signal`](crate::coordination::signal) and the like.
+    Signal,
+    /// [`coordination::await_event`](crate::coordination::await_event) and the like.
+    AwaitEvent,
+    /// [`coordination::watch`](crate::coordination::watch).
+    Watch,
+    /// [`coordination::unwatch`](crate::coordination::unwatch).
+    Unwatch,
+    /// [`coordination::circuit`](crate::coordination::circuit).
+    Circuit,
 }
 
 /// A message or a request that an agent sent.
@@ -59,7 +76,7 @@ pub struct Sent {
     pub headers: Vec<(String, String)>,
     /// The stream that stored it; none for a plain publish and for a request.
     pub stream: Option<String>,
-    /// The time limit of a request; none where the agent named none.
+    /// The time limit of a request or a question; none where the agent named none.
     pub timeout: Option<Duration>,
 }
 
@@ -127,6 +144,7 @@ pub(super) struct State {
     pub(super) requests: Vec<Sent>,
     pub(super) subscriptions: Vec<Subscribed>,
     pub(super) logs: Vec<LogLine>,
+    pub(super) coordination: Coordination,
     streams: Vec<Stream>,
     buckets: BTreeMap<String, Bucket>,
     agents: u32,
@@ -155,6 +173,7 @@ impl Default for State {
             requests: Vec::new(),
             subscriptions: Vec::new(),
             logs: Vec::new(),
+            coordination: Coordination::default(),
             streams: Vec::new(),
             buckets: BTreeMap::new(),
             agents: 0,

@@ -2,6 +2,7 @@
 
 mod batch;
 mod ending;
+mod heard;
 mod told;
 
 use std::sync::Arc;
@@ -12,16 +13,14 @@ use tokio::sync::mpsc;
 use crate::config::InstanceMode;
 use crate::limits;
 use crate::patterns::crew::Taking;
-use crate::patterns::delivery::{call, plugin_reply_subject};
 use crate::patterns::disposition::Reason;
-use crate::patterns::lifecycle::{Step, new_request_id};
+use crate::patterns::lifecycle::Step;
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
     AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
 };
 use crate::status::AgentStatus;
-use crate::transport::Trace;
 
 use super::answer::answer;
 use super::backoff::Backoff;
@@ -207,6 +206,7 @@ impl Life {
             requests: version.requests.clone(),
             counters: self.counters.clone(),
             audit: self.around.audit.clone(),
+            coordination: self.around.coordination.clone(),
             meters,
         })
     }
@@ -314,34 +314,6 @@ impl Life {
     fn hears(&self, call: &Call) -> bool {
         !matches!(call.kind, Kind::Subscription { id: None, .. })
             || self.permissions.hears(&call.subject)
-    }
-
-    async fn handle_heard(&mut self, heard: Heard) {
-        let wanted = |instance: &Instance| instance.subscribed(heard.subscription);
-        if !self.instance.as_ref().is_some_and(wanted) {
-            return;
-        }
-        let trace = Trace::received(&heard.message.headers, &new_request_id());
-        let reply = plugin_reply_subject(&heard.message);
-        let answer = match reply {
-            Some(to) => Answer::Reply {
-                to: to.to_owned(),
-                link: self.version.link.clone(),
-            },
-            None => Answer::Nobody,
-        };
-        let kind = Kind::Subscription {
-            id: Some(heard.subscription),
-            wants_reply: reply.is_some(),
-        };
-        let call = call(kind, heard.message, trace);
-        self.handle(Delivery {
-            call,
-            answer,
-            weight: None,
-            rest: None,
-        })
-        .await;
     }
 
     /// The instance is dead, or was never alive.

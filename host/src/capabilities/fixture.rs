@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use serde_json::Map;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -104,6 +105,7 @@ impl Fixture {
             audit: self
                 .audit
                 .unwrap_or_else(|| Arc::new(Recorder(Arc::clone(&refused)))),
+            coordination: Arc::new(Patterns),
             version: "1.2.3".to_owned(),
             agent,
             plugin,
@@ -113,6 +115,35 @@ impl Fixture {
             inbox,
             refused,
         }
+    }
+}
+
+/// Stands in for the patterns: nobody answers a question, no election is known, and every plugin has
+/// the open circuit `own`.
+struct Patterns;
+
+impl Coordination for Patterns {
+    fn scatter(&self, _link: &Link, question: Question) -> Gathering {
+        let gathered = Gathered {
+            request: question.request,
+            status: GatherStatus::Timeout,
+            answers: Vec::new(),
+            failed: Vec::new(),
+            missing: question.expected,
+        };
+        std::future::ready(Ok(gathered)).boxed()
+    }
+
+    fn leadership(&self, agent: &AgentId) -> Option<Leadership> {
+        (agent.number() > 1).then(|| Leadership {
+            domain: "nlp".to_owned(),
+            leading: true,
+            term: 7,
+        })
+    }
+
+    fn own_circuit(&self, _plugin: &PluginName, service: &str) -> Option<CircuitState> {
+        (service == "own").then_some(CircuitState::Open)
     }
 }
 

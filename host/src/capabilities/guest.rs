@@ -1,12 +1,12 @@
 //! What the host keeps for one instance of an agent while it calls and is called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::AgentContext;
+use super::{AgentContext, Source};
 use crate::transport::{Headers, Trace};
 
 /// Kept back from what a host function may wait, so that the guest can still do something with
@@ -45,6 +45,10 @@ pub(crate) struct Guest {
     /// Stands in for the trace of a message in calls that handle none.
     own_trace: Option<Trace>,
     pub(super) subscriptions: HashMap<u64, AbortOnDropHandle<()>>,
+    /// The workflows whose events it hears.
+    pub(super) watches: HashMap<String, AbortOnDropHandle<()>>,
+    /// The workflows that it started, the oldest first; a bounded number.
+    pub(super) started: VecDeque<String>,
 }
 
 impl Guest {
@@ -54,6 +58,8 @@ impl Guest {
             scope: Scope::outside(Instant::now()),
             own_trace: None,
             subscriptions: HashMap::new(),
+            watches: HashMap::new(),
+            started: VecDeque::new(),
         }
     }
 
@@ -63,9 +69,12 @@ impl Guest {
         self.own_trace = None;
     }
 
-    /// Whether this instance has the run-time subscription of this number.
-    pub(crate) fn subscribed(&self, subscription: u64) -> bool {
-        self.subscriptions.contains_key(&subscription)
+    /// Whether this instance still wants what it hears by this.
+    pub(crate) fn wants(&self, source: &Source) -> bool {
+        match source {
+            Source::Subscription(id) => self.subscriptions.contains_key(id),
+            Source::Workflow(workflow) => self.watches.contains_key(&**workflow),
+        }
     }
 
     pub(super) fn scope(&self) -> &Scope {

@@ -96,12 +96,12 @@ impl Guest {
     }
 
     /// A bucket that was granted.
-    async fn bucket(&self, bucket: &str) -> Result<Kv, Error> {
+    pub(super) async fn bucket(&self, bucket: &str) -> Result<Kv, Error> {
         self.wait(self.link()?.kv(bucket)).await
     }
 
     /// Waits for NATS, but not so long that the guest cannot hear of it.
-    async fn wait<T>(
+    pub(super) async fn wait<T>(
         &self,
         answer: impl Future<Output = Result<T, TransportError>>,
     ) -> Result<T, Error> {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::owned;
-use super::{AgentContext, Guest, Heard, within};
+use super::{AgentContext, Guest, Heard, Source, within};
 use crate::bindings::mistersmith::agent::messaging::{self, Error, Header, Message, Stored};
 use crate::permissions::headers::guest_headers;
 use crate::permissions::{Permissions, Refusal};
@@ -83,12 +84,7 @@ impl messaging::Host for Guest {
             &headers,
             Permissions::request,
         )?;
-        let Ok(_waiting) = Arc::clone(&self.context.requests).try_acquire_owned() else {
-            let most = self.context.limits.requests;
-            return Err(self.context.limit(Error::Exhausted(format!(
-                "{most} requests of this plugin wait for an answer, and [limits] requests allows no more"
-            ))));
-        };
+        let _waiting = self.wait_slot()?;
         let mut wait = left(self.patience());
         if let Some(wish) = timeout_ms {
             wait = wait.min(Duration::from_millis(wish.into()));
@@ -110,12 +106,7 @@ impl messaging::Host for Guest {
         let context = &self.context;
         let allowed = context.permissions.subscribe(&subject, queue.as_deref());
         allowed.map_err(|refusal| context.refuse("subscribe", refusal))?;
-        let most = context.limits.subscriptions;
-        if self.subscriptions.len() >= most as usize {
-            return Err(context.limit(Error::Exhausted(format!(
-                "the agent has {most} subscriptions, and [limits] subscriptions allows no more"
-            ))));
-        }
+        self.room_for_subscription()?;
         let link = self.link()?;
         context.take_publish()?;
         let subscribed = within(
@@ -125,7 +116,11 @@ impl messaging::Host for Guest {
         .await;
         let subscription = subscribed.ok_or_else(busy)??;
         let id = context.meters.next_subscription();
-        let task = tokio::spawn(forward(id, subscription, Arc::clone(context)));
+        let task = tokio::spawn(forward(
+            Source::Subscription(id),
+            subscription,
+            Arc::clone(context),
+        ));
         self.subscriptions.insert(id, AbortOnDropHandle::new(task));
         Ok(id)
     }
@@ -142,13 +137,13 @@ impl messaging::Host for Guest {
 
 impl Guest {
     /// Everything that can refuse a message before it leaves, and the headers it leaves with.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         action: &'static str,
         subject: &str,
         payload: &[u8],
         headers: &[Header],
-        permitted: fn(&Permissions, &str) -> Result<(), Refusal>,
+        permitted: impl Fn(&Permissions, &str) -> Result<(), Refusal>,
     ) -> Result<Headers, Error> {
         let context = &self.context;
         let pairs = headers
@@ -161,6 +156,28 @@ impl Guest {
         self.link()?;
         context.take_publish()?;
         self.stamp(headers)
+    }
+
+    /// Whether the agent may have one more subscription; what it watches counts as one.
+    pub(super) fn room_for_subscription(&self) -> Result<(), Error> {
+        let most = self.context.limits.subscriptions;
+        if self.subscriptions.len() + self.watches.len() < most as usize {
+            return Ok(());
+        }
+        Err(self.context.limit(Error::Exhausted(format!(
+            "the agent has {most} subscriptions, and [limits] subscriptions allows no more"
+        ))))
+    }
+
+    /// A place among the requests of the plugin that wait for an answer.
+    pub(super) fn wait_slot(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let requests = Arc::clone(&self.context.requests);
+        requests.try_acquire_owned().map_err(|_| {
+            let most = self.context.limits.requests;
+            self.context.limit(Error::Exhausted(format!(
+                "{most} requests of this plugin wait for an answer, and [limits] requests allows no more"
+            )))
+        })
     }
 
     /// The guest's headers, and over them those of the host.
@@ -176,7 +193,11 @@ impl Guest {
 }
 
 /// Moves the messages of a subscription into the agent's inbox until either ends.
-async fn forward(id: u64, mut subscription: Subscription, context: Arc<AgentContext>) {
+pub(super) async fn forward(
+    source: Source,
+    mut subscription: Subscription,
+    context: Arc<AgentContext>,
+) {
     let mut dropped = 0;
     while let Some((message, charge)) = subscription.next_charged().await {
         let lost = subscription.dropped();
@@ -191,7 +212,7 @@ async fn forward(id: u64, mut subscription: Subscription, context: Arc<AgentCont
         }
         context.counters.heard.add_one();
         let heard = Heard {
-            subscription: id,
+            source: source.clone(),
             message,
             charge,
         };
@@ -205,6 +226,6 @@ fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-fn busy() -> Error {
+pub(super) fn busy() -> Error {
     Error::Unavailable("the connection to NATS takes no more messages at the moment".to_owned())
 }

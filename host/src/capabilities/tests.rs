@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod coordination;
 mod hostile;
 mod refused;
 mod served;

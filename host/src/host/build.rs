@@ -12,6 +12,7 @@ use crate::config::HostSpec;
 use crate::limits;
 use crate::patterns::cancelled::Cancelled;
 use crate::patterns::commands::Commands;
+use crate::patterns::coordination::Coordinator;
 use crate::patterns::disposition::Settler;
 use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
@@ -115,10 +116,12 @@ pub(super) async fn build(
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
     let mut background = vec![keeper.start(), following];
+    let coordinator = Coordinator::default();
     let around = Surroundings {
         runtime,
         settler: Settler::new(work.clone(), outbox.clone()),
         audit: Arc::new(audit::Refusals(outbox.clone())),
+        coordination: Arc::new(coordinator.clone()),
         outbox,
         work,
     };
@@ -130,6 +133,7 @@ pub(super) async fn build(
         directory: Directory::default(),
         keeper,
         around,
+        coordinator,
         kv,
         consumers,
         cancelled,

@@ -36,6 +36,9 @@ pub(super) async fn drain(host: Host) {
             "the grace period is over; what is in flight will be delivered again"
         );
     }
+    if !shared.coordinator.idle(left()).await {
+        tracing::warn!("the grace period is over; some gatherings end without a report");
+    }
     // A second each for the last words, also when the grace period is used up.
     let last = |most: Duration| {
         left()

@@ -149,3 +149,18 @@ pub const PAUSE_LOOK: Duration = Duration::from_millis(2);
 
 /// What a drain keeps of its grace period for storing results, at most; a quarter of a short one.
 pub const SETTLE: Duration = Duration::from_secs(2);
+
+/// Most answers to one question that are kept.
+pub const MAX_ANSWERS: usize = 10_000;
+
+/// Most bytes of all answers to one question.
+pub const MAX_GATHERED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Of its memory, the part that the answers to a question of an agent may fill: more would end it.
+pub const GATHERED_PART: u64 = 4;
+
+/// Most agents whose answers to a question can be expected by name.
+pub const MAX_EXPECTED: usize = 1000;
+
+/// Most workflows that one instance remembers to have started.
+pub const MAX_STARTED: usize = 1000;

@@ -20,6 +20,16 @@ pub enum Refusal {
     TooLarge(String),
 }
 
+impl Refusal {
+    /// Says `shown` where the host has made up `hidden`, so that the line to add is one that can be added.
+    pub(crate) fn with(self, shown: &str, hidden: &str) -> Self {
+        match self {
+            Self::Denied(text) => Self::Denied(text.replace(hidden, shown)),
+            other => other,
+        }
+    }
+}
+
 impl From<NameError> for Refusal {
     fn from(error: NameError) -> Self {
         Self::Invalid(error.to_string())

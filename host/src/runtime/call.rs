@@ -33,7 +33,7 @@ pub struct Call {
 }
 
 /// How a message came to the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `agent.<id>.cmd.execute`.
     Execute,
@@ -51,6 +51,8 @@ pub enum Kind {
         /// How many times it was tried before.
         retries: u32,
     },
+    /// A question to many agents: its id.
+    Scatter(String),
     /// A subscription.
     Subscription {
         /// The number that `subscribe` returned; none for a `[[subscribe]]` of the manifest.
@@ -77,6 +79,7 @@ impl From<Kind> for wit::Kind {
                 number: number.into(),
                 retries,
             }),
+            Kind::Scatter(request) => Self::Scatter(request),
             Kind::Subscription { id, wants_reply } => {
                 Self::Subscription(wit::Subscription { id, wants_reply })
             }
@@ -85,16 +88,34 @@ impl From<Kind> for wit::Kind {
 }
 
 /// News for an agent that is not a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// Its configuration changed.
     Configuration,
+    /// An event of a workflow that it watches.
+    Coordination {
+        /// The workflow.
+        workflow: String,
+        /// The event.
+        event: String,
+        /// What it says.
+        payload: Bytes,
+    },
 }
 
 impl From<Notice> for wit::Notice {
     fn from(notice: Notice) -> Self {
         match notice {
             Notice::Configuration => Self::Configuration,
+            Notice::Coordination {
+                workflow,
+                event,
+                payload,
+            } => Self::Coordination(wit::CoordinationEvent {
+                workflow,
+                event,
+                payload: payload.into(),
+            }),
         }
     }
 }

@@ -20,8 +20,9 @@ use crate::limits::{MAX_COMPONENT, PluginLimits};
 const VERSION: &str = "0.1.0";
 
 /// What the world offers beside WASI.
-const INTERFACES: [&str; 5] = [
+const INTERFACES: [&str; 6] = [
     "mistersmith:agent/context",
+    "mistersmith:agent/coordination",
     "mistersmith:agent/kv",
     "mistersmith:agent/log",
     "mistersmith:agent/messaging",
@@ -294,7 +295,7 @@ fn offered(missing: &str) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((_, name)) => format!("{name}, for example"),
-        None => "messaging, kv, context and log of mistersmith:agent, and WASI 0.2 without files, sockets and HTTP".to_owned(),
+        None => "messaging, kv, coordination, context and log of mistersmith:agent, and WASI 0.2 without files, sockets and HTTP".to_owned(),
     }
 }
 

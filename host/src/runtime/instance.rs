@@ -18,7 +18,7 @@ use super::death::{Death, DeathKind};
 use super::state::{State, batch_fuel, hostcall_fuel};
 use crate::bindings::Agent;
 use crate::bindings::exports::mistersmith::agent::handler as wit;
-use crate::capabilities::{AgentContext, Scope, within};
+use crate::capabilities::{AgentContext, Scope, Source, within};
 
 /// A running agent component.
 pub struct Instance {
@@ -119,7 +119,7 @@ impl Instance {
             headers: Arc::clone(&call.headers),
             more_headers: Vec::new(),
         };
-        let kind = wit::Kind::from(call.kind);
+        let kind = wit::Kind::from(call.kind.clone());
         let mut live = self.begin(budget, scope)?;
         let handler = live.agent.mistersmith_agent_handler();
         let called = handler.call_handle(&mut live.store, &kind, &call.subject, &call.payload);
@@ -226,11 +226,11 @@ impl Instance {
         self.live.is_some()
     }
 
-    /// Whether this instance made the run-time subscription of this number and has not ended it.
-    /// A message of any other is to be dropped.
-    pub fn subscribed(&self, subscription: u64) -> bool {
+    /// Whether this instance asked to hear what comes by this, and has not ended it. What comes by
+    /// anything else is to be dropped.
+    pub fn wants(&self, source: &Source) -> bool {
         let live = self.live.as_ref();
-        live.is_some_and(|live| live.store.data().guest.subscribed(subscription))
+        live.is_some_and(|live| live.store.data().guest.wants(source))
     }
 
     /// Bytes of its memories and tables; 0 after its end.
@@ -303,7 +303,7 @@ fn batched(call: &Call, scope: &mut Scope) -> wit::Item {
         scope.more_headers.push(Arc::clone(&call.headers));
     }
     wit::Item {
-        kind: call.kind.into(),
+        kind: call.kind.clone().into(),
         subject: call.subject.clone(),
         payload: call.payload.to_vec(),
     }

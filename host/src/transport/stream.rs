@@ -149,6 +149,13 @@ impl StreamView {
             .await
     }
 
+    /// The newest message that was published on this literal subject. The leader of the stream is
+    /// asked: what was stored before is seen.
+    pub async fn newest(&self, subject: &str) -> Result<Option<StoredMessage>, TransportError> {
+        check::subject(subject)?;
+        self.get(&json!({ "last_by_subj": subject })).await
+    }
+
     /// Removes one message; returns whether it was there. Done once the server says so.
     pub async fn delete(&self, sequence: u64) -> Result<bool, TransportError> {
         #[derive(Deserialize)]

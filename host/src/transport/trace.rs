@@ -8,10 +8,8 @@ use std::sync::Arc;
 use rand::Rng as _;
 
 use super::{Headers, TransportError};
-use crate::names::{AgentId, Priority};
+use crate::names::{AgentId, ForeignId, Priority};
 
-/// Longest request or trace id that is taken over from others, in bytes: it becomes part of a subject.
-const MAX_ID: usize = 96;
 /// Longest `tracestate` that is passed on, in bytes, as W3C demands at least.
 const MAX_STATE: usize = 512;
 
@@ -142,10 +140,7 @@ impl Trace {
 
 /// Whether an id that others made may be used: one token of a subject, not too long.
 fn is_id(text: &str) -> bool {
-    (1..=MAX_ID).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    ForeignId::check(text).is_ok()
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {
@@ -238,7 +233,7 @@ mod tests {
 
     #[test]
     fn ids_that_could_not_stand_in_a_subject_are_not_taken_over() {
-        let long = "x".repeat(MAX_ID + 1);
+        let long = "x".repeat(crate::limits::MAX_FOREIGN_ID + 1);
         for bad in ["", "a.b", "a b", "*", ">", "caf\u{e9}", &long] {
             let trace = Trace::received(
                 &headers(&[("X-Request-ID", bad), ("X-Trace-ID", bad)]),

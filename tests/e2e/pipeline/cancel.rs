@@ -17,7 +17,11 @@ async fn a_cancelled_workflow_is_dropped_also_by_a_host_that_starts_later() {
     put(&nats, "pipeline.other.01.a", &[], "x").await;
     result_of(&nats, "other").await;
     stage_is_done(&nats, "a").await;
-    assert_eq!(events(&nats, "before").await.len(), 1, "the cancellation itself");
+    assert_eq!(
+        events(&nats, "before").await.len(),
+        1,
+        "the cancellation itself"
+    );
 
     // In the middle: the next stage has it and has not begun.
     nats.request_json("agent.b-001.cmd.pause", "").await;
@@ -37,7 +41,10 @@ async fn a_cancelled_workflow_is_dropped_also_by_a_host_that_starts_later() {
         assert!(nats.stored("COORDINATION", &subject).await.is_empty());
     }
     let of_b = events(&nats, "middle").await;
-    assert!(!of_b.iter().any(|(_, event)| event["stage"] == "b"), "{of_b:?}");
+    assert!(
+        !of_b.iter().any(|(_, event)| event["stage"] == "b"),
+        "{of_b:?}"
+    );
     assert!(nats.stored("DLQ", "dlq.>").await.is_empty());
 }
 
@@ -56,7 +63,11 @@ async fn what_is_being_handled_when_it_is_cancelled_hands_nothing_on() {
                 .grant_request("gate")
                 .limit("timeout = \"60s\""),
         )
-        .with(stage_doing("f", "", "{ do = \"fail_other\", message = \"x\" }"))
+        .with(stage_doing(
+            "f",
+            "",
+            "{ do = \"fail_other\", message = \"x\" }",
+        ))
         .run()
         .await;
     put(&nats, "pipeline.w.01.a", &[], "x").await;
@@ -68,7 +79,15 @@ async fn what_is_being_handled_when_it_is_cancelled_hands_nothing_on() {
     nats.publish(asked.reply.unwrap().as_str(), "go on").await;
     stage_is_done(&nats, "a").await;
     assert_eq!(ran.all().len(), 1);
-    assert!(nats.stored("COORDINATION", "pipeline.w.02.b").await.is_empty());
-    let names: Vec<String> = events(&nats, "w").await.into_iter().map(|(n, _)| n).collect();
+    assert!(
+        nats.stored("COORDINATION", "pipeline.w.02.b")
+            .await
+            .is_empty()
+    );
+    let names: Vec<String> = events(&nats, "w")
+        .await
+        .into_iter()
+        .map(|(n, _)| n)
+        .collect();
     assert_eq!(names, ["ready", "cancel"]);
 }

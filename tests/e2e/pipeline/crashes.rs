@@ -28,7 +28,11 @@ async fn outputs_that_were_stored_before_the_crash_are_recognised() {
         .payload("first".into())
         .headers(headers(&[("X-Stage", "a")]))
         .message_id(id);
-    let stored = nats.js.send_publish("pipeline.w.02.b", publish).await.unwrap();
+    let stored = nats
+        .js
+        .send_publish("pipeline.w.02.b", publish)
+        .await
+        .unwrap();
     stored.await.unwrap();
     result_of(&nats, "w").await;
     nats.request_json("agent.a-001.cmd.resume", "").await;
@@ -45,7 +49,11 @@ async fn outputs_that_were_stored_before_the_crash_are_recognised() {
 }
 
 /// Every input of a stage in a history, and what was made of it.
-fn check_history(history: &[Stored], outputs: &BTreeMap<&str, Vec<&str>>, ids: &BTreeMap<String, u64>) {
+fn check_history(
+    history: &[Stored],
+    outputs: &BTreeMap<&str, Vec<&str>>,
+    ids: &BTreeMap<String, u64>,
+) {
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
     for message in history {
         *made.entry(message.header("Nats-Msg-Id")).or_default() += 1;
@@ -111,7 +119,10 @@ async fn a_host_killed_in_the_middle_completes_every_workflow_exactly_once() {
         .collect();
     // No input was acknowledged without what was to be made of it.
     let outputs = BTreeMap::from([
-        ("split", vec!["next.left", "next.right", "coord.split.complete"]),
+        (
+            "split",
+            vec!["next.left", "next.right", "coord.split.complete"],
+        ),
         ("left", vec!["next.both", "coord.left.complete"]),
         ("right", vec!["next.both", "coord.right.complete"]),
     ]);

@@ -45,7 +45,10 @@ async fn a_failing_stage_is_tried_again_then_dead_lettered_and_reported() {
 
     put(&nats, "pipeline.v.01.not-mine", &[], "x").await;
     let error = told(&nats, "v", "error", 1).await.remove(0);
-    assert_eq!((&error["kind"], &error["deliveries"]), (&json!("rejected"), &json!(1)));
+    assert_eq!(
+        (&error["kind"], &error["deliveries"]),
+        (&json!("rejected"), &json!(1))
+    );
     stage_is_done(&nats, "not-mine").await;
     for workflow in ["w", "v"] {
         let result = format!("pipeline.{workflow}.complete");
@@ -89,9 +92,18 @@ async fn what_is_no_input_becomes_a_dead_letter_and_no_workflow_hears_of_it() {
         .run()
         .await;
     for (subject, problem) in [
-        ("pipeline.w.xx.a", "its third token must be a number, 01 to 99"),
-        ("pipeline.w.00.a", "its third token must be a number, 01 to 99"),
-        ("pipeline.w.100.a", "its third token must be a number, 01 to 99"),
+        (
+            "pipeline.w.xx.a",
+            "its third token must be a number, 01 to 99",
+        ),
+        (
+            "pipeline.w.00.a",
+            "its third token must be a number, 01 to 99",
+        ),
+        (
+            "pipeline.w.100.a",
+            "its third token must be a number, 01 to 99",
+        ),
         ("pipeline.w$x.01.a", "is not a workflow id"),
     ] {
         put(&nats, subject, &[], "x").await;
@@ -110,5 +122,8 @@ async fn what_is_no_input_becomes_a_dead_letter_and_no_workflow_hears_of_it() {
     assert_eq!(error["kind"], "too-long");
     let letter = nats.dead_letters("pipeline.round.99.a", 1).await.remove(0);
     let text = letter.header("X-DLQ-Error");
-    assert!(text.contains("do the stages' next form a circle?"), "{text}");
+    assert!(
+        text.contains("do the stages' next form a circle?"),
+        "{text}"
+    );
 }

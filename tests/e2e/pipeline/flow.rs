@@ -43,7 +43,12 @@ async fn a_workflow_runs_through_its_stages() {
             "pipeline.w-1.complete",
         ]
     );
-    let outputs = ["next.preprocess", "next.analyze", "next.summarize", "result"];
+    let outputs = [
+        "next.preprocess",
+        "next.analyze",
+        "next.summarize",
+        "result",
+    ];
     for (pair, (stage, output)) in inputs.windows(2).zip(expected.iter().zip(outputs)) {
         let made = &pair[1].headers;
         let id = output_id(&nats, pair[0].sequence, output).await;

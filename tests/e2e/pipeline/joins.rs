@@ -16,7 +16,11 @@ async fn branches_are_joined() {
     let nats = Nats::start().await;
     let _host = Host::new(&nats)
         .with(stage("split", "next = [\"a\", \"b\"]"))
-        .with(stage_doing("a", "next = [\"both\"]", "{ do = \"echo\", value = 7 }"))
+        .with(stage_doing(
+            "a",
+            "next = [\"both\"]",
+            "{ do = \"echo\", value = 7 }",
+        ))
         .with(stage_doing(
             "b",
             "next = [\"both\"]",
@@ -30,12 +34,19 @@ async fn branches_are_joined() {
     let result = result_of(&nats, "w").await.json();
     assert_eq!(result["n"], 4);
     let joined = &result["input"];
-    assert_eq!((&joined["stage"], &joined["n"]), (&json!("both"), &json!(3)));
+    assert_eq!(
+        (&joined["stage"], &joined["n"]),
+        (&json!("both"), &json!(3))
+    );
     assert_eq!(joined["input"], json!({"a": 7, "b": "12"}));
     for name in ["a", "b", "both", "last"] {
         stage_is_done(&nats, name).await;
     }
-    let names: Vec<String> = events(&nats, "w").await.into_iter().map(|(n, _)| n).collect();
+    let names: Vec<String> = events(&nats, "w")
+        .await
+        .into_iter()
+        .map(|(n, _)| n)
+        .collect();
     assert_eq!(names.iter().filter(|name| *name == "complete").count(), 5);
     assert!(!names.iter().any(|name| name == "late" || name == "error"));
     let record = nats.kv_json("PIPELINES", "w.both").await.unwrap();
@@ -64,7 +75,10 @@ async fn a_second_message_of_a_branch_is_dropped_and_a_forged_one_is_dead_letter
     // A deadline that is not due means nothing.
     put(&nats, input, &[("X-Join", "deadline")], "").await;
     stage_is_done(&nats, "both").await;
-    assert!(events(&nats, "w").await.is_empty(), "nothing ran, nothing failed");
+    assert!(
+        events(&nats, "w").await.is_empty(),
+        "nothing ran, nothing failed"
+    );
     put(&nats, "pipeline.w.05.both", &[("X-Stage", "b")], "third").await;
     let result = result_of(&nats, "w").await.json();
     assert_eq!(result["input"], json!({"a": "first", "b": "third"}));
@@ -80,7 +94,10 @@ async fn a_stage_goes_on_without_a_missing_branch_or_fails() {
     let nats = Nats::start().await;
     let _host = Host::new(&nats)
         .with(joining("join_timeout = \"1s\"\nmissing = \"continue\""))
-        .with(stage("strict", "join = [\"a\", \"b\", \"c\"]\njoin_timeout = \"1s\""))
+        .with(stage(
+            "strict",
+            "join = [\"a\", \"b\", \"c\"]\njoin_timeout = \"1s\"",
+        ))
         .run()
         .await;
     put(&nats, "pipeline.w.02.both", &[("X-Stage", "b")], "here").await;
@@ -90,14 +107,20 @@ async fn a_stage_goes_on_without_a_missing_branch_or_fails() {
     assert_eq!(result.header("X-Request-ID"), "w");
     put(&nats, "pipeline.w.02.both", &[("X-Stage", "a")], "late").await;
     let late = told(&nats, "w", "late", 1).await.remove(0);
-    assert_eq!((&late["stage"], &late["branch"]), (&json!("both"), &json!("a")));
+    assert_eq!(
+        (&late["stage"], &late["branch"]),
+        (&json!("both"), &json!("a"))
+    );
     stage_is_done(&nats, "both").await;
     let all = nats.stored("COORDINATION", "pipeline.w.complete").await;
     assert_eq!(all.len(), 1);
 
     let error = told(&nats, "v", "error", 1).await.remove(0);
     assert_eq!(error["kind"], "join");
-    assert_eq!(error["error"], "no output of a, c came within 1s of the first branch");
+    assert_eq!(
+        error["error"],
+        "no output of a, c came within 1s of the first branch"
+    );
     let letter = nats.dead_letters("pipeline.v.02.strict", 1).await.remove(0);
     assert_eq!(letter.json(), json!({"b": "here"}), "what there was");
     stage_is_done(&nats, "strict").await;
@@ -135,5 +158,8 @@ async fn a_deadline_that_passed_while_no_host_ran_is_kept() {
     host.kill();
     host.start();
     host.wait_ready().await;
-    assert_eq!(result_of(&nats, "w").await.json()["input"], json!({"a": "here"}));
+    assert_eq!(
+        result_of(&nats, "w").await.json()["input"],
+        json!({"a": "here"})
+    );
 }

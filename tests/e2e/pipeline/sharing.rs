@@ -51,11 +51,18 @@ async fn a_stage_is_done_by_one_plugin() {
         .await;
     let two = Host::new(&nats)
         .named("two")
-        .with(Plugin::bare("thief").component(component("probe")).stage("a", "").not_awaited())
+        .with(
+            Plugin::bare("thief")
+                .component(component("probe"))
+                .stage("a", "")
+                .not_awaited(),
+        )
         .start();
     let refused = two
         .logs
-        .first("it is refused", |line| line.0.to_string().contains("both do the stage"))
+        .first("it is refused", |line| {
+            line.0.to_string().contains("both do the stage")
+        })
         .await;
     let text = refused.0.to_string();
     assert!(text.contains("`thief`") && text.contains("`a`"), "{text}");

@@ -11,16 +11,18 @@ use super::Life;
 impl Life {
     pub(super) async fn told(&mut self, control: Control) {
         match control {
-            Control::Configured => {
-                if let Some(instance) = &mut self.instance
-                    && let Outcome::Died(death) = instance.notify(Notice::Configuration).await
-                {
-                    self.fell(Reason::died(&death));
-                }
-            }
+            Control::Configured => self.notify(Notice::Configuration).await,
             Control::Health(answer) => self.health(answer).await,
             // The loop sees to it.
             Control::Stop { .. } => {}
+        }
+    }
+
+    pub(super) async fn notify(&mut self, notice: Notice) {
+        if let Some(instance) = &mut self.instance
+            && let Outcome::Died(death) = instance.notify(notice).await
+        {
+            self.fell(Reason::died(&death));
         }
     }
 

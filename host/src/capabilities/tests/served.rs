@@ -1,6 +1,7 @@
 //! What an honest guest gets, on a real server.
 
 use super::super::fixture::{Server, eventually};
+use super::super::{Heard, Source};
 use super::*;
 use crate::bindings::mistersmith::agent::{kv, messaging};
 use crate::transport::{Headers, Link, Message, Trace};
@@ -8,12 +9,12 @@ use bytes::Bytes;
 use kv::Host as _;
 use messaging::Host as _;
 
-fn s(text: &str) -> String {
+pub(super) fn s(text: &str) -> String {
     text.to_owned()
 }
 
 /// A guest that handles a message with a trace of its own.
-fn handling(built: &Built) -> (Guest, Trace) {
+pub(super) fn handling(built: &Built) -> (Guest, Trace) {
     let mut headers = Headers::new();
     headers.insert("X-Request-ID", "req-7").unwrap();
     headers.insert("X-Trace-ID", "trace-9").unwrap();
@@ -36,7 +37,15 @@ async fn next(subscription: &mut crate::transport::Subscription) -> Message {
         .unwrap()
 }
 
-async fn settled(link: &Link) {
+/// The number of the subscription that brought it.
+fn by_number(heard: &Heard) -> u64 {
+    match heard.source {
+        Source::Subscription(id) => id,
+        Source::Workflow(_) => 0,
+    }
+}
+
+pub(super) async fn settled(link: &Link) {
     link.round_trip(Duration::from_secs(5)).await.unwrap();
 }
 
@@ -226,7 +235,8 @@ async fn subscriptions_hear_what_they_may_until_they_end() {
     let mut built = Fixture::granted().on(&link).build();
     let mut guest = calling(&built);
     let id = guest.subscribe(s("in.>"), None).await.unwrap();
-    assert!(guest.subscribed(id) && !guest.subscribed(id + 1));
+    assert!(guest.wants(&Source::Subscription(id)));
+    assert!(!guest.wants(&Source::Subscription(id + 1)));
     settled(&link).await;
     let send = async |subject: &str| {
         other
@@ -242,7 +252,7 @@ async fn subscriptions_hear_what_they_may_until_they_end() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        (heard.subscription, heard.message.subject.as_str()),
+        (by_number(&heard), heard.message.subject.as_str()),
         (id, "in.a.public")
     );
 
@@ -261,7 +271,7 @@ async fn subscriptions_hear_what_they_may_until_they_end() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        (heard.subscription, heard.message.subject.as_str()),
+        (by_number(&heard), heard.message.subject.as_str()),
         (again, "in.b")
     );
     assert_eq!(built.counts().heard, 2);

@@ -60,7 +60,7 @@ async fn each_mistake_has_its_sentence() {
             Module::world("greedy")
                 .import("wasi:http/outgoing@0.2.6", "handle", "")
                 .component(),
-            "the component imports wasi:http/outgoing@0.2.6, which this host does not offer; it offers messaging, kv, context and log of mistersmith:agent, and WASI 0.2 without files, sockets and HTTP",
+            "the component imports wasi:http/outgoing@0.2.6, which this host does not offer; it offers messaging, kv, coordination, context and log of mistersmith:agent, and WASI 0.2 without files, sockets and HTTP",
         ),
     ];
     for (name, bytes, sentence) in cases {

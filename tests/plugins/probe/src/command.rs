@@ -10,12 +10,15 @@ use mistersmith_sdk::{Error, Value, log};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::together::Together;
+
 /// What the probe can be told to do.
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
     Plain(Plain),
     Send(Send),
     Kv(Kv),
+    Together(Together),
     Fail(Fail),
     Answer(Answer),
     Hostile(Hostile),
@@ -315,6 +318,7 @@ impl<'de> Deserialize<'de> for Command {
         None.or_else(|| group(&command, Self::Plain))
             .or_else(|| group(&command, Self::Send))
             .or_else(|| group(&command, Self::Kv))
+            .or_else(|| group(&command, Self::Together))
             .or_else(|| group(&command, Self::Fail))
             .or_else(|| group(&command, Self::Answer))
             .or_else(|| group(&command, Self::Hostile))

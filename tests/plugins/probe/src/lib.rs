@@ -1,8 +1,8 @@
 //! Does what the JSON in its payload says, and returns what happened as JSON: see [`Command`] for
-//! the list. It does so alike for `cmd.execute`, for work, and for messages of subscriptions.
+//! the list. It does so alike for `cmd.execute`, for work, for questions, and for messages of subscriptions.
 //!
 //! A call that the host refuses is a result, not a failure: `{"error": {"kind": "denied", "message": "…"}}`.
-//! A payload that is no command is rejected, except in a subscription, where it is only heard.
+//! A payload that is no command is rejected, except in a subscription and a question, where it is only heard.
 //!
 //! `[config]`: `report_to`, a subject on which the probe publishes what it hears
 //! (`{"agent", "subject", "payload"}`, `{"agent", "batch"}`, `{"agent", "notice", "config"}`, `{"agent", "stop"}`), and the
@@ -16,6 +16,7 @@ mod hostile;
 mod sandbox;
 mod stage;
 mod talk;
+mod together;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -24,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use command::{Answer, Command, Output, Pause, Plain};
 use mistersmith_sdk::{
-    Agent, CallError, Error, Health, Message, Reply, Result, Stage, Value, Work, context, export_agent,
-    json, log, messaging,
+    Agent, CallError, Error, Event, Health, Message, Question, Reply, Result, Stage, Value, Work,
+    context, export_agent, json, log, messaging,
 };
 use serde::Deserialize;
 
@@ -122,6 +123,35 @@ impl Agent for Probe {
         }
     }
 
+    fn scatter(&mut self, question: &Question) -> Result<Reply> {
+        let payload = String::from_utf8_lossy(question.payload());
+        let heard = json!({
+            "agent": context::agent_id(), "request": question.request(), "payload": payload,
+        });
+        remember(&mut self.heard, heard.clone());
+        let origin = Origin {
+            message: Some(question),
+            stage: None,
+            retries: 0,
+        };
+        match question.json() {
+            Ok(command) => self.answer(command, &origin),
+            Err(error) if payload.contains("\"do\"") => Err(error),
+            Err(_) => Ok(heard.into()),
+        }
+    }
+
+    fn coordination(&mut self, event: &Event) -> Result<()> {
+        let payload = String::from_utf8_lossy(&event.payload);
+        let notice = json!({
+            "agent": context::agent_id(), "notice": "coordination", "workflow": event.workflow,
+            "event": event.event, "payload": payload,
+        });
+        self.report(&notice);
+        remember(&mut self.notices, notice);
+        Ok(())
+    }
+
     fn batch(&mut self, messages: &[Message]) -> Vec<Result<Reply>> {
         self.together(messages)
     }
@@ -192,6 +222,7 @@ impl Probe {
             Command::Fail(fail) => return Err(fail.into()),
             Command::Send(send) => talk::send(send),
             Command::Kv(kv) => talk::kv(kv),
+            Command::Together(together) => together::together(together),
             Command::Hostile(hostile) => Ok(hostile::run(hostile, &mut self.kept)),
             Command::Sandbox(sandbox) => Ok(sandbox::run(sandbox)),
             Command::Flood(flood) => Ok(flood::run(flood)),

@@ -24,7 +24,7 @@ pub(crate) fn told(origin: &Origin) -> Value {
     let Some(stage) = origin.stage else {
         return Value::Null;
     };
-    let input = serde_json::from_slice(stage.payload())
+    let input: Value = serde_json::from_slice(stage.payload())
         .unwrap_or_else(|_| String::from_utf8_lossy(stage.payload()).into());
     json!({
         "stage": stage.name(), "n": stage.number(), "workflow": stage.workflow(),

@@ -1,0 +1,56 @@
+//! What reaches an agent because its instance asked for it at run time.
+
+use crate::patterns::delivery::{call, plugin_reply_subject};
+use crate::patterns::lifecycle::new_request_id;
+use crate::patterns::{Answer, Delivery};
+use crate::runtime::{Heard, Instance, Kind, Notice, Source};
+use crate::transport::{Message, Trace};
+
+use super::Life;
+
+impl Life {
+    pub(super) async fn handle_heard(&mut self, heard: Heard) {
+        let wanted = |instance: &Instance| instance.wants(&heard.source);
+        if !self.instance.as_ref().is_some_and(wanted) {
+            return;
+        }
+        let subscription = match heard.source {
+            Source::Subscription(id) => id,
+            Source::Workflow(workflow) => {
+                return self.notify_of_event(&workflow, heard.message).await;
+            }
+        };
+        let trace = Trace::received(&heard.message.headers, &new_request_id());
+        let reply = plugin_reply_subject(&heard.message);
+        let answer = match reply {
+            Some(to) => Answer::Reply {
+                to: to.to_owned(),
+                link: self.version.link.clone(),
+            },
+            None => Answer::Nobody,
+        };
+        let kind = Kind::Subscription {
+            id: Some(subscription),
+            wants_reply: reply.is_some(),
+        };
+        let call = call(kind, heard.message, trace);
+        self.handle(Delivery {
+            call,
+            answer,
+            weight: None,
+            rest: None,
+        })
+        .await;
+    }
+
+    /// An event of a workflow that the instance watches.
+    async fn notify_of_event(&mut self, workflow: &str, message: Message) {
+        let event = message.subject.rsplit('.').next().unwrap_or_default();
+        self.notify(Notice::Coordination {
+            workflow: workflow.to_owned(),
+            event: event.to_owned(),
+            payload: message.payload,
+        })
+        .await;
+    }
+}

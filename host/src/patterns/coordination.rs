@@ -1,0 +1,74 @@
+//! What agents ask of the patterns while they handle a message: questions to many, who leads, how a
+//! circuit stands. Permissions and rates were asked before.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::scatter;
+use crate::names::{AgentId, PluginName};
+use crate::runtime::{CircuitState, Coordination, Gathered, Gathering, Leadership, Question};
+use crate::transport::{Link, TransportError};
+
+/// Runs coordination for the agents of this host.
+#[derive(Debug, Clone, Default)]
+pub struct Coordinator {
+    /// Gatherings, until everybody has been told how they ended: also of agents that have died since.
+    gatherings: TaskTracker,
+}
+
+impl Coordinator {
+    /// Waits until everybody has been told how the gatherings of this host ended, at most so long.
+    pub async fn idle(&self, most: Duration) -> bool {
+        self.gatherings.close();
+        tokio::time::timeout(most, self.gatherings.wait())
+            .await
+            .is_ok()
+    }
+}
+
+impl Coordination for Coordinator {
+    fn scatter(&self, link: &Link, question: Question) -> Gathering {
+        let (tell, told) = oneshot::channel();
+        // A task of its own: when the asking call is ended in the middle, the others that have
+        // heard the question are still told how it ended.
+        self.gatherings.spawn(gather(link.clone(), question, tell));
+        async move {
+            let gone = |_| TransportError::Other("the gathering was given up".to_owned());
+            told.await.map_err(gone)?
+        }
+        .boxed()
+    }
+
+    fn leadership(&self, _agent: &AgentId) -> Option<Leadership> {
+        None
+    }
+
+    fn own_circuit(&self, _plugin: &PluginName, _service: &str) -> Option<CircuitState> {
+        None
+    }
+}
+
+async fn gather(
+    link: Link,
+    question: Question,
+    tell: oneshot::Sender<Result<Gathered, TransportError>>,
+) {
+    let until = question.until;
+    let request = question.request.clone();
+    let asked = match tokio::time::timeout_at(until.into(), scatter::ask(&link, question)).await {
+        Ok(Ok(asked)) => asked,
+        Ok(Err(error)) => return drop(tell.send(Err(error))),
+        Err(_) => return drop(tell.send(Err(TransportError::Timeout))),
+    };
+    let begun = Instant::now();
+    let ended = asked.gather(|_| {}).await;
+    let _ = tell.send(Ok(ended.gathered.clone()));
+    tracing::debug!(request, status = ?ended.gathered.status, answers = ended.gathered.answers.len(),
+        took_ms = begun.elapsed().as_millis() as u64, "gathered");
+    if let Err(error) = ended.report(&link).await {
+        tracing::warn!(request, %error, "nobody was told how a gathering ended");
+    }
+}

@@ -1,0 +1,130 @@
+//! `gather.<request>.complete`: what everybody is told of how a gathering ended.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::patterns::lifecycle::now;
+use crate::runtime::Gathered;
+use crate::transport::{Headers, Link, TransportError};
+
+/// Room that the headers of the report are given, in bytes.
+const HEADERS: usize = 4 * 1024;
+
+/// Stores the report, once: the stream knows its id.
+pub(super) async fn store(
+    link: &Link,
+    gathered: &Gathered,
+    asking: Option<&str>,
+    mut headers: Headers,
+) -> Result<(), TransportError> {
+    let request = &gathered.request;
+    let room = link.max_payload().saturating_sub(HEADERS);
+    headers.set("Content-Type", "application/json");
+    let body = fitting(gathered, asking, room);
+    let subject = format!("gather.{request}.complete");
+    let id = format!("gather:{request}:complete");
+    link.store(&subject, &id, headers, body).await.map(|_| ())
+}
+
+/// The report; without what the agents said where that would be too large for the server.
+fn fitting(gathered: &Gathered, asking: Option<&str>, room: usize) -> Bytes {
+    // Base64 makes a third more; what is larger than that in bytes never fits as JSON.
+    let bytes: usize = gathered.answers.iter().map(|a| a.payload.len()).sum();
+    if bytes <= room {
+        let whole = body(gathered, asking, true).to_string();
+        if whole.len() <= room {
+            return whole.into();
+        }
+    }
+    body(gathered, asking, false).to_string().into()
+}
+
+fn body(gathered: &Gathered, asking: Option<&str>, whole: bool) -> Value {
+    let results: Vec<Value> = gathered
+        .answers
+        .iter()
+        .map(|answer| {
+            if whole {
+                json!({"agent_id": answer.agent, "result": shown(&answer.payload)})
+            } else {
+                json!({"agent_id": answer.agent})
+            }
+        })
+        .collect();
+    let failed: Vec<Value> = gathered
+        .failed
+        .iter()
+        .map(|(agent, error)| json!({"agent_id": agent, "error": error}))
+        .collect();
+    json!({
+        "request": gathered.request, "status": gathered.status, "asked_by": asking,
+        "results": results, "results_omitted": !whole,
+        "failed": failed, "missing": gathered.missing, "at": now(),
+    })
+}
+
+/// A payload in JSON: as the JSON that it is, else as text, else as `{"base64"}`.
+pub fn shown(payload: &[u8]) -> Value {
+    if let Ok(json) = serde_json::from_slice(payload) {
+        return json;
+    }
+    match std::str::from_utf8(payload) {
+        Ok(text) => Value::from(text),
+        Err(_) => json!({"base64": STANDARD.encode(payload)}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::runtime::{GatherAnswer, GatherStatus};
+
+    fn gathered(payload: &[u8]) -> Gathered {
+        Gathered {
+            request: "r1".into(),
+            status: GatherStatus::Partial,
+            answers: vec![GatherAnswer {
+                agent: "a-001".parse().unwrap(),
+                payload: payload.to_vec().into(),
+                content_type: None,
+            }],
+            failed: vec![("a-002".parse().unwrap(), "busy".into())],
+            missing: vec!["a-002".parse().unwrap()],
+        }
+    }
+
+    fn read(bytes: &Bytes) -> Value {
+        let mut value: Value = serde_json::from_slice(bytes).unwrap();
+        value.as_object_mut().unwrap().remove("at").unwrap();
+        value
+    }
+
+    #[test]
+    fn answers_stand_as_what_they_are() {
+        assert_eq!(shown(b"{\"a\": 1}"), json!({"a": 1}));
+        assert_eq!(shown("grün".as_bytes()), json!("grün"));
+        assert_eq!(shown(&[255, 0]), json!({"base64": "/wA="}));
+        assert_eq!(shown(b""), json!(""));
+    }
+
+    #[test]
+    fn the_report_says_how_it_ended() {
+        let told = read(&fitting(&gathered(b"7"), Some("b-001"), 1000));
+        let expected = json!({
+            "request": "r1", "status": "partial", "asked_by": "b-001",
+            "results": [{"agent_id": "a-001", "result": 7}], "results_omitted": false,
+            "failed": [{"agent_id": "a-002", "error": "busy"}], "missing": ["a-002"],
+        });
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_that_is_said() {
+        let told = read(&fitting(&gathered(&[b'x'; 2000]), None, 1000));
+        assert_eq!(told.get("results"), Some(&json!([{"agent_id": "a-001"}])));
+        assert_eq!(told.get("results_omitted"), Some(&json!(true)));
+    }
+}
