@@ -43,10 +43,13 @@ fn feed(record: &mut Option<Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> 
     }
 }
 
+/// Its sequence, the second at which it was stored, and what becomes of it.
+type Told = (What<'static>, u64, u64, Step);
+
 #[test]
 fn what_becomes_of_arrivals() {
     use What::{Branch, Deadline};
-    let cases: [(&str, Missing, Vec<(What<'static>, u64, u64, Step)>); 5] = [
+    let cases: [(&str, Missing, Vec<Told>); 5] = [
         (
             "all come",
             Missing::Fail,
