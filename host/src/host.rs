@@ -15,6 +15,7 @@ mod fleet;
 mod job;
 mod lease;
 mod loading;
+mod payloads;
 mod unit;
 mod upkeep;
 mod watch;

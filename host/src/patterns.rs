@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod cancelled;
 pub mod cell;
+pub mod claims;
 pub mod commands;
 pub mod coordination;
 pub mod crew;
@@ -19,6 +20,7 @@ pub mod failure;
 pub mod health;
 pub mod keeper;
 pub mod lifecycle;
+pub mod micro;
 pub mod outbox;
 pub mod overrides;
 pub mod pipeline;

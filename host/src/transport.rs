@@ -8,6 +8,7 @@
 mod address;
 pub(crate) mod api;
 mod check;
+mod claim;
 mod connect;
 mod delivered;
 mod error;
@@ -15,6 +16,7 @@ mod health;
 mod kv;
 mod link;
 mod message;
+mod object;
 mod pull;
 mod replies;
 pub mod server;
@@ -35,12 +37,14 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::watch;
 
+pub use claim::{CLAIM, CLAIM_SIZE, Claim, ClaimError, PAYLOADS};
 pub use connect::{Auth, ConnectSpec, TlsFiles};
 pub use delivered::{Delivered, Fate, Meta};
 pub use error::TransportError;
 pub use kv::{Change, Entry, Kv, Watch};
 pub use link::Link;
 pub use message::{Headers, Message};
+pub use object::{ObjectFacts, Objects};
 pub use pull::{Pull, Puller};
 pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
@@ -162,7 +166,17 @@ impl Transport {
             auth: Auth::Credentials(credentials.to_owned()),
             ..self.shared.spec.clone()
         };
-        Self::open(&spec, name, &watch::channel(0).0).await
+        let link = Self::open(&spec, name, &watch::channel(0).0).await?;
+        let over = &self.shared.bulk.inner.claim_over;
+        link.set_claim_over(over.load(std::sync::atomic::Ordering::Relaxed));
+        Ok(link)
+    }
+
+    /// Has stored payloads become claims from fewer bytes on than the server takes.
+    pub fn set_claim_over(&self, bytes: usize) {
+        for link in self.links() {
+            link.set_claim_over(bytes);
+        }
     }
 
     /// What is known about the connections now.

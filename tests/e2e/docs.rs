@@ -1,4 +1,4 @@
-//! The examples of `docs/patterns`, typed into a shell in the folder of a real host.
+//! The examples of the documents, typed into a shell in the folder of a real host.
 //!
 //! A block `console run` is carried out: a line `$ …` is a command; what follows it is what it prints,
 //! `…` standing for any text, and alone on a line for any lines. A block `toml … run=<file>` is
@@ -11,10 +11,14 @@ mod transcript;
 
 #[allow(dead_code, reason = "shared with the test of the documents' text")]
 #[path = "../../host/tests/docs/markdown.rs"]
-mod markdown;
+pub mod markdown;
 
 use std::path::Path;
 use std::process::Stdio;
+use std::rc::Rc;
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::harness::{Host, Plugin, python, until};
 use markdown::Page;
@@ -54,27 +58,33 @@ async fn program(folder: &Path, text: &str) -> Result<String, String> {
     }
 }
 
-/// The plugins that lie in the folder of a reader who has built the examples.
-const EXAMPLES: [&str; 3] = ["echo", "sentiment", "word-count"];
-
-/// Does what a page says, with the examples.
-async fn follow(name: &str) {
-    follow_with(name, &EXAMPLES).await;
+/// The examples, which lie in the folder of a reader who has built them.
+fn examples() -> Vec<Plugin> {
+    let folder = markdown::root().join("plugins");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the examples are there")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.join("plugin.toml").exists())
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names.iter().map(|name| Plugin::shipped(name)).collect()
 }
 
-/// Does what a page says, with these plugins. A command or a program is tried again while it prints
-/// something else: what was written or published before may need a moment.
-async fn follow_with(name: &str, plugins: &[&str]) {
-    let page: Page = markdown::page(name);
+/// Does what a page says. A command or a program is tried again while it prints something else: what
+/// was written or published before may need a moment.
+async fn follow(page: Page) {
+    let name = &page.name;
     let steps = steps(&page);
-    assert!(!steps.is_empty(), "{name} has nothing to carry out");
-    let plugins = plugins.iter().copied().map(Plugin::shipped);
-    let host = plugins.fold(Host::alone(), Host::with);
+    let host = examples().into_iter().fold(Host::alone(), Host::with);
     let running = host.run().await;
     for step in steps {
         match step {
             Step::Write { file, text } => {
-                std::fs::write(running.folder().join(file), text).expect("the file can be written");
+                let path = running.folder().join(file);
+                let folder = path.parent().expect("a folder below the host's");
+                std::fs::create_dir_all(folder).expect("the folder can be made");
+                std::fs::write(&path, text).expect("the file can be written");
             }
             Step::Run {
                 line,
@@ -112,48 +122,29 @@ async fn follow_with(name: &str, plugins: &[&str]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_the_work_queue_does_what_it_says() {
-    follow("docs/patterns/work-queue.md").await;
-}
+/// How many pages are followed at the same time: each has a host and a server.
+const TOGETHER: usize = 2;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_request_and_reply_does_what_it_says() {
-    follow("docs/patterns/request-reply.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_publish_and_subscribe_does_what_it_says() {
-    follow("docs/patterns/publish-subscribe.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_key_value_does_what_it_says() {
-    follow("docs/patterns/key-value.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_the_lifecycle_does_what_it_says() {
-    follow("docs/patterns/lifecycle.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_dead_letters_does_what_it_says() {
-    follow("docs/patterns/dead-letters.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_outside_clients_does_what_it_says() {
-    follow("docs/python.md").await;
-}
-
-#[test]
-fn every_page_with_examples_is_followed() {
-    let own = include_str!("docs.rs");
-    for page in markdown::pages() {
-        let followed = ["follow", "follow_with"]
-            .iter()
-            .any(|way| own.contains(&format!("{way}(\"{}\"", page.name)));
-        assert_eq!(followed, !steps(&page).is_empty(), "{}", page.name);
-    }
+#[tokio::test]
+async fn every_page_does_what_it_says() {
+    let pages = markdown::pages().into_iter();
+    let pages: Vec<Page> = pages.filter(|page| !steps(page).is_empty()).collect();
+    assert!(pages.len() >= 8, "only {} pages have examples", pages.len());
+    let room = Rc::new(Semaphore::new(TOGETHER));
+    let mut wrong = Vec::new();
+    let all = async {
+        let mut following = JoinSet::new();
+        for page in pages {
+            let room = room.clone();
+            following.spawn_local(async move {
+                let _place = room.acquire().await;
+                follow(page).await;
+            });
+        }
+        while let Some(ended) = following.join_next().await {
+            wrong.extend(ended.err().map(|error| error.to_string()));
+        }
+    };
+    LocalSet::new().run_until(all).await;
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

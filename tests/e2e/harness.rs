@@ -13,11 +13,12 @@ mod process;
 mod python;
 mod wait;
 
+pub use cli::Ran;
 pub use components::{component, rebuilt, renamed_in};
 pub use ear::Ear;
 pub use host::{Host, Running};
 pub use logs::Line;
-pub use nats::{Cluster, Nats};
+pub use nats::{Cluster, Nats, NatsOptions};
 pub use operator::Operator;
 pub use outside::{Headers, Outside, Stored, header, headers};
 pub use plugin::Plugin;

@@ -61,16 +61,20 @@ async fn told(nats: &Nats, workflow: &str, event: &str, count: usize) -> Vec<Val
     .await
 }
 
-/// Waits until a stage has nothing before it and nothing in hand.
+/// Waits until a stage has acknowledged every input that is stored by now.
 async fn stage_is_done(nats: &Outside, stage: &str) {
+    let stream = nats.stream("COORDINATION").await;
+    let inputs = format!("pipeline.*.*.{stage}");
+    let last = stream.get_last_raw_message_by_subject(&inputs).await;
+    let last = last.unwrap().sequence;
     until(&format!("stage {stage} is done"), async || {
-        let stream = nats.stream("COORDINATION").await;
         let consumer: PullConsumer = stream
             .get_consumer(&format!("pipeline-{stage}"))
             .await
             .ok()?;
         let info = consumer.cached_info();
-        (info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
+        let delivered = info.delivered.stream_sequence >= last;
+        (delivered && info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
     })
     .await;
 }

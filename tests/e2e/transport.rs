@@ -4,4 +4,4 @@ mod login;
 mod outage;
 mod own_credentials;
 mod own_server;
-mod tls;
+pub mod tls;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::names::AgentId;
 use crate::patterns::disposition::{Reason, Settler};
 use crate::patterns::failure::{error_body, send_error, service_error};
-use crate::patterns::lifecycle::{reply_headers, result_subject};
+use crate::patterns::lifecycle::{new_request_id, reply_headers, result_subject};
 use crate::patterns::{AgentPort, Answer};
 use crate::runtime::{Call, Outcome, Reply};
 use crate::transport::{Headers, Link};
@@ -67,6 +67,13 @@ async fn store(agent: &AgentId, work: &Link, call: &Call, outcome: Outcome) {
         }
     };
     // The command came by core NATS, which promises nothing; its result is stored if it can be.
+    if payload.len() > work.claim_over() {
+        let id = new_request_id();
+        if let Err(error) = work.store_any(&subject, &id, headers, payload).await {
+            tracing::warn!(%agent, %error, %subject, "result of a command not stored");
+        }
+        return;
+    }
     if let Err(error) = work.publish(&subject, None, headers, payload).await {
         tracing::warn!(%agent, %error, %subject, "result of a command not sent");
     }

@@ -266,7 +266,7 @@ impl Life {
         let reason = Reason::of(&outcome);
         self.port
             .cell
-            .end(took, reason.as_ref().map(|r| r.message.clone()));
+            .end(&call.kind, took, reason.as_ref().map(|r| r.message.clone()));
         if let Outcome::Died(_) = &outcome {
             if let Some(reason) = reason {
                 self.fell(reason);

@@ -23,6 +23,14 @@ pub(crate) async fn connect(global: &Global) -> anyhow::Result<Transport> {
 
 /// As [`connect`], for a configuration that is read already.
 pub(crate) async fn to(spec: &HostSpec) -> anyhow::Result<Transport> {
+    let transport = open(spec).await?;
+    if let Some(bytes) = spec.jetstream.claim_over {
+        transport.set_claim_over(bytes);
+    }
+    Ok(transport)
+}
+
+async fn open(spec: &HostSpec) -> anyhow::Result<Transport> {
     if !spec.nats.servers.is_empty() {
         let mut connect = spec.nats.connect_spec(NAME);
         connect.patience = Some(PATIENCE);

@@ -22,7 +22,7 @@ use crate::cli::connect;
 use crate::cli::exit::usage;
 use crate::cli::global::Global;
 use crate::cli::message::{duration, told};
-use crate::transport::{Link, Role, StoredMessage, StreamView};
+use crate::transport::{Link, PAYLOADS, Role, StoredMessage, StreamView, TransportError};
 use letter::DeadLetter;
 
 /// The stream of the dead letters.
@@ -162,6 +162,14 @@ impl Letters {
         Ok(found
             .filter(|message| message.sequence < range.before)
             .map(DeadLetter::read))
+    }
+
+    /// Whether the object store holds any payload, that of a letter perhaps.
+    async fn have_payloads(&self) -> anyhow::Result<bool> {
+        match self.link.objects(PAYLOADS)?.next(1).await {
+            Err(TransportError::NotFound(_)) => Ok(false),
+            found => Ok(found.map_err(told)?.is_some()),
+        }
     }
 
     /// The dead letter of a number that a person gave.

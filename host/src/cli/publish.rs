@@ -7,7 +7,8 @@ use anyhow::Context;
 use crate::cli::global::Global;
 use crate::cli::message::{Content, check_length, duration, told};
 use crate::cli::{connect, output};
-use crate::transport::Role;
+use crate::limits;
+use crate::transport::{Claim, Role, Stored, TransportError};
 
 /// Arguments of `publish`.
 #[derive(Debug, clap::Args)]
@@ -29,27 +30,23 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let headers = args.content.headers()?;
     let transport = connect::connect(global).await?;
     let link = transport.link(Role::Bulk);
-    let payload = args.content.payload(link.max_payload()).await?;
     let subject = &args.subject;
+    // What hosts take may be larger than a message: it goes through the object store.
+    let most = match Claim::is_for(subject) {
+        true => limits::PAYLOAD.max,
+        false => link.max_payload(),
+    };
+    let payload = args.content.payload(most).await?;
     let failed = || format!("cannot publish on {subject:?}");
     // Only the acknowledgement tells that a work item was refused by a full queue, or that there is
     // no stream that keeps the input of a stage.
-    let kept = ["work.", "pipeline.", "coord."];
-    if args.stored || kept.iter().any(|first| subject.starts_with(first)) {
-        let stored = link
-            .publish_stored(subject, headers, payload, args.timeout)
-            .await
-            .map_err(told)
-            .with_context(failed)?;
-        let known = if stored.duplicate {
-            ", which had it already"
-        } else {
-            ""
-        };
-        return output::line(&format!(
-            "stored by {}{known} as number {}",
-            stored.stream, stored.sequence
-        ));
+    if Claim::is_for(subject) {
+        let stored = link.publish_stored_any(subject, headers, payload, args.timeout);
+        return told_stored(stored.await, failed);
+    }
+    if args.stored || subject.starts_with("coord.") {
+        let stored = link.publish_stored(subject, headers, payload, args.timeout);
+        return told_stored(stored.await, failed);
     }
     link.publish(subject, None, headers, payload)
         .await
@@ -58,4 +55,20 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     // A message that only left for the server is lost when the process ends.
     link.round_trip(args.timeout).await.with_context(failed)?;
     Ok(())
+}
+
+fn told_stored(
+    stored: Result<Stored, TransportError>,
+    failed: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    let stored = stored.map_err(told).with_context(failed)?;
+    let known = if stored.duplicate {
+        ", which had it already"
+    } else {
+        ""
+    };
+    output::line(&format!(
+        "stored by {}{known} as number {}",
+        stored.stream, stored.sequence
+    ))
 }

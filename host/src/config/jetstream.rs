@@ -35,6 +35,9 @@ const AGE: Bounded<Duration> = bounded(
 /// Bytes of a stream or bucket; the most is what the server's signed number holds.
 const SIZE: Bounded<u64> = bounded(1 << 30, 1 << 20, i64::MAX as u64);
 
+/// From how many bytes on a payload goes through the object store.
+const CLAIM_OVER: Bounded<u64> = bounded(512 << 10, 1 << 10, 64 << 20);
+
 /// Messages of one subject.
 const PER_SUBJECT: Bounded<u32> = bounded(1000, 1, u32::MAX);
 
@@ -46,6 +49,10 @@ const fn bounded<T>(default: T, min: T, max: T) -> Bounded<T> {
 pub(super) fn read(section: &Section<'_>, heartbeat: Duration) -> JetstreamSpec {
     let mut spec = JetstreamSpec {
         replicas: replicas(section),
+        claim_over: section
+            .get("claim_over")
+            .and_then(|item| item.size(CLAIM_OVER))
+            .and_then(|bytes| usize::try_from(bytes).ok()),
         ..JetstreamSpec::default()
     };
     if let Some(streams) = section.section("streams") {

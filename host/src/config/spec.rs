@@ -306,6 +306,8 @@ pub struct TlsSpec {
 pub struct JetstreamSpec {
     /// Replicas of every asset; none: 3 on a cluster of three or more, otherwise 1.
     pub replicas: Option<usize>,
+    /// From how many bytes on a stored payload becomes a claim; none: when the server takes no more.
+    pub claim_over: Option<usize>,
     /// By the name of a stream that the host provisions.
     pub streams: BTreeMap<String, StreamOverride>,
     /// By the name of a bucket that the host provisions or a plugin is granted.

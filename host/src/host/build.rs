@@ -16,7 +16,7 @@ use crate::patterns::coordination::Coordinator;
 use crate::patterns::disposition::Settler;
 use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
-use crate::patterns::{Directory, audit, health};
+use crate::patterns::{Directory, audit, health, micro};
 use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::transport::server::OwnServer;
@@ -44,6 +44,9 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
         (None, spec.nats.connect_spec(name))
     };
     let transport = Transport::connect(connect).await?;
+    if let Some(bytes) = spec.jetstream.claim_over {
+        transport.set_claim_over(bytes);
+    }
     let state = transport.state();
     if !state.jetstream {
         bail!(
@@ -165,6 +168,12 @@ async fn serve(shared: &Arc<Shared>) -> anyhow::Result<()> {
     };
     commands.serve(&shared.draining).await?;
     health::serve(
+        control.clone(),
+        shared.directory.clone(),
+        shared.draining.clone(),
+    )
+    .await?;
+    micro::serve(
         control.clone(),
         shared.directory.clone(),
         shared.draining.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
@@ -10,7 +11,7 @@ use crate::limits;
 use crate::names::subject;
 use crate::transport::{Link, Role, StreamUse, TransportError};
 
-use super::Shared;
+use super::{Shared, payloads};
 
 /// The streams whose filling is watched: what promises rest on.
 const WATCHED: [&str; 6] = [
@@ -33,10 +34,23 @@ pub(super) fn start(shared: Arc<Shared>) -> JoinHandle<()> {
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first tick is at once, when the plugins are not loaded yet.
         clock.tick().await;
+        let mut swept = Instant::now();
         loop {
             tokio::select! {
                 () = shared.draining.cancelled() => return,
                 _ = clock.tick() => look(&shared, &mut warned).await,
+            }
+            if swept.elapsed() < limits::CLAIM_SWEEP {
+                continue;
+            }
+            swept = Instant::now();
+            tokio::select! {
+                () = shared.draining.cancelled() => return,
+                done = payloads::sweep(shared.transport.link(Role::Control)) => {
+                    if let Err(error) = done {
+                        tracing::debug!(%error, "stored payloads not swept");
+                    }
+                }
             }
         }
     })

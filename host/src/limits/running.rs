@@ -150,6 +150,16 @@ pub const PAUSE_LOOK: Duration = Duration::from_millis(2);
 /// What a drain keeps of its grace period for storing results, at most; a quarter of a short one.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
+/// Bytes of claimed payloads that one host holds at the same time, from before they are fetched until their
+/// messages are settled; at least one of any size that a plugin takes.
+pub const MAX_CLAIMED_BYTES: usize = 256 * 1024 * 1024;
+
+/// How often the host looks for stored payloads that no message needs any longer.
+pub const CLAIM_SWEEP: Duration = Duration::from_secs(60 * 60);
+
+/// Most stored payloads that are looked at in one sweep.
+pub const MAX_OBJECTS_SWEPT: usize = 10_000;
+
 /// Most answers to one question that are kept.
 pub const MAX_ANSWERS: usize = 10_000;
 

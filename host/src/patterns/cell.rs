@@ -9,12 +9,13 @@ use tokio::sync::Notify;
 
 use crate::config::{PluginSpec, Schema};
 use crate::names::{AgentId, PluginName};
-use crate::runtime::{Health, SharedConfig};
+use crate::runtime::{Health, Kind, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
 use super::crew::Weight;
-use super::delivery;
 use super::disposition::Reason;
+use super::micro::Executed;
+use super::{delivery, lifecycle};
 
 /// What is known about an agent: written by itself and by commands, read by everybody.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct AgentCell {
     host: String,
     host_id: String,
     since: Instant,
+    /// The same moment on the clock of the wall, for people.
+    started: String,
     paused: AtomicBool,
     /// It takes messages; it alone says so.
     takes: AtomicBool,
@@ -32,6 +35,8 @@ pub struct AgentCell {
     handled: AtomicU64,
     failed: AtomicU64,
     busy_ns: AtomicU64,
+    /// Its commands `execute`.
+    pub executed: Executed,
     dirty: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -40,6 +45,7 @@ pub struct AgentCell {
 struct Inner {
     version: String,
     plugin: String,
+    description: String,
     capabilities: Vec<String>,
     execute_schema: Option<Schema>,
     payload: usize,
@@ -64,6 +70,7 @@ impl AgentCell {
         let inner = Inner {
             version: String::new(),
             plugin: plugin.as_str().to_owned(),
+            description: String::new(),
             capabilities: Vec::new(),
             execute_schema: None,
             payload: 0,
@@ -86,6 +93,7 @@ impl AgentCell {
             host: host.to_owned(),
             host_id: host_id.to_owned(),
             since: now,
+            started: lifecycle::now(),
             paused: AtomicBool::new(false),
             takes: AtomicBool::new(false),
             turned: Notify::new(),
@@ -93,6 +101,7 @@ impl AgentCell {
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
+            executed: Executed::default(),
             dirty: AtomicBool::new(true),
             inner: Mutex::new(inner),
         }
@@ -106,6 +115,7 @@ impl AgentCell {
     pub fn runs(&self, spec: &PluginSpec) {
         let mut inner = self.inner();
         inner.version = spec.version.clone();
+        inner.description.clone_from(&spec.description);
         inner.capabilities = spec.capabilities.clone();
         inner.execute_schema = spec.execute_schema.clone();
         inner.payload = spec.limits.payload;
@@ -203,7 +213,10 @@ impl AgentCell {
     }
 
     /// It was handled; `error` says why not well.
-    pub fn end(&self, took: Duration, error: Option<String>) {
+    pub fn end(&self, kind: &Kind, took: Duration, error: Option<String>) {
+        if *kind == Kind::Execute {
+            self.executed.add(took, error.as_deref());
+        }
         self.handled.fetch_add(1, Ordering::Relaxed);
         self.busy_ns.fetch_add(
             u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
@@ -229,6 +242,16 @@ impl AgentCell {
     /// What the plugin said of its health.
     pub fn set_health(&self, health: Health) {
         self.inner().health = health;
+    }
+
+    /// What its plugin is for, in a line.
+    pub fn description(&self) -> String {
+        self.inner().description.clone()
+    }
+
+    /// When it was created, RFC 3339.
+    pub fn started(&self) -> &str {
+        &self.started
     }
 
     /// Whether something worth telling changed since the last call.

@@ -5,6 +5,7 @@
 //! rest is done by the host: a plugin can neither see nor refuse it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::error::TrySendError;
@@ -223,6 +224,8 @@ impl Commands {
             let ports = self.directory.find(&target(&message.subject));
             for port in ports {
                 if let Err(reason) = self.execute(&message, &port) {
+                    let refused = Some(reason.message.as_str());
+                    port.cell.executed.add(Duration::ZERO, refused);
                     self.refuse(&message, &port, &reason).await;
                 }
             }

@@ -1,11 +1,12 @@
 //! Dead letters: `dlq.<original subject>`, the original payload, and headers that say why.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::limits;
 use crate::names::{AgentId, Subject};
 use crate::runtime::Call;
-use crate::transport::{Headers, Link, Stored, Trace, TransportError, Unreadable};
+use crate::transport::{CLAIM, Headers, Link, Stored, Trace, TransportError, Unreadable};
 
 use super::delivery::Held;
 use super::disposition::Reason;
@@ -44,15 +45,16 @@ pub async fn store(
 ) -> Result<Stored, TransportError> {
     let subject = subject(&call.subject);
     let id = held.meta.output_id("dlq");
-    let full = headers(agent, call, held, reason, true);
+    let mut full = headers(agent, call, held, reason, true);
     // The original's own headers may be what makes the letter larger than the server takes; then
     // ours; and in the end the letter holds what fits, which says more than no letter.
-    let bare = headers(agent, call, held, reason, false);
+    let mut bare = headers(agent, call, held, reason, false);
+    let payload = match claim(link, call, held, &id, [&mut full, &mut bare]).await? {
+        true => Bytes::new(),
+        false => call.payload.clone(),
+    };
     for headers in [full, bare] {
-        match link
-            .store(&subject, &id, headers, call.payload.clone())
-            .await
-        {
+        match link.store(&subject, &id, headers, payload.clone()).await {
             Err(TransportError::TooLarge(_)) => {}
             other => return other,
         }
@@ -62,6 +64,40 @@ pub async fn store(
     let most = link.max_payload().saturating_sub(limits::LETTER_HEADERS);
     let fits = call.payload.slice(..call.payload.len().min(most));
     link.store(&subject, &id, headers, fits).await
+}
+
+/// Leaves a payload that is too large for a letter, or that was fetched for the message, in the object
+/// store, and says so in the headers; otherwise the letter is to hold it.
+async fn claim(
+    link: &Link,
+    call: &Call,
+    held: &Held,
+    id: &str,
+    headers: [&mut Headers; 2],
+) -> Result<bool, TransportError> {
+    if let Some(claimed) = &held.claimed {
+        for headers in headers {
+            claimed.stamp(headers);
+        }
+        return Ok(true);
+    }
+    if call.payload.len() <= link.claim_over() {
+        return Ok(false);
+    }
+    // For the original subject: that is where it is sent again.
+    match link.claim(&call.subject, id, &call.payload).await {
+        Ok(claim) => {
+            for headers in headers {
+                claim.stamp(call.payload.len(), headers);
+            }
+            Ok(true)
+        }
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, subject = %call.subject, "no room for the payload of a dead letter beside it");
+            Ok(false)
+        }
+    }
 }
 
 /// Stores the dead letter of a message that cannot be delivered to this host at all.
@@ -113,7 +149,7 @@ pub fn audit(
 
 /// The subject of the letter. One that would be too long, or that others may publish and we may not, keeps
 /// its place in the tree.
-fn subject(original: &str) -> String {
+pub fn subject(original: &str) -> String {
     let letter = format!("dlq.{original}");
     if Subject::check(&letter).is_ok() {
         return letter;
@@ -144,6 +180,10 @@ fn headers(
                 let _ = headers.append(name, value);
             }
         }
+    }
+    // One that was not fetched: without it the letter would be empty.
+    if let Some(claim) = call.headers.get(CLAIM) {
+        headers.set(CLAIM, claim);
     }
     call.trace.stamp(agent, &mut headers);
     headers.set(SUBJECT, &call.subject);

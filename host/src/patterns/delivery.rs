@@ -9,6 +9,7 @@ use crate::permissions::reserved::{may_answer, may_reply_to};
 use crate::runtime::{Call, Kind};
 use crate::transport::{Fate, Link, Message, Meta, Trace, TransportError};
 
+use super::claims::Claimed;
 use super::crew::Weight;
 use super::disposition::Reason;
 use super::keeper::Kept;
@@ -100,6 +101,8 @@ pub struct Held {
     pub kept: Kept,
     /// What is made of it when it was handled.
     pub output: Output,
+    /// The payload that was fetched for it: it is removed once the message is acknowledged.
+    pub claimed: Option<Claimed>,
 }
 
 impl Held {

@@ -20,7 +20,8 @@ use crate::runtime::Kind;
 use crate::transport::{Kv, Link, Message, Trace};
 
 use super::cancelled::Cancelled;
-use super::delivery::{Answer, Delivery, Held, Output, admit, call};
+use super::claims::Arrival;
+use super::delivery::{Held, Output, call};
 use super::disposition::{Reason, Settler, exhausted};
 
 pub use deadlines::watch;
@@ -84,7 +85,7 @@ impl Stage {
         message: Message,
         mut held: Box<Held>,
         settler: Settler,
-    ) -> Option<Delivery> {
+    ) -> Option<Arrival> {
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let (message, run, refused) = match self.sort(message, &held).await {
             Received::Over => {
@@ -92,7 +93,7 @@ impl Stage {
                 return None;
             }
             Received::Later => {
-                settler.postpone(held, STORE_RETRY_DELAY).await;
+                settler.put_off(held, STORE_RETRY_DELAY).await;
                 return None;
             }
             Received::Foreign(message, reason) => {
@@ -108,7 +109,7 @@ impl Stage {
             Received::Input(message, run) => (message, run, None),
         };
         let mut message = message;
-        let refused = refused.or_else(|| self.unfit(&message, &run, &held));
+        let refused = refused.or_else(|| self.unfit(&run, &held));
         message.headers.set("X-Retry-Count", &retries.to_string());
         let trace = Trace::received(&message.headers, run.at.workflow.as_str());
         let number = run.at.number;
@@ -118,16 +119,12 @@ impl Stage {
             settler.refuse(call, held, reason).await;
             return None;
         }
-        Some(Delivery {
-            call,
-            answer: Answer::Held(held),
-            weight: None,
-            rest: None,
-        })
+        let schema = self.spec.schema.clone();
+        Some(Arrival { call, held, schema })
     }
 
     /// Why an input must not wake the plugin.
-    fn unfit(&self, message: &Message, run: &StageRun, held: &Held) -> Option<Reason> {
+    fn unfit(&self, run: &StageRun, held: &Held) -> Option<Reason> {
         let circle = || {
             let text = format!(
                 "number {MAX_STAGES} is the last that a workflow can have, and stage {:?} has \
@@ -139,7 +136,6 @@ impl Stage {
         let ends = run.at.number >= MAX_STAGES && !self.spec.next.is_empty();
         ends.then(circle)
             .or_else(|| exhausted(held.meta.deliveries, &held.rule))
-            .or_else(|| admit(&message.payload, self.payload, self.spec.schema.as_ref()).err())
     }
 
     async fn sort(self: &Arc<Self>, message: Message, held: &Held) -> Received {

@@ -17,13 +17,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Schema;
 use crate::limits;
+use crate::names::Priority;
 use crate::runtime::Kind;
 use crate::transport::{Delivered, Link, Message, Pull, Puller, Trace, TransportError};
 
+use super::claims::{Arrival, Fetching, Found, take_in};
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, Output, admit, call};
-use super::disposition::{Reason, Settler, exhausted};
+use super::delivery::{Answer, Delivery, Held, Output, call};
+use super::disposition::{Settler, exhausted};
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
 use lane::{LaneState, Pulling};
@@ -53,6 +56,7 @@ pub struct WorkQueue {
     pulls: FuturesUnordered<BoxFuture<'static, Step>>,
     /// Messages that are taken in: it takes a moment to know what they are.
     arriving: usize,
+    fetching: Fetching,
     /// Since when items wait and no agent takes any.
     deserted: Option<Instant>,
 }
@@ -62,7 +66,7 @@ enum Step {
     Item(usize, Box<Pull>, Box<Delivered>, CancellationToken),
     End(usize),
     Failed(usize, TransportError),
-    Arrived(Option<Box<Delivery>>),
+    Arrived(Option<Box<Arrival>>),
 }
 
 impl WorkQueue {
@@ -78,6 +82,7 @@ impl WorkQueue {
             turns,
             pulls: FuturesUnordered::new(),
             arriving: 0,
+            fetching: Fetching::default(),
             deserted: None,
         }
     }
@@ -93,11 +98,12 @@ impl WorkQueue {
             tokio::pin!(changed);
             changed.as_mut().enable();
             self.top_up();
-            crew.set_pulls(self.pulls.len());
+            crew.set_pulls(self.pulls.len() + self.fetching.len());
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 Some(step) = self.pulls.next() => self.step(step).await,
+                Some((arrival, found)) = self.fetching.next() => take_in(arrival, found, &self.feed).await,
                 () = &mut changed => {}
                 _ = clock.tick() => self.look_after_waiting().await,
             }
@@ -105,6 +111,10 @@ impl WorkQueue {
         self.take_back();
         while let Some(step) = self.pulls.next().await {
             self.step(step).await;
+        }
+        self.fetching.stop();
+        while let Some((arrival, found)) = self.fetching.next().await {
+            take_in(arrival, found, &self.feed).await;
         }
         crew.set_pulls(0);
     }
@@ -123,7 +133,7 @@ impl WorkQueue {
             schedule::room(
                 crew.taking(),
                 crew.idle(),
-                crew.waiting().saturating_add(self.arriving),
+                crew.waiting() + self.fetching.len() + self.arriving,
                 asked,
                 crew.mean_call(),
             )
@@ -181,10 +191,10 @@ impl WorkQueue {
                 self.pulls.push(Box::pin(next(index, pull, stop)));
                 self.arrived(index, *delivered).await;
             }
-            Step::Arrived(delivery) => {
+            Step::Arrived(arrival) => {
                 self.arriving = self.arriving.saturating_sub(1);
-                if let Some(delivery) = delivery {
-                    self.feed.crew.offer(*delivery);
+                if let Some(arrival) = arrival {
+                    self.take_in(*arrival).await;
                 }
             }
             Step::End(index) => {
@@ -224,14 +234,16 @@ impl WorkQueue {
             meta: delivered.meta,
             rule: lane.rule.clone(),
             output: Output::Nothing,
+            claimed: None,
         });
         match &lane.source {
-            Source::Work { .. } => self.item(&lane, delivered.message, held).await,
+            Source::Work { priority, schema } => {
+                let kind = (*priority, schema.clone());
+                self.item(kind, delivered.message, held).await;
+            }
             Source::Stage(stage) => {
-                let received =
-                    stage
-                        .clone()
-                        .receive(delivered.message, held, self.feed.settler.clone());
+                let settler = self.feed.settler.clone();
+                let received = stage.clone().receive(delivered.message, held, settler);
                 self.arriving += 1;
                 self.pulls.push(Box::pin(async move {
                     Step::Arrived(received.await.map(Box::new))
@@ -240,25 +252,30 @@ impl WorkQueue {
         }
     }
 
-    async fn item(&mut self, lane: &Lane, mut message: Message, mut held: Box<Held>) {
+    async fn item(
+        &mut self,
+        (priority, schema): (Priority, Option<Schema>),
+        mut message: Message,
+        mut held: Box<Held>,
+    ) {
         held.output = Output::Result;
-        let priority = lane.source.priority();
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;
         let trace = Trace::received(&message.headers, &format!("wq-{sequence}"));
         message.headers.set("X-Retry-Count", &retries.to_string());
         message.headers.set("X-Priority", priority.as_str());
         let kind = Kind::Work { priority, retries };
-        let refused = unfit(lane, &held, &message.payload, self.feed.payload);
         let call = call(kind, message, trace.at(priority));
-        match refused {
-            Some(reason) => self.feed.settler.refuse(call, held, reason).await,
-            None => self.feed.crew.offer(Delivery {
-                call,
-                answer: Answer::Held(held),
-                weight: None,
-                rest: None,
-            }),
+        if let Some(reason) = exhausted(held.meta.deliveries, &held.rule) {
+            return self.feed.settler.refuse(call, held, reason).await;
+        }
+        self.take_in(Arrival { call, held, schema }).await;
+    }
+
+    /// Hands a message to the agents once it has its payload.
+    async fn take_in(&mut self, arrival: Arrival) {
+        if let Some(arrival) = self.fetching.start(arrival, &self.feed) {
+            take_in(arrival, Found::Whole, &self.feed).await;
         }
     }
 
@@ -288,15 +305,6 @@ impl WorkQueue {
             lane.stop.cancel();
         }
     }
-}
-
-/// Why an item must not wake the plugin, which takes payloads of at most `most` bytes.
-fn unfit(lane: &Lane, held: &Held, payload: &[u8], most: usize) -> Option<Reason> {
-    let schema = match &lane.source {
-        Source::Work { schema, .. } => schema.as_ref(),
-        Source::Stage(_) => None,
-    };
-    exhausted(held.meta.deliveries, &lane.rule).or_else(|| admit(payload, most, schema).err())
 }
 
 /// Takes messages out of the way that break the connection whenever they are delivered.

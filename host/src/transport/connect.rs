@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions};
@@ -92,6 +93,7 @@ pub(super) async fn open(
             client,
             replies,
             health,
+            claim_over: AtomicUsize::new(usize::MAX),
             answers,
         }),
     })

@@ -4,7 +4,7 @@
 //! would queue, and what it queued before a break is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) replies: Arc<Replies>,
     pub(super) health: Arc<Health>,
+    /// Payloads of more bytes become claims, whatever the server takes.
+    pub(super) claim_over: AtomicUsize,
     /// Hands out the answers; it holds the client, so it must end with the last [`Link`].
     pub(super) answers: AbortHandle,
 }

@@ -101,6 +101,13 @@ impl Headers {
         debug_assert!(set.is_ok(), "{name}");
     }
 
+    /// Removes a header, whatever the case of its name.
+    pub fn remove(&mut self, name: &str) {
+        if self.get(name).is_some() {
+            self.0 = self.without(name);
+        }
+    }
+
     /// Adds a further value under a name; refuses what [`Headers::insert`] refuses.
     pub fn append(&mut self, name: &str, value: &str) -> Result<(), TransportError> {
         let (name, value) = (header_name(name)?, header_value(name, value)?);
@@ -194,5 +201,8 @@ mod tests {
         assert_eq!(headers.get("x-a"), Some("1"));
         assert_eq!(headers.get("X-B"), Some(""));
         assert_eq!(headers.get("X-C"), None);
+        headers.remove("x-a");
+        assert_eq!(headers.iter().next(), Some(("X-B", "")));
+        assert_eq!(headers.len(), 1);
     }
 }

@@ -4,6 +4,7 @@
 //! Never on the way of work: messages are read one by one, and reading takes nothing from anybody.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -131,6 +132,22 @@ impl StreamView {
             bytes: part(state.bytes as f64, config.max_bytes),
             age: part(age, config.max_age),
         })
+    }
+
+    /// How long the stream keeps a message; none for ever.
+    pub async fn max_age(&self) -> Result<Option<Duration>, TransportError> {
+        #[derive(Deserialize)]
+        struct Info {
+            config: Age,
+        }
+        #[derive(Deserialize)]
+        struct Age {
+            #[serde(default)]
+            max_age: u64,
+        }
+        let info: Info = self.call("STREAM.INFO", &Value::Null).await?;
+        let age = Duration::from_nanos(info.config.max_age);
+        Ok(Some(age).filter(|age| !age.is_zero()))
     }
 
     /// The message of a sequence; none when it was removed.

@@ -10,6 +10,7 @@ mod cluster;
 mod connect;
 mod core;
 mod kv;
+mod object;
 mod pull;
 mod stored;
 mod stream;

@@ -223,6 +223,9 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         MAX_OPEN_JOINS,
         JOIN_LOOK,
         JOIN_TRIES,
+        MAX_CLAIMED_BYTES,
+        CLAIM_SWEEP,
+        MAX_OBJECTS_SWEPT,
         MAX_AGENTS,
     ]
 }

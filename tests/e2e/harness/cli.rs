@@ -1,6 +1,7 @@
 //! Commands of `mistersmith` that end by themselves.
 
 use std::ffi::OsStr;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -33,6 +34,20 @@ impl Ran {
 
 /// Runs a command in a folder, with these variables and nothing else of NATS.
 pub async fn run<A: AsRef<OsStr>>(folder: &Path, variables: &[(&str, String)], args: &[A]) -> Ran {
+    run_fed(folder, variables, args, b"").await
+}
+
+/// The same, with something on its standard input.
+pub async fn run_fed<A: AsRef<OsStr>>(
+    folder: &Path,
+    variables: &[(&str, String)],
+    args: &[A],
+    input: &[u8],
+) -> Ran {
+    // A file, and no pipe that somebody would have to fill while the command runs.
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    file.rewind().unwrap();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_mistersmith"));
     command
         .args(args)
@@ -41,7 +56,7 @@ pub async fn run<A: AsRef<OsStr>>(folder: &Path, variables: &[(&str, String)], a
         .env_remove("NATS_CREDS")
         .env_remove("MISTERSMITH_LOG")
         .envs(variables.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(Stdio::from(file))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
@@ -19,12 +19,22 @@ pub struct Ear {
 impl Ear {
     /// Begins to listen. When this returns, the server knows.
     pub async fn on(client: &Client, subject: &str) -> Self {
-        let mut messages = client.subscribe(subject.to_owned()).await.unwrap();
+        let messages = client.subscribe(subject.to_owned()).await.unwrap();
         // A round trip behind the subscription.
         let inbox = client.new_inbox();
         let mut back = client.subscribe(inbox.clone()).await.unwrap();
         client.publish(inbox, "".into()).await.unwrap();
         super::wait::within("a subscription", back.next()).await;
+        Self::to(messages)
+    }
+
+    /// Begins to listen, without asking the server whether it knows: for clients that may not publish
+    /// to themselves.
+    pub async fn unconfirmed(client: &Client, subject: &str) -> Self {
+        Self::to(client.subscribe(subject.to_owned()).await.unwrap())
+    }
+
+    fn to(mut messages: Subscriber) -> Self {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let memory = heard.clone();
         let task = tokio::spawn(async move {

@@ -318,6 +318,11 @@ impl Running {
         cli::run(self.folder(), &self.host.variables, args).await
     }
 
+    /// The same, with something on its standard input.
+    pub async fn cli_fed(&self, args: &[&str], input: &[u8]) -> Ran {
+        cli::run_fed(self.folder(), &self.host.variables, args, input).await
+    }
+
     /// What the host's own server left for the other commands: URL, user, password, pid.
     pub fn own_server(&self) -> Option<Value> {
         let text = std::fs::read_to_string(self.data().join("nats.json")).ok()?;

@@ -124,6 +124,23 @@ impl Nats {
         self.server.port
     }
 
+    /// What the server refused to this user, as its log says.
+    pub fn refused_to(&self, user: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.server.folder.path().join("log")).unwrap();
+        let whose = format!("Violation - User \"{user}\"");
+        let lines = log.lines().filter(|line| line.contains(&whose));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Another client, as a user who may do little, and whose inboxes have this prefix.
+    pub async fn as_user(&self, user: &str, password: &str, inboxes: &str) -> Outside {
+        let options = ConnectOptions::new()
+            .name(user)
+            .custom_inbox_prefix(inboxes)
+            .user_and_password(user.to_owned(), password.to_owned());
+        Outside::unconfirmed(options, &[self.url()]).await
+    }
+
     pub fn pid(&self) -> u32 {
         self.server.child.as_ref().expect("the server runs").id()
     }
@@ -171,24 +188,50 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
+        let servers = |routes: &[u16]| {
+            let peers: Vec<String> = routes
+                .iter()
+                .map(|p| format!("nats://127.0.0.1:{p}"))
+                .collect();
+            let server = |(number, port): (usize, &u16)| {
+                let cluster = format!(
+                    "cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: {peers:?} }}"
+                );
+                Server::new(&format!("n{}", number + 1), false, &[cluster])
+            };
+            routes.iter().enumerate().map(server).collect()
+        };
+        Self::of(servers, &NatsOptions::default()).await
+    }
+
+    /// Three servers `n1`, `n2`, `n3` with whole configurations: of the server's name, its own port
+    /// for the others, the ports of all, and its folder. The options are the test's own connection.
+    pub async fn configured(
+        configuration: impl Fn(&str, u16, &[u16], &Path) -> String,
+        options: &NatsOptions,
+    ) -> Self {
+        let servers = |routes: &[u16]| {
+            let server = |(number, port): (usize, &u16)| {
+                Server::configured(&format!("n{}", number + 1), |name, folder| {
+                    configuration(name, *port, routes, folder)
+                })
+            };
+            routes.iter().enumerate().map(server).collect()
+        };
+        Self::of(servers, options).await
+    }
+
+    async fn of(make: impl FnOnce(&[u16]) -> Vec<Server>, options: &NatsOptions) -> Self {
         let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
-        let peers: Vec<String> = routes
-            .iter()
-            .map(|p| format!("nats://127.0.0.1:{p}"))
-            .collect();
-        let mut servers = Vec::new();
-        for (number, port) in routes.iter().enumerate() {
-            let cluster =
-                format!("cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: {peers:?} }}");
-            let mut server = Server::new(&format!("n{}", number + 1), false, &[cluster]);
+        let mut servers = make(&routes);
+        for server in &mut servers {
             server.spawn(None);
-            servers.push(server);
         }
         for server in &mut servers {
             server.listens().await;
         }
         let urls: Vec<String> = servers.iter().map(Server::url).collect();
-        let outside = NatsOptions::default().connect(&urls).await;
+        let outside = options.connect(&urls).await;
         outside.jetstream_answers().await;
         Self { servers, outside }
     }
@@ -223,17 +266,28 @@ struct Server {
 
 impl Server {
     fn new(name: &str, without_jetstream: bool, lines: &[String]) -> Self {
+        Self::configured(name, |name, folder| {
+            let mut lines = lines.to_vec();
+            lines.push(format!("server_name: {name}"));
+            if !without_jetstream {
+                lines.push(format!(
+                    "jetstream {{ store_dir: \"{}/store\", max_memory_store: 64MB, max_file_store: 20GB }}",
+                    folder.display()
+                ));
+            }
+            lines.join("\n")
+        })
+    }
+
+    /// A server with this configuration, but for where it listens and what it tells the tests.
+    fn configured(name: &str, configuration: impl FnOnce(&str, &Path) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display();
-        let mut lines = lines.to_vec();
-        lines.push(format!("server_name: {name}"));
-        lines.push(format!("ports_file_dir: \"{path}\""));
-        lines.push(format!("log_file: \"{path}/log\""));
-        if !without_jetstream {
-            lines.push(format!(
-                "jetstream {{ store_dir: \"{path}/store\", max_memory_store: 64MB, max_file_store: 20GB }}"
-            ));
-        }
+        let lines = vec![
+            configuration(name, folder.path()),
+            format!("ports_file_dir: \"{path}\""),
+            format!("log_file: \"{path}/log\""),
+        ];
         Self {
             name: name.to_owned(),
             folder,

@@ -68,13 +68,18 @@ pub struct Outside {
 
 impl Outside {
     pub async fn connect(options: ConnectOptions, urls: &[String]) -> Self {
+        let outside = Self::unconfirmed(options, urls).await;
+        outside.answers().await;
+        outside
+    }
+
+    /// Connects without publishing anything: for clients that may not publish to themselves.
+    pub async fn unconfirmed(options: ConnectOptions, urls: &[String]) -> Self {
         let urls: Vec<ServerAddr> = urls.iter().map(|url| url.parse().unwrap()).collect();
         let client = within("connects", options.connect(urls)).await.unwrap();
         let mut js = jetstream::new(client.clone());
         js.set_timeout(PATIENCE);
-        let outside = Self { client, js };
-        outside.answers().await;
-        outside
+        Self { client, js }
     }
 
     /// Waits until the server answers.

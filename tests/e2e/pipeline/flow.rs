@@ -116,8 +116,8 @@ async fn what_a_handler_returns_is_handed_on_as_it_is() {
         .run()
         .await;
     put(&nats, "pipeline.w.01.a", &[], "x").await;
-    for next in ["b", "c"] {
-        stage_is_done(&nats, next).await;
+    for stage in ["a", "b", "c"] {
+        stage_is_done(&nats, stage).await;
     }
     let inputs = nats.stored("COORDINATION", "pipeline.w.02.*").await;
     assert_eq!(inputs.len(), 2);

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{Host, Nats, Plugin, until};
+use crate::large_payloads::{claimed, objects_for};
 
 use super::{events, put, result_of, stage, stage_doing, stage_is_done, told};
 
@@ -162,4 +163,45 @@ async fn a_deadline_that_passed_while_no_host_ran_is_kept() {
         result_of(&nats, "w").await.json()["input"],
         json!({"a": "here"})
     );
+}
+
+#[tokio::test]
+async fn large_payloads_go_through_the_object_store() {
+    let nats = Nats::start().await;
+    let host = Host::new(&nats)
+        .config("[jetstream]\nclaim_over = \"1KiB\"")
+        .with(stage("split", "next = [\"a\", \"b\"]"))
+        .with(stage_doing("a", "next = [\"both\"]", "{ do = \"stage\" }"))
+        .with(stage_doing(
+            "b",
+            "next = [\"both\"]",
+            "{ do = \"big_reply\", bytes = 3000 }",
+        ))
+        .with(joining("next = [\"last\"]"))
+        .with(stage("last", ""))
+        .run()
+        .await;
+    let text = "y".repeat(5000);
+    let ran = host.cli(&["publish", "pipeline.w.01.split", &text]).await;
+    assert!(ran.stdout.contains("stored by COORDINATION"), "{ran:?}");
+    let result = claimed(&nats, &result_of(&nats, "w").await).await;
+    let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
+    let joined = &result["input"]["input"];
+    assert_eq!(joined["b"], "x".repeat(3000));
+    assert_eq!(joined["a"]["input"]["input"], text);
+    for name in ["split", "last"] {
+        stage_is_done(&nats, name).await;
+    }
+    // What one stage alone has is removed, what a join has read is swept.
+    until("it is removed", async || {
+        let inputs = ["pipeline.w.01.split", "pipeline.w.04.last"];
+        for input in inputs {
+            if !objects_for(&nats, input).await.is_empty() {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    assert!(nats.stored("DLQ", "dlq.>").await.is_empty());
 }

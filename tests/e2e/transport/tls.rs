@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{Host, Nats};
 
 /// Makes `ca.pem`, and for the server and for the host a certificate of it with its key.
-fn certificates(folder: &Path) {
+pub fn certificates(folder: &Path) {
     let script = r#"
 set -e
 key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'

@@ -249,7 +249,7 @@ async fn a_result_that_cannot_be_stored_leaves_the_item_where_it_is() {
         .await;
     host.logs
         .first("it says so", |line| {
-            line.level() == "ERROR" && line.message().contains("result not stored")
+            line.level() == "ERROR" && line.message().contains("output not stored")
         })
         .await;
     assert_eq!(

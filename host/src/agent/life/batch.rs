@@ -35,7 +35,7 @@ impl Life {
             _ => None,
         };
         let outcomes = each(outcome, calls.len());
-        self.count(took, &outcomes);
+        self.count(&calls, took, &outcomes);
         match died {
             Some(reason) => self.fell(reason),
             None => self.backoff.lived(),
@@ -58,11 +58,11 @@ impl Life {
     }
 
     /// The numbers are those of messages, however many came at once.
-    fn count(&self, took: Duration, outcomes: &[Outcome]) {
+    fn count(&self, calls: &[Call], took: Duration, outcomes: &[Outcome]) {
         let share = took / u32::try_from(outcomes.len()).unwrap_or(u32::MAX).max(1);
-        for outcome in outcomes {
+        for (call, outcome) in calls.iter().zip(outcomes) {
             let error = Reason::of(outcome).map(|reason| reason.message);
-            self.port.cell.end(share, error);
+            self.port.cell.end(&call.kind, share, error);
         }
     }
 

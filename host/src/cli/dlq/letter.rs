@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::dlq::{PREFIX, STREAM};
 use crate::patterns::dead_letter as form;
-use crate::transport::{Headers, StoredMessage};
+use crate::transport::{CLAIM_SIZE, Claim, Headers, StoredMessage};
 
 /// A dead letter as the stream holds it.
 ///
@@ -29,6 +29,9 @@ pub(super) struct DeadLetter {
     pub(super) deliveries: String,
     /// Which agent tried it last.
     pub(super) agent: String,
+    /// The claim for the payload, and how many bytes it is said to have, where the letter does not hold it
+    /// itself.
+    pub(super) claim: Option<(Claim, usize)>,
     /// All headers.
     pub(super) headers: Headers,
     /// The payload of the original message.
@@ -44,7 +47,10 @@ impl DeadLetter {
             subject if subject.is_empty() => original,
             subject => subject,
         };
+        let size = header(CLAIM_SIZE).parse().unwrap_or_default();
+        let claim = Claim::of(&message.headers).and_then(Result::ok);
         DeadLetter {
+            claim: claim.map(|claim| (claim, size)),
             number: message.sequence,
             at: message.stored_at.clone(),
             subject,
@@ -88,7 +94,8 @@ impl DeadLetter {
             "error": self.error,
             "deliveries": self.deliveries.parse::<u64>().ok(),
             "agent_id": Some(&self.agent).filter(|agent| !agent.is_empty()),
-            "bytes": self.payload.len(),
+            "bytes": self.claim.as_ref().map_or(self.payload.len(), |(_, size)| *size),
+            "claim": self.claim.as_ref().map(|(claim, _)| claim.name()),
         })
     }
 

@@ -4,10 +4,12 @@ use std::io::{BufRead, IsTerminal};
 
 use serde_json::json;
 
-use crate::cli::dlq::{Filter, Letters};
+use crate::cli::dlq::letter::DeadLetter;
+use crate::cli::dlq::{Filter, Letters, Range};
 use crate::cli::exit::usage;
 use crate::cli::message::{input, told};
 use crate::cli::{audit, output};
+use crate::transport::Claim;
 
 /// Arguments of `dlq purge`.
 #[derive(Debug, clap::Args)]
@@ -40,6 +42,7 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
     });
     audit::write(&letters.link, audit::FORCED, "dlq purge", details).await?;
     let mut removed = 0;
+    let claims = claims(letters, args, &range).await?;
     if args.numbers.is_empty() {
         removed = letters
             .view
@@ -50,7 +53,35 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
     for number in &args.numbers {
         removed += u64::from(letters.view.delete(*number).await?);
     }
+    for (claim, subject) in claims {
+        claim.discard(&letters.link, &subject).await?;
+    }
     output::line(&format!("{removed} removed"))
+}
+
+/// The payloads that lie beside the letters that are to be removed, and the subjects that they are for.
+async fn claims(
+    letters: &Letters,
+    args: &Args,
+    range: &Range,
+) -> anyhow::Result<Vec<(Claim, String)>> {
+    let mut found = Vec::new();
+    if !letters.have_payloads().await? {
+        return Ok(found);
+    }
+    let claim = |letter: DeadLetter| letter.claim.map(|(claim, _)| (claim, letter.subject));
+    for number in &args.numbers {
+        let message = letters.view.message(*number).await?;
+        found.extend(message.map(DeadLetter::read).and_then(claim));
+    }
+    if args.numbers.is_empty() {
+        let mut from = 1;
+        while let Some(letter) = letters.next(range, from).await? {
+            from = letter.number.saturating_add(1);
+            found.extend(claim(letter));
+        }
+    }
+    Ok(found)
 }
 
 /// Asks the person at the terminal.

@@ -63,6 +63,10 @@ async fn replay(letters: &Letters, letter: &DeadLetter) -> Result<String, Transp
             "the subject belongs to the server, and no host gave up a message of it".to_owned(),
         ));
     }
+    if let Some((claim, _)) = &letter.claim {
+        // From now on it belongs to a young message again, so that no host takes it for forgotten.
+        claim.renew(&letters.link, &letter.subject).await?;
+    }
     let id = letter.replay_id();
     let stored = letters
         .link

@@ -2,6 +2,7 @@
 
 use crate::cli::dlq::Letters;
 use crate::cli::output;
+use crate::transport::PAYLOADS;
 
 /// Arguments of `dlq show`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,12 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
     for (name, value) in letter.headers.iter() {
         let header = output::one_line(&format!("{name}: {value}"), usize::MAX);
         output::line(&format!("  {header}"))?;
+    }
+    if let Some((claim, size)) = &letter.claim {
+        let name = output::one_line(claim.name(), usize::MAX);
+        return output::line(&format!(
+            "payload      {size} bytes, in the object store {PAYLOADS} as {name}"
+        ));
     }
     output::line(&format!("payload      {} bytes", letter.payload.len()))?;
     output::payload(&letter.payload)

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits;
 use crate::names::AgentId;
+use crate::patterns::claims::Claims;
 use crate::patterns::delivery::{Held, Output};
 use crate::patterns::outbox::Outbox;
 use crate::patterns::pipeline::StageRun;
@@ -28,12 +29,14 @@ pub struct Settler {
     outbox: Outbox,
     tasks: TaskTracker,
     places: Arc<Semaphore>,
+    claims: Claims,
 }
 
 impl Settler {
     /// Settles over this connection.
     pub fn new(link: Link, outbox: Outbox) -> Self {
         Self {
+            claims: Claims::new(link.clone()),
             link,
             outbox,
             tasks: TaskTracker::new(),
@@ -51,7 +54,7 @@ impl Settler {
             match held.is_cancelled().await {
                 Ok(false) => {}
                 // What it made is not wanted any more, nor that it failed.
-                Ok(true) => return this.acknowledge(&held).await,
+                Ok(true) => return this.acknowledge(&call, &held).await,
                 Err(error) => {
                     tracing::warn!(%error, subject = %call.subject, "not settled; the message will run again");
                     return this.hand_back(&held, limits::STORE_RETRY_DELAY).await;
@@ -89,21 +92,29 @@ impl Settler {
 
     /// Takes over a message that has done what it was for without waking the plugin.
     pub async fn drop_handled(&self, held: Box<Held>) {
-        let this = self.clone();
-        self.spawn(async move { this.acknowledge(&held).await })
-            .await;
+        self.spawn(async move {
+            if let Err(error) = held.fate.ack_confirmed().await {
+                tracing::debug!(%error, consumer = held.meta.consumer, "ack not confirmed; the message may come again");
+            }
+        })
+        .await;
     }
 
-    /// Hands a message back that cannot be taken in now.
-    pub async fn postpone(&self, held: Box<Held>, delay: Duration) {
+    /// Hands a message back that no agent has started.
+    pub async fn give_back(&self, held: Box<Held>) {
+        self.put_off(held, limits::GIVE_BACK_DELAY).await;
+    }
+
+    /// Hands a message back that cannot be handled before this time has passed.
+    pub async fn put_off(&self, held: Box<Held>, delay: Duration) {
         let this = self.clone();
         self.spawn(async move { this.hand_back(&held, delay).await })
             .await;
     }
 
-    /// Hands a message back that no agent has started.
-    pub async fn give_back(&self, held: Box<Held>) {
-        self.postpone(held, limits::GIVE_BACK_DELAY).await;
+    /// Where the payloads of held messages are fetched that are not in them.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Waits until everything taken over so far is settled.
@@ -131,7 +142,7 @@ impl Settler {
             Output::Nothing => Ok(()),
         };
         match stored {
-            Ok(()) => self.acknowledge(held).await,
+            Ok(()) => self.acknowledge(call, held).await,
             Err(error @ TransportError::TooLarge(_)) => {
                 let reason = Reason::new("too-large", format!("the result: {error}"));
                 self.bury(Some(agent), call, held, reason).await;
@@ -155,7 +166,7 @@ impl Settler {
         let headers = lifecycle::reply_headers(agent, call, &reply);
         let id = held.meta.output_id("result");
         self.link
-            .store(&subject, &id, headers, reply.payload)
+            .store_any(&subject, &id, headers, reply.payload)
             .await
             .map(drop)
     }
@@ -174,17 +185,20 @@ impl Settler {
             let id = held.meta.output_id(&output);
             let payload = reply.payload.clone();
             self.link
-                .store(&subject, &id, headers.clone(), payload)
+                .store_any(&subject, &id, headers.clone(), payload)
                 .await?;
         }
         run.complete(&self.link, agent, call, held).await.map(drop)
     }
 
     /// Takes a message out of its consumer, now that everything made from it is stored.
-    async fn acknowledge(&self, held: &Held) {
+    async fn acknowledge(&self, call: &Call, held: &Held) {
         if let Err(error) = held.fate.ack_confirmed().await {
-            tracing::debug!(%error, consumer = held.meta.consumer, sequence = held.meta.stream_sequence,
+            return tracing::debug!(%error, consumer = held.meta.consumer, sequence = held.meta.stream_sequence,
                 "ack not confirmed; the message may run again");
+        }
+        if let Some(claimed) = &held.claimed {
+            claimed.discard(&self.link, &call.subject).await;
         }
     }
 

@@ -17,7 +17,9 @@ use crate::config::JoinSpec;
 use crate::limits;
 use crate::patterns::delivery::Held;
 use crate::patterns::disposition::Reason;
-use crate::transport::{Headers, Message, StoredMessage, Trace, TransportError};
+use crate::transport::{
+    CLAIM, CLAIM_SIZE, Claim, ClaimError, Headers, Message, StoredMessage, Trace, TransportError,
+};
 
 use super::event::Event;
 use super::join::{self, Arrival, Moment, Record, Step, What};
@@ -191,6 +193,10 @@ async fn join_all(
     };
     message.subject = run.at.to_string();
     message.payload = joined;
+    // They are those of the last branch.
+    for name in [CLAIM, CLAIM_SIZE] {
+        message.headers.remove(name);
+    }
     message.headers.set(JOIN, JOINED);
     message.headers.set("Content-Type", "application/json");
     if step == Step::Run {
@@ -228,8 +234,9 @@ async fn compose(
     let mut size = 0;
     for (name, branch) in &record.branches {
         let value = if branch.sequence == held.meta.stream_sequence {
-            size += message.payload.len();
-            value(&message.headers, &message.payload)
+            let payload = whole(run, &message.headers, &message.subject, &message.payload).await?;
+            size += payload.len();
+            value(&message.headers, &payload)
         } else {
             let found = stream.message(branch.sequence).await;
             let found = found.map_err(Trouble::Passing)?;
@@ -238,8 +245,9 @@ async fn compose(
                 let text = format!("the output of {name} is no longer in the stream");
                 return Err(Trouble::Lasting(Reason::new("join", text)));
             };
-            size += found.payload.len();
-            value(&found.headers, &found.payload)
+            let payload = whole(run, &found.headers, &found.subject, &found.payload).await?;
+            size += payload.len();
+            value(&found.headers, &payload)
         };
         if size > run.stage.payload {
             let most = run.stage.payload;
@@ -250,6 +258,27 @@ async fn compose(
         joined.insert(name.clone(), value);
     }
     Ok(Value::Object(joined).to_string().into())
+}
+
+/// The payload of a branch, which may lie in the object store. It stays there until it is swept.
+async fn whole(
+    run: &StageRun,
+    headers: &Headers,
+    subject: &str,
+    payload: &Bytes,
+) -> Result<Bytes, Trouble> {
+    let lasting = |error: ClaimError| match error {
+        ClaimError::Later(error) => Trouble::Passing(error),
+        error => Trouble::Lasting(Reason::new("claim", error.to_string())),
+    };
+    match Claim::of(headers) {
+        None => Ok(payload.clone()),
+        Some(Err(error)) => Err(lasting(error)),
+        Some(Ok(claim)) => {
+            let fetched = claim.fetch(&run.stage.link, subject, run.stage.payload);
+            fetched.await.map_err(lasting)
+        }
+    }
 }
 
 /// Whether a message is what the record means: a stream that was made anew counts from one again.

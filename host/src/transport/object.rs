@@ -1,0 +1,295 @@
+//! Object stores: large things in pieces, as every NATS client stores them (ADR-20), so that others can
+//! read what a host has stored and the other way round.
+//!
+//! An object is there when its description is, which is written last: who dies in the middle of a put leaves
+//! pieces that nobody sees. What is read has the size and the digest that the description says, or is not
+//! returned at all.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::api::{CallError, code};
+use super::{Headers, Link, StoredMessage, StreamView, TransportError, check};
+use crate::limits;
+
+/// Bytes of a piece: what other clients use too, well below what any server takes.
+const PIECE: usize = 128 * 1024;
+
+/// One object store. Cheap to make and to clone.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    link: Link,
+    store: String,
+    view: StreamView,
+}
+
+/// An object, by its description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in the words of whoever put it.
+    pub about: String,
+    /// Its bytes.
+    pub size: usize,
+    /// When it was described, in seconds since 1970.
+    pub stored_at: i64,
+    /// The number of its description in the store's stream.
+    pub sequence: u64,
+    /// Under which its pieces stand; a token of a subject.
+    pieces: String,
+    chunks: usize,
+    digest: String,
+}
+
+/// What other clients call the info of an object.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    name: String,
+    #[serde(default)]
+    description: Option<String>,
+    bucket: String,
+    #[serde(default)]
+    nuid: String,
+    #[serde(default)]
+    size: usize,
+    #[serde(default)]
+    chunks: usize,
+    #[serde(default)]
+    digest: Option<String>,
+    #[serde(default)]
+    mtime: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    options: Option<Value>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+}
+
+impl Link {
+    /// An object store by its name. Whether it exists is told by the first use: `NotFound`.
+    pub fn objects(&self, store: &str) -> Result<Objects, TransportError> {
+        Ok(Objects {
+            link: self.clone(),
+            store: store.to_owned(),
+            view: self.stream(&format!("OBJ_{store}"))?,
+        })
+    }
+}
+
+impl Objects {
+    /// Stores an object, in place of one of the same name. Goes on for some seconds where the server does
+    /// not answer, as [`Link::store`]; the same again is always safe.
+    pub async fn put(
+        &self,
+        name: &str,
+        about: &str,
+        payload: &Bytes,
+    ) -> Result<(), TransportError> {
+        let before = self.find(name).await?;
+        let pieces = nuid::next().to_string();
+        let subject = self.pieces(&pieces);
+        let (mut count, mut digest) = (0, Sha256::new());
+        while count * PIECE < payload.len() {
+            let end = ((count + 1) * PIECE).min(payload.len());
+            let piece = payload.slice(count * PIECE..end);
+            // With an id of its own a piece that is sent again is no further piece.
+            let id = format!("{pieces}:{count}");
+            digest.update(&piece);
+            self.link
+                .store(&subject, &id, Headers::new(), piece)
+                .await?;
+            count += 1;
+        }
+        let described = Description {
+            name: name.to_owned(),
+            description: Some(about.to_owned()),
+            bucket: self.store.clone(),
+            nuid: pieces.clone(),
+            size: payload.len(),
+            chunks: count,
+            digest: Some(format!("SHA-256={}", URL_SAFE.encode(digest.finalize()))),
+            mtime: OffsetDateTime::now_utc().format(&Rfc3339).ok(),
+            options: Some(json!({ "max_chunk_size": PIECE })),
+            deleted: false,
+        };
+        self.describe(&described, &pieces).await?;
+        match before {
+            Some(before) => self.purge(&self.pieces(&before.pieces)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Describes an object anew, so that it is as young as one that was just put.
+    pub async fn renew(&self, object: &ObjectFacts) -> Result<(), TransportError> {
+        let described = Description {
+            name: object.name.clone(),
+            description: Some(object.about.clone()),
+            bucket: self.store.clone(),
+            nuid: object.pieces.clone(),
+            size: object.size,
+            chunks: object.chunks,
+            digest: Some(object.digest.clone()),
+            mtime: OffsetDateTime::now_utc().format(&Rfc3339).ok(),
+            options: None,
+            deleted: false,
+        };
+        self.describe(&described, &nuid::next()).await
+    }
+
+    async fn describe(&self, described: &Description, id: &str) -> Result<(), TransportError> {
+        let mut headers = Headers::new();
+        headers.insert("Nats-Rollup", "sub")?;
+        let subject = self.described(&described.name);
+        let body = json!(described).to_string();
+        self.link
+            .store(&subject, id, headers, body.into())
+            .await
+            .map(drop)
+    }
+
+    /// The description of an object; none when there is no such object.
+    pub async fn find(&self, name: &str) -> Result<Option<ObjectFacts>, TransportError> {
+        let found = self.view.newest(&self.described(name)).await?;
+        // An object that calls itself otherwise was not put by this name.
+        Ok(found
+            .and_then(|message| facts(&message))
+            .filter(|facts| facts.name == name))
+    }
+
+    /// What an object holds: as many bytes as its description says, in one piece.
+    ///
+    /// The caller decides before whether the size is bearable. Errors: `NotFound` when pieces are missing;
+    /// `Invalid` when they are not what the description says.
+    pub async fn read(&self, object: &ObjectFacts) -> Result<Bytes, TransportError> {
+        let corrupt =
+            |what: &str| TransportError::Invalid(format!("the object {:?} {what}", object.name));
+        let subject = self.pieces(&object.pieces);
+        let (mut whole, mut digest) = (BytesMut::new(), Sha256::new());
+        let mut from = 1;
+        while whole.len() < object.size {
+            let Some(piece) = self.view.next(from, &subject).await? else {
+                return Err(TransportError::NotFound(format!(
+                    "the object {:?} is not whole: {} of its {} bytes are there",
+                    object.name,
+                    whole.len(),
+                    object.size
+                )));
+            };
+            from = piece.sequence.saturating_add(1);
+            if piece.payload.is_empty() || whole.len() + piece.payload.len() > object.size {
+                return Err(corrupt("is not what its description says"));
+            }
+            digest.update(&piece.payload);
+            whole.extend_from_slice(&piece.payload);
+        }
+        let digest = format!("SHA-256={}", URL_SAFE.encode(digest.finalize()));
+        if digest.trim_end_matches('=') != object.digest.trim_end_matches('=') {
+            return Err(corrupt("has not the digest that its description says"));
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Removes an object and every trace of it; returns whether there was one.
+    pub async fn delete(&self, name: &str) -> Result<bool, TransportError> {
+        let Some(object) = self.find(name).await? else {
+            return Ok(false);
+        };
+        // First what makes it an object: pieces alone are nothing, and swept.
+        self.purge(&self.described(name)).await?;
+        self.purge(&self.pieces(&object.pieces)).await?;
+        Ok(true)
+    }
+
+    /// The oldest description from a number on, and its number; none behind the newest. What is no
+    /// description of an object has a number and no facts.
+    pub async fn next(
+        &self,
+        from: u64,
+    ) -> Result<Option<(u64, Option<ObjectFacts>)>, TransportError> {
+        let pattern = format!("$O.{}.M.>", self.store);
+        let found = self.view.next(from, &pattern).await?;
+        Ok(found.map(|message| (message.sequence, facts(&message))))
+    }
+
+    /// Removes the pieces of no object that were stored before a time (seconds since 1970): what a put
+    /// left behind that did not come to its end. Looks at `most` of them; returns how many it removed.
+    pub async fn sweep_pieces(&self, before: i64, most: usize) -> Result<u64, TransportError> {
+        let all = format!("$O.{}.C.>", self.store);
+        let subjects = self.view.subjects(&all, most).await?;
+        if subjects.is_empty() {
+            return Ok(0);
+        }
+        let mut known = std::collections::BTreeSet::new();
+        let mut from = 1;
+        while let Some((sequence, object)) = self.next(from).await? {
+            if known.len() >= limits::MAX_OBJECTS_SWEPT {
+                // Too many to know of each piece whose it is.
+                return Ok(0);
+            }
+            known.extend(object.map(|object| self.pieces(&object.pieces)));
+            from = sequence.saturating_add(1);
+        }
+        let mut removed = 0;
+        for subject in subjects.keys().filter(|subject| !known.contains(*subject)) {
+            let newest = self.view.newest(subject).await?;
+            if newest.is_some_and(|piece| seconds(&piece) < before) {
+                removed += self.purge(subject).await?;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn pieces(&self, pieces: &str) -> String {
+        format!("$O.{}.C.{pieces}", self.store)
+    }
+
+    fn described(&self, name: &str) -> String {
+        format!("$O.{}.M.{}", self.store, URL_SAFE.encode(name))
+    }
+
+    async fn purge(&self, subject: &str) -> Result<u64, TransportError> {
+        #[derive(Deserialize)]
+        struct Purged {
+            purged: u64,
+        }
+        // Exactly this one, never a pattern: what comes out of a description decides it.
+        check::subject(subject)?;
+        let call = format!("STREAM.PURGE.OBJ_{}", self.store);
+        let body = json!({ "filter": subject });
+        match self.link.call::<Purged>(&call, &body).await {
+            Ok(purged) => Ok(purged.purged),
+            Err(CallError::Refused(error)) if error.err_code == code::STREAM_NOT_FOUND => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What a description says; none when it is no description, or that of an object that was deleted.
+fn facts(message: &StoredMessage) -> Option<ObjectFacts> {
+    let described: Description = serde_json::from_slice(&message.payload).ok()?;
+    let token = |text: &str| {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=limits::MAX_TOKEN).contains(&text.len()) && text.bytes().all(good)
+    };
+    (!described.deleted && token(&described.nuid)).then(|| ObjectFacts {
+        name: described.name,
+        about: described.description.unwrap_or_default(),
+        size: described.size,
+        stored_at: seconds(message),
+        sequence: message.sequence,
+        pieces: described.nuid,
+        chunks: described.chunks,
+        digest: described.digest.unwrap_or_default(),
+    })
+}
+
+fn seconds(message: &StoredMessage) -> i64 {
+    OffsetDateTime::parse(&message.stored_at, &Rfc3339)
+        .map_or(i64::MAX, OffsetDateTime::unix_timestamp)
+}

@@ -1,0 +1,239 @@
+//! The five roles within an account: host, operator, publisher, worker, observer.
+
+use serde_json::{Value, json};
+
+use super::{
+    PASSWORD, host, may_not_publish, may_not_subscribe, nothing_refused, operate, server,
+    with_examples,
+};
+use crate::harness::{Ear, Plugin, until};
+
+#[tokio::test]
+async fn a_host_runs_with_the_permissions_of_the_page() {
+    let nats = server().await;
+    let mut host = with_examples(host(&nats, "kitchen")).run().await;
+    // Work, its result, a bucket, a dead letter, a request, commands, health, a reload, the end.
+    nats.work_as("good", "work.nlp.high.sentiment", "I love it")
+        .await;
+    nats.work_as("words", "work.data.wordcount", "one two three")
+        .await;
+    nats.work_as("bad", "work.nlp.low.sentiment", r#"{"text": 1}"#)
+        .await;
+    nats.result_of("good").await;
+    nats.result_of("words").await;
+    nats.dead_letters("work.nlp.low.sentiment", 1).await;
+    nats.work_is_done().await;
+    assert_eq!(&*nats.request("tools.echo", "a").await.payload, b"a");
+    for command in ["pause", "resume", "status"] {
+        let answer = nats
+            .request_json(&format!("agent.echo-001.cmd.{command}"), "")
+            .await;
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    let set = nats
+        .request_json("agent.echo-001.cmd.config", r#"{"a": 1}"#)
+        .await;
+    assert_eq!(set["ok"], true, "{set}");
+    nats.request_json("health.check.echo-001", "").await;
+    nats.state_is("echo-001", "ready").await;
+    host.drop_in(&Plugin::new("echo").version("0.2.0").subscribe("tools.echo"));
+    until("echo is replaced", async || {
+        let status = nats.request_json("agent.echo-001.cmd.status", "").await;
+        (status["version"] == "0.2.0").then_some(())
+    })
+    .await;
+    host.take_out("word-count");
+    until("an agent that was taken out leaves no state", async || {
+        nats.state("word-count-001").await.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(host.stop().await.0, Some(0));
+    nothing_refused(&nats, "kitchen-host");
+
+    // And the server would refuse it the rest.
+    let thief = nats.as_user("kitchen-host", PASSWORD, "_INBOX").await;
+    for subject in [
+        "$JS.API.STREAM.DELETE.WORK_QUEUE",
+        "$JS.API.STREAM.PURGE.WORK_QUEUE",
+        "agent.echo-001.cmd.shutdown",
+        "broadcast.emergency.shutdown",
+    ] {
+        may_not_publish(&nats, &thief, "kitchen-host", subject).await;
+    }
+    for subject in ["work.>", "agent.*.resp.*", ">"] {
+        may_not_subscribe(&nats, &thief, "kitchen-host", subject).await;
+    }
+}
+
+#[tokio::test]
+async fn an_operator_looks_commands_and_mends() {
+    let nats = server().await;
+    let host = with_examples(host(&nats, "kitchen")).run().await;
+    nats.work_as("bad", "work.nlp.low.sentiment", r#"{"text": 1}"#)
+        .await;
+    nats.dead_letters("work.nlp.low.sentiment", 1).await;
+    nats.state_is("echo-001", "ready").await;
+    for command in [
+        &["agents"][..],
+        &["provision", "--plan"],
+        &[
+            "publish",
+            "work.nlp.high.sentiment",
+            "fine",
+            "-H",
+            "X-Request-ID: fine",
+        ],
+        &["request", "tools.echo", "hello"],
+        &["request", "agent.echo-001.cmd.pause"],
+        &["request", "agent.echo-001.cmd.resume"],
+        &["request", "health.check.echo-001"],
+        &["timeline", "bad"],
+        &["dlq", "list"],
+        &["dlq", "show", "1"],
+        &["dlq", "replay", "1"],
+    ] {
+        operate(&nats, &host, command).await.ok();
+    }
+    // What was sent again has failed again.
+    nats.dead_letters("work.nlp.low.sentiment", 1).await;
+    operate(&nats, &host, &["dlq", "purge", "--yes"]).await.ok();
+    assert!(nats.stored("DLQ", ">").await.is_empty());
+    let plan = operate(&nats, &host, &["provision", "--plan", "--json"]).await;
+    let plan = plan.ok().json();
+    let changes = plan["changes"].as_array().unwrap();
+    assert!(
+        changes.iter().all(|change| change["action"] != "refused"),
+        "{plan}"
+    );
+    nothing_refused(&nats, "kitchen-operator");
+
+    let operator = nats.as_user("kitchen-operator", PASSWORD, "_INBOX").await;
+    for subject in [
+        "$JS.API.STREAM.DELETE.WORK_QUEUE",
+        "$JS.API.STREAM.UPDATE.WORK_QUEUE",
+        "$JS.API.STREAM.PURGE.WORK_QUEUE",
+        "$KV.AGENT_CLAIMS.echo-001",
+        "agent.echo-001.resp.good",
+        "agent.echo-001.stopped",
+        "dlq.work.nlp.low.sentiment",
+    ] {
+        may_not_publish(&nats, &operator, "kitchen-operator", subject).await;
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_publishes_work_and_hears_results_and_nothing_else() {
+    let nats = server().await;
+    let _host = with_examples(host(&nats, "kitchen")).run().await;
+    let shop = nats.as_user("shop", PASSWORD, "_INBOX.publisher").await;
+    // What is published on the same connection comes behind it.
+    let results = Ear::unconfirmed(&shop.client, "agent.*.resp.*").await;
+    let stored = shop
+        .work_as("order-1", "work.nlp.high.sentiment", "I love it")
+        .await;
+    assert!(stored > 0);
+    until("the result of the work is heard", async || {
+        let heard = results.all();
+        heard
+            .iter()
+            .any(|m| m.subject.ends_with(".resp.order-1"))
+            .then_some(())
+    })
+    .await;
+    nothing_refused(&nats, "shop");
+
+    for subject in [
+        "work.data.wordcount",
+        "tools.echo",
+        "agent.echo-001.cmd.shutdown",
+        "agent.sentiment-001.resp.order-1",
+        "health.check.echo-001",
+        "broadcast.emergency.shutdown",
+        "dlq.work.nlp.high.sentiment",
+        "audit.command",
+        "$JS.API.STREAM.INFO.WORK_QUEUE",
+        "$JS.API.STREAM.MSG.GET.RESULTS",
+        "$KV.AGENT_STATE.agent.echo-001",
+    ] {
+        may_not_publish(&nats, &shop, "shop", subject).await;
+    }
+    for subject in ["work.>", "_INBOX.>", "audit.>", "agent.*.heartbeat", ">"] {
+        may_not_subscribe(&nats, &shop, "shop", subject).await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_answers_in_its_group_and_nothing_else() {
+    let nats = server().await;
+    let desk = nats.as_user("desk", PASSWORD, "_INBOX.worker").await;
+    let client = desk.client.clone();
+    let group = client
+        .queue_subscribe("tools.echo", "echo".to_owned())
+        .await;
+    let mut group = group.unwrap();
+    client.flush().await.unwrap();
+    let answering = tokio::spawn(async move {
+        use futures_util::StreamExt as _;
+        while let Some(question) = group.next().await {
+            let reply = question.reply.expect("a question");
+            client.publish(reply, "from the desk".into()).await.unwrap();
+        }
+    });
+    until("the desk answers", async || {
+        let answer = nats.client.request("tools.echo", "who".into()).await;
+        (&*answer.ok()?.payload == b"from the desk").then_some(())
+    })
+    .await;
+    nothing_refused(&nats, "desk");
+    answering.abort();
+
+    may_not_subscribe(&nats, &desk, "desk", "tools.echo").await;
+    may_not_subscribe(&nats, &desk, "desk", "_INBOX.>").await;
+    for subject in ["_INBOX.somebody", "work.nlp.sentiment", "tools.echo"] {
+        may_not_publish(&nats, &desk, "desk", subject).await;
+    }
+}
+
+#[tokio::test]
+async fn an_observer_sees_and_changes_nothing() {
+    let nats = server().await;
+    let screen = nats.as_user("screen", PASSWORD, "_INBOX.observer").await;
+    let started = Ear::unconfirmed(&screen.client, "agent.*.started").await;
+    let beats = Ear::unconfirmed(&screen.client, "agent.*.heartbeat").await;
+    let audit = Ear::unconfirmed(&screen.client, "audit.>").await;
+    screen.request_json("$JS.API.INFO", "").await;
+    let _host = with_examples(host(&nats, "kitchen")).run().await;
+    started.on_subject("agent.echo-001.started").await;
+    beats.on_subject("agent.echo-001.heartbeat").await;
+    audit.on_subject("audit.plugin").await;
+    let health = screen.request_json("health.check.echo-001", "").await;
+    assert_eq!(health["agent_id"], "echo-001");
+    let asked = json!({"last_by_subj": "$KV.AGENT_STATE.agent.echo-001"}).to_string();
+    until("the state of an agent is read", async || {
+        let call = "$JS.API.STREAM.MSG.GET.KV_AGENT_STATE";
+        let answer: Value = screen.request_json(call, asked.clone()).await;
+        answer["message"]["data"].is_string().then_some(())
+    })
+    .await;
+    let queue = screen
+        .request_json("$JS.API.STREAM.INFO.WORK_QUEUE", "")
+        .await;
+    assert_eq!(queue["state"]["messages"], 0, "{queue}");
+    nothing_refused(&nats, "screen");
+
+    for subject in [
+        "work.nlp.sentiment",
+        "tools.echo",
+        "agent.echo-001.cmd.pause",
+        "audit.command",
+        "metrics.agent.echo-001.cpu_usage",
+        "$JS.API.STREAM.MSG.GET.RESULTS",
+        "$JS.API.STREAM.PURGE.AUDIT",
+        "$KV.AGENT_STATE.agent.echo-001",
+    ] {
+        may_not_publish(&nats, &screen, "screen", subject).await;
+    }
+    for subject in ["work.>", "agent.*.resp.*", "_INBOX.>", "dlq.>", ">"] {
+        may_not_subscribe(&nats, &screen, "screen", subject).await;
+    }
+}
