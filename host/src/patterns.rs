@@ -16,6 +16,7 @@ pub mod dead_letter;
 pub mod delivery;
 pub mod directory;
 pub mod disposition;
+pub mod election;
 pub mod failure;
 pub mod health;
 pub mod keeper;

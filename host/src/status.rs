@@ -60,6 +60,8 @@ pub struct AgentSnapshot {
     pub failed: u64,
     /// The last failure, for people.
     pub last_error: Option<String>,
+    /// The domain that it leads, and its term.
+    pub leads: Option<(String, u64)>,
     /// What the plugin's own health function said last.
     pub healthy: bool,
     /// The sentence it gave with that.

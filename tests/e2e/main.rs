@@ -23,6 +23,7 @@ mod cli;
 mod deployment;
 mod docs;
 mod drain;
+mod election;
 mod harness;
 mod large_payloads;
 mod lifecycle;

@@ -3,6 +3,8 @@
 mod batch;
 mod ending;
 mod heard;
+mod leadership;
+mod replacing;
 mod told;
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crate::config::InstanceMode;
 use crate::limits;
 use crate::patterns::crew::Taking;
 use crate::patterns::disposition::Reason;
+use crate::patterns::election::Office;
 use crate::patterns::lifecycle::Step;
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
@@ -47,6 +50,9 @@ pub(super) struct Life {
     permissions: Permissions,
     /// What the agent did, in all its instances.
     counters: Arc<Counters>,
+    /// What the instance was told that it leads.
+    office: Option<Office>,
+    _vacating: leadership::Vacating,
     /// The first instance was announced; with `instance = "message"` the others are not.
     announced: bool,
 }
@@ -82,6 +88,8 @@ impl Life {
         let meters = Meters::new(&version.spec.limits);
         Self {
             permissions: version.permissions.agent(&port.id),
+            _vacating: leadership::Vacating(port.cell.clone()),
+            office: None,
             port,
             inboxes,
             swaps,
@@ -105,6 +113,7 @@ impl Life {
         self.announce(&Step::Created);
         loop {
             self.revive().await;
+            self.tell_of_leadership().await;
             match self.next().await {
                 Next::Handle(delivery) => self.handle(delivery).await,
                 Next::Heard(heard) => self.handle_heard(heard).await,
@@ -318,6 +327,7 @@ impl Life {
 
     /// The instance is dead, or was never alive.
     fn fell(&mut self, reason: Reason) {
+        self.resign();
         let wait = self.backoff.died();
         tracing::warn!(agent = %self.port.id, plugin = %self.port.plugin, kind = %reason.kind,
             restart_ms = wait.as_millis() as u64, "{}", reason.message);
@@ -328,29 +338,6 @@ impl Life {
         self.port.cell.failed(reason.message.clone());
         self.port.cell.set_status(AgentStatus::Error);
         self.announce(&Step::Error(reason));
-    }
-
-    /// The new version is started beside the old one, which goes on if the new one fails.
-    async fn replaced(&mut self, Swap { version, done }: Swap) {
-        let meters = Meters::new(&version.spec.limits);
-        match self.raise(&version, meters.clone()).await {
-            Ok(raised) => {
-                self.permissions = version.permissions.agent(&self.port.id);
-                self.version = version;
-                self.meters = meters;
-                self.adopt();
-                if let Some(old) = self.instance.take() {
-                    old.stop("reload").await;
-                }
-                self.backoff = Backoff::default();
-                self.announced = false;
-                self.ready(raised);
-                let _ = done.send(Ok(()));
-            }
-            Err(reason) => {
-                let _ = done.send(Err(reason));
-            }
-        }
     }
 
     fn adopt(&self) {

@@ -25,7 +25,7 @@ use crate::bindings::mistersmith::agent::coordination::{self as wit, Error, Head
 use crate::limits::{GATHERED_PART, MAX_EXPECTED, MAX_GATHERED_BYTES, MAX_STARTED};
 use crate::names::{AgentId, ForeignId, quoted};
 use crate::permissions::{Access, Permissions, Refusal};
-use crate::transport::{Headers, Link};
+use crate::transport::{CLAIM, CLAIM_SIZE, Claim, ClaimError, Headers, Link};
 use events::{Found, Until};
 
 /// Where hosts share the state of circuits.
@@ -112,8 +112,11 @@ impl wit::Host for Guest {
             )));
         }
         let subject = format!("pipeline.{workflow}.complete");
-        let found = self.awaited(&subject, timeout_ms).await?;
-        Ok(found.map(|found| Message {
+        let Some(mut found) = self.awaited(&subject, timeout_ms).await? else {
+            return Ok(None);
+        };
+        self.claimed(&mut found).await?;
+        Ok(Some(Message {
             subject: found.subject,
             headers: owned(&found.headers),
             payload: found.payload.into(),
@@ -230,10 +233,38 @@ impl Guest {
         let link: &Link = self.link()?;
         self.context.counters.sent.add_one();
         let id = nuid::next();
-        let stored = link.store(subject, id.as_str(), headers, Bytes::from(payload));
+        let payload = Bytes::from(payload);
+        let stored = async {
+            if Claim::is_for(subject) {
+                return link.store_any(subject, id.as_str(), headers, payload).await;
+            }
+            link.store(subject, id.as_str(), headers, payload).await
+        };
         within(self.patience(), stored)
             .await
             .ok_or(Error::Timeout)??;
+        Ok(())
+    }
+
+    /// Puts the payload into a message that says where it lies.
+    async fn claimed(&self, found: &mut Found) -> Result<(), Error> {
+        let claim = match Claim::of(&found.headers) {
+            None => return Ok(()),
+            Some(claim) => claim.map_err(|error| Error::Other(error.to_string()))?,
+        };
+        let most = self.context.limits.payload;
+        let fetched = claim.fetch(self.link()?, &found.subject, most);
+        let fetched = within(self.patience(), fetched)
+            .await
+            .ok_or(Error::Timeout)?;
+        found.payload = fetched.map_err(|error| match error {
+            ClaimError::TooLarge(size) => self.context.too_large("message", size),
+            ClaimError::Missing(text) => Error::NotFound(text),
+            ClaimError::Bad(text) => Error::Other(text),
+            ClaimError::Later(error) => error.into(),
+        })?;
+        found.headers.remove(CLAIM);
+        found.headers.remove(CLAIM_SIZE);
         Ok(())
     }
 

@@ -34,13 +34,18 @@ impl AgentContext {
 
     /// Is this payload, value or reply within the limit?
     pub(crate) fn check_size(&self, what: &str, size: usize) -> Result<(), Error> {
-        let most = self.limits.payload;
-        if size <= most {
+        if size <= self.limits.payload {
             return Ok(());
         }
-        Err(self.limit(Error::TooLarge(format!(
+        Err(self.too_large(what, size))
+    }
+
+    /// This payload, value or reply is over the limit.
+    pub(super) fn too_large(&self, what: &str, size: usize) -> Error {
+        let most = self.limits.payload;
+        self.limit(Error::TooLarge(format!(
             "the {what} has {size} bytes, and [limits] payload allows {most}"
-        ))))
+        )))
     }
 
     /// Takes one from the publish rate.

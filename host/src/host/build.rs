@@ -119,7 +119,8 @@ pub(super) async fn build(
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
     let mut background = vec![keeper.start(), following];
-    let coordinator = Coordinator::default();
+    let directory = Directory::default();
+    let coordinator = Coordinator::new(directory.clone());
     let around = Surroundings {
         runtime,
         settler: Settler::new(work.clone(), outbox.clone()),
@@ -133,7 +134,7 @@ pub(super) async fn build(
         name,
         id,
         transport,
-        directory: Directory::default(),
+        directory,
         keeper,
         around,
         coordinator,

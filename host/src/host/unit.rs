@@ -3,6 +3,7 @@
 mod ending;
 mod mending;
 mod pulling;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::names::{AgentId, PluginName, SubjectPattern};
 use crate::patterns::Crew;
 use crate::patterns::cell::AgentCell;
 use crate::patterns::disposition::Reason;
+use crate::patterns::election::Election;
 use crate::patterns::overrides::Overrides;
 use crate::patterns::subscribe::{BatchRule, Listener, Rules, SharedRules};
 use crate::patterns::work_queue::Lane;
@@ -25,6 +27,7 @@ use crate::transport::Link;
 
 use super::Shared;
 use super::claims::Claims;
+use standing::domain;
 
 /// A running plugin.
 pub(super) struct Unit {
@@ -36,6 +39,7 @@ pub(super) struct Unit {
     down: BTreeSet<AgentId>,
     listeners: Vec<Listening>,
     work: Option<Running>,
+    election: Option<Election>,
 }
 
 /// A `[[subscribe]]` that is being heard.
@@ -87,14 +91,17 @@ impl Drop for Unit {
 impl Unit {
     /// A plugin of which nothing runs yet, and of which the agents in `down` will not.
     pub(super) fn new(shared: Arc<Shared>, version: Version, down: BTreeSet<AgentId>) -> Self {
+        let crew = Arc::new(Crew::default());
+        crew.election.open(domain(&version));
         Self {
             shared,
             version,
-            crew: Arc::new(Crew::default()),
+            crew,
             agents: BTreeMap::new(),
             down,
             listeners: Vec::new(),
             work: None,
+            election: None,
         }
     }
 
@@ -104,7 +111,7 @@ impl Unit {
         self.fit_agents().await?;
         self.listen().await?;
         self.work = self.pull(lanes);
-        Ok(())
+        self.stand().await
     }
 
     /// The version that runs.
@@ -128,6 +135,8 @@ impl Unit {
     pub(super) async fn replace(&mut self, version: Version) -> anyhow::Result<()> {
         self.forget_gone().await;
         self.down.clear();
+        self.resign().await;
+        self.crew.election.open(domain(&version));
         let lanes = match self.replace_first(&version).await {
             Ok(lanes) => lanes,
             Err(error) => {
@@ -136,6 +145,8 @@ impl Unit {
                     tracing::warn!(plugin = %self.version.spec.name, error = %format!("{error:#}"),
                         "the work of the version that goes on was not claimed again");
                 }
+                self.crew.election.open(domain(&self.version));
+                self.stand().await?;
                 return Err(error);
             }
         };
@@ -176,7 +187,8 @@ impl Unit {
             work.stop().await;
         }
         self.work = self.pull(lanes);
-        self.listen().await
+        self.listen().await?;
+        self.stand().await
     }
 
     /// Starts agents that are missing (a command shut them down, the manifest wants more), ends

@@ -73,6 +73,22 @@ pub const LEASE_RETRY: Duration = Duration::from_millis(500);
 /// what is left of the 15 seconds is for ending the agents.
 pub const LEASE_SAFE: Duration = Duration::from_secs(10);
 
+/// How often a candidate tries while there is no leader, and looks whether there is one; between half
+/// of it and one and a half.
+pub const ELECTION_RETRY: Duration = Duration::from_secs(2);
+
+/// How often it is looked for an agent that can be a candidate, while there is none on this host.
+pub const ELECTION_LOOK: Duration = Duration::from_millis(250);
+
+/// How long the end of a plugin's part in an election may take: one write.
+pub const RESIGN: Duration = Duration::from_secs(2);
+
+/// Most votes that one candidate answers in a second: whoever floods it must not make it flood others.
+pub const VOTES_ANSWERED: u32 = 100;
+
+/// Longest id of a candidate that others name, in bytes: it becomes a token of a subject.
+pub const MAX_ELECTOR: usize = 96;
+
 /// How often the plugins folder is looked at.
 pub const SCAN: Duration = Duration::from_millis(500);
 

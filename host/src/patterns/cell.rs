@@ -14,6 +14,7 @@ use crate::status::{AgentSnapshot, AgentStatus};
 
 use super::crew::Weight;
 use super::disposition::Reason;
+use super::election::{Office, Seat};
 use super::micro::Executed;
 use super::{delivery, lifecycle};
 
@@ -28,8 +29,10 @@ pub struct AgentCell {
     paused: AtomicBool,
     /// It takes messages; it alone says so.
     takes: AtomicBool,
-    /// Told when `paused` changed.
+    /// Told when `paused` changed, or its leadership.
     pub turned: Notify,
+    /// Its part in elections.
+    pub seat: Seat,
     /// Bytes of payload that wait in its mailbox and came as commands.
     commanded: Arc<AtomicUsize>,
     handled: AtomicU64,
@@ -97,6 +100,7 @@ impl AgentCell {
             paused: AtomicBool::new(false),
             takes: AtomicBool::new(false),
             turned: Notify::new(),
+            seat: Seat::default(),
             commanded: Arc::default(),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -171,15 +175,41 @@ impl AgentCell {
     /// Lets the agent take messages, or keeps it from it. A message in hand is finished.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
+        if paused {
+            self.seat.vacate();
+        }
+        self.nudge();
+    }
+
+    /// Has the agent look at what changed.
+    pub fn nudge(&self) {
         self.dirty.store(true, Ordering::Release);
         self.turned.notify_waiters();
-        // The agent may be between its look at the flag and its wait.
+        // The agent may be between its look and its wait.
         self.turned.notify_one();
+    }
+
+    /// Whether it may lead: it takes messages, and no command keeps it from them.
+    pub fn stands(&self) -> bool {
+        self.seat.stands() && !self.is_paused()
+    }
+
+    /// The agent leads from here on; false when it does not stand any more.
+    pub fn lead(&self, office: Office) -> bool {
+        let took = self.seat.take(office);
+        // A pause sets its flag before it vacates: one of the two sees the other.
+        if self.is_paused() {
+            self.seat.vacate();
+            return false;
+        }
+        took
     }
 
     /// The agent's own word on whether it takes messages.
     pub fn set_takes(&self, takes: bool) {
-        self.takes.store(takes, Ordering::Release);
+        if self.takes.swap(takes, Ordering::AcqRel) != takes {
+            self.seat.stand(takes);
+        }
     }
 
     /// A pause has come into force: the agent takes nothing new.
@@ -305,6 +335,10 @@ impl AgentCell {
             handled: self.handled.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             last_error: inner.last_error.clone(),
+            leads: self
+                .seat
+                .office(Instant::now())
+                .map(|o| (o.domain.to_string(), o.term)),
             healthy: inner.health.ok,
             detail: inner.health.detail.clone(),
         }

@@ -7,19 +7,29 @@ use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use super::directory::Directory;
 use super::scatter;
 use crate::names::{AgentId, PluginName};
 use crate::runtime::{CircuitState, Coordination, Gathered, Gathering, Leadership, Question};
 use crate::transport::{Link, TransportError};
 
 /// Runs coordination for the agents of this host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Coordinator {
     /// Gatherings, until everybody has been told how they ended: also of agents that have died since.
     gatherings: TaskTracker,
+    agents: Directory,
 }
 
 impl Coordinator {
+    /// For these agents.
+    pub fn new(agents: Directory) -> Self {
+        Self {
+            gatherings: TaskTracker::new(),
+            agents,
+        }
+    }
+
     /// Waits until everybody has been told how the gatherings of this host ended, at most so long.
     pub async fn idle(&self, most: Duration) -> bool {
         self.gatherings.close();
@@ -42,8 +52,21 @@ impl Coordination for Coordinator {
         .boxed()
     }
 
-    fn leadership(&self, _agent: &AgentId) -> Option<Leadership> {
-        None
+    fn leadership(&self, agent: &AgentId) -> Option<Leadership> {
+        let port = self.agents.get(agent)?;
+        // Looked at now: the agent may have stood still since it was told.
+        if let Some(office) = port.cell.seat.office(Instant::now()) {
+            return Some(Leadership {
+                domain: office.domain.to_string(),
+                leading: true,
+                term: office.term,
+            });
+        }
+        Some(Leadership {
+            domain: port.crew.election.domain()?.to_string(),
+            leading: false,
+            term: port.crew.election.newest_term(),
+        })
     }
 
     fn own_circuit(&self, _plugin: &PluginName, _service: &str) -> Option<CircuitState> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::delivery::Delivery;
+use super::election::Board;
 use crate::limits;
 
 /// The agents of one plugin on this host, seen from the patterns that feed them.
@@ -30,6 +31,8 @@ pub struct Crew {
     /// Bytes of payload that wait for agents and came by a subscription.
     waiting_bytes: Arc<AtomicUsize>,
     changed: Notify,
+    /// What they know of their election.
+    pub election: Arc<Board>,
 }
 
 impl Default for Crew {
@@ -42,6 +45,7 @@ impl Default for Crew {
             mean_call_ns: AtomicU64::new(0),
             waiting_bytes: Arc::new(AtomicUsize::new(0)),
             changed: Notify::new(),
+            election: Arc::default(),
         }
     }
 }

@@ -104,6 +104,15 @@ impl Directory {
             .contains_key(id)
     }
 
+    /// One agent, if it is here.
+    pub fn get(&self, id: &AgentId) -> Option<AgentPort> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
     /// Every agent, by id.
     pub fn all(&self) -> Vec<AgentPort> {
         self.0

@@ -93,7 +93,7 @@ pub fn reply_headers(agent: &AgentId, call: &Call, reply: &Reply) -> Headers {
 
 /// The value of key `agent.<id>` in AGENT_STATE, and the payload of a heartbeat.
 pub fn state(agent: &AgentSnapshot) -> Value {
-    json!({
+    let mut state = json!({
         "agent_id": agent.agent_id,
         "status": agent.status.as_str(),
         "capabilities": agent.capabilities,
@@ -107,7 +107,15 @@ pub fn state(agent: &AgentSnapshot) -> Value {
             "handled": agent.handled,
             "failed": agent.failed,
         },
-    })
+    });
+    if let Some((domain, term)) = &agent.leads
+        && let Some(metadata) = state
+            .pointer_mut("/metadata")
+            .and_then(Value::as_object_mut)
+    {
+        metadata.insert("leads".into(), json!({"domain": domain, "term": term}));
+    }
+    state
 }
 
 /// The answer to a health check.

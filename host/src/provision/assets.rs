@@ -110,8 +110,28 @@ pub(super) fn desired_with(
         let replicas = facts.replicas(replicas.or(spec.replicas));
         asset.set("num_replicas", replicas);
     }
+    let payloads = spec.buckets.get("PAYLOADS");
+    if payloads.is_none_or(|change| change.ttl.is_none()) {
+        outlive(&mut assets);
+    }
     fit(&mut assets, facts);
     assets
+}
+
+/// Payloads are kept a day longer than any message that may need one.
+fn outlive(assets: &mut [Asset]) {
+    let streams = assets.iter().filter(|asset| asset.kind == Kind::Stream);
+    let longest = streams
+        .filter(|asset| asset.name != "AUDIT" && asset.name != "AGENT_LIFECYCLE")
+        .filter_map(|asset| asset.config.get("max_age").and_then(Value::as_u64))
+        .max();
+    for asset in assets.iter_mut().filter(|a| a.kind == Kind::ObjectStore) {
+        let own = asset.config.get("max_age").and_then(Value::as_u64);
+        let least = longest.map(|age| age.saturating_add(nanos(DAY)));
+        if least > own {
+            asset.set("max_age", least);
+        }
+    }
 }
 
 fn streams() -> Vec<Asset> {

@@ -90,6 +90,15 @@ impl From<Kind> for wit::Kind {
 /// News for an agent that is not a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
+    /// It leads a domain, or does not any more.
+    Leadership {
+        /// The domain.
+        domain: String,
+        /// It leads.
+        leading: bool,
+        /// The term that began, or has ended.
+        term: u64,
+    },
     /// Its configuration changed.
     Configuration,
     /// An event of a workflow that it watches.
@@ -106,6 +115,15 @@ pub enum Notice {
 impl From<Notice> for wit::Notice {
     fn from(notice: Notice) -> Self {
         match notice {
+            Notice::Leadership {
+                domain,
+                leading,
+                term,
+            } => Self::Leadership(wit::Leadership {
+                domain,
+                leading,
+                term,
+            }),
             Notice::Configuration => Self::Configuration,
             Notice::Coordination {
                 workflow,

@@ -188,6 +188,12 @@ impl Plugin {
         self
     }
 
+    /// Any other table of the manifest.
+    pub fn section(mut self, toml: &str) -> Self {
+        self.raw.push(toml.to_owned());
+        self
+    }
+
     /// Exactly this manifest.
     pub fn whole(mut self, toml: &str) -> Self {
         self.whole = Some(toml.to_owned());

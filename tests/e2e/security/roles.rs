@@ -22,6 +22,24 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
     nats.result_of("good").await;
     nats.result_of("words").await;
     nats.dead_letters("work.nlp.low.sentiment", 1).await;
+    // A payload that goes through the object store, there and back.
+    let large = Plugin::new("probe")
+        .work("lab", "*")
+        .limit("payload = \"8MiB\"")
+        .limit("memory = \"128MiB\"");
+    host.drop_in(&large);
+    nats.agents_ready("probe", "kitchen", 1).await;
+    let item = json!({"do": "echo", "value": "x".repeat(2_000_000)}).to_string();
+    let sent = [
+        "publish",
+        "work.lab.high.x",
+        "-",
+        "-H",
+        "X-Request-ID: large",
+    ];
+    host.cli_fed(&sent, item.as_bytes()).await.ok();
+    let claim = nats.result_of("large").await.header("X-Claim");
+    assert!(!claim.is_empty(), "the result is large");
     nats.work_is_done().await;
     assert_eq!(&*nats.request("tools.echo", "a").await.payload, b"a");
     for command in ["pause", "resume", "status"] {

@@ -62,6 +62,7 @@ impl Life {
 
     pub(super) async fn end(&mut self, reason: &'static str) {
         self.taking = None;
+        self.resign();
         if let Some(instance) = self.instance.take() {
             instance.stop(reason).await;
         }

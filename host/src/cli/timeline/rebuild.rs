@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use super::gather::Event;
 use crate::patterns::dead_letter as letter;
 use crate::transport::trace::header;
-use crate::transport::{MESSAGE_ID, StoredMessage};
+use crate::transport::{CLAIM_SIZE, MESSAGE_ID, StoredMessage};
 
 /// What happened, in order.
 #[derive(Debug, Default)]
@@ -132,6 +132,7 @@ fn line(event: &Event, begun: &BTreeMap<Input, i128>) -> Line {
             .and_then(Value::as_str)
             .map(str::to_owned)
     };
+    let claimed = header(CLAIM_SIZE).and_then(|size| size.parse().ok());
     let since = |start: i128| Some(millis(ns - start));
     Line {
         at: message.stored_at.clone(),
@@ -151,7 +152,7 @@ fn line(event: &Event, begun: &BTreeMap<Input, i128>) -> Line {
             Some(millis(start - input.stored_at))
         }),
         input: input.map(|input| format!("{}:{}", input.stream, input.sequence)),
-        bytes: Some(message.payload.len()),
+        bytes: Some(claimed.unwrap_or(message.payload.len())),
         detail,
         ns,
         ..Line::default()

@@ -21,11 +21,22 @@ impl Unit {
         let listeners = self.listeners.drain(..).map(|listening| listening.running);
         let feeding: Vec<Running> = listeners.chain(self.work.take()).collect();
         let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
+        let election = self.election.take();
+        // First of all, and before anything is waited for, nobody of ours leads any more.
+        if let Some(election) = &election {
+            election.vacate();
+        }
+        let resigned = async {
+            if let Some(election) = election {
+                election.resign(limits::RESIGN.min(limit)).await;
+            }
+        };
         let all = async {
             join_all(feeding.into_iter().map(Running::stop)).await;
             self.end(ids.clone(), reason).await;
         };
-        if tokio::time::timeout(limit, all).await.is_err() {
+        let (ended, ()) = tokio::join!(tokio::time::timeout(limit, all), resigned);
+        if ended.is_err() {
             self.cut_off().await;
         }
         let rest = give_back_waiting(&self.crew, &self.shared.around.settler, true);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::names::AgentId;
+use crate::patterns::election::Election;
 use crate::status::AgentStatus;
 
 use super::{Running, Unit};
@@ -25,6 +26,7 @@ impl Unit {
     /// Whether something ended that should run.
     pub(in crate::host) async fn is_broken(&self) -> bool {
         self.work.as_ref().is_some_and(Running::has_broken)
+            || self.election.as_ref().is_some_and(Election::has_broken)
             || self.listeners.iter().any(|l| l.running.has_broken())
             || !self.broken_agents().await.is_empty()
     }
@@ -36,6 +38,11 @@ impl Unit {
             self.agents.remove(&id);
             self.shared.directory.remove(&id);
             self.add(id).await?;
+        }
+        if self.election.as_ref().is_some_and(Election::has_broken) {
+            tracing::error!(plugin = %self.version.spec.name, "the election ended by a mistake of the host; it is started again");
+            self.resign().await;
+            self.stand().await?;
         }
         self.listeners.retain(|l| !l.running.has_broken());
         self.listen().await?;

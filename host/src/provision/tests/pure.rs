@@ -66,6 +66,34 @@ fn replicas_need_a_cluster_of_three() {
 }
 
 #[test]
+fn payloads_outlive_the_messages_that_need_them() {
+    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+    let kept = |letters: Option<Duration>, payloads: Option<Duration>| {
+        let mut spec = JetstreamSpec::default();
+        let dlq = StreamOverride {
+            max_age: letters,
+            ..StreamOverride::default()
+        };
+        let store = BucketOverride {
+            ttl: payloads,
+            ..BucketOverride::default()
+        };
+        spec.streams.insert("DLQ".into(), dlq);
+        spec.buckets.insert("PAYLOADS".into(), store);
+        let assets = wanted(&spec, &ServerFacts::default());
+        Duration::from_nanos(of(&assets, "PAYLOADS")["max_age"].as_u64().unwrap())
+    };
+    assert_eq!(kept(None, None), days(31));
+    assert_eq!(kept(Some(days(1)), None), days(31));
+    assert_eq!(kept(Some(days(90)), None), days(91));
+    assert_eq!(
+        kept(Some(days(90)), Some(days(5))),
+        days(5),
+        "as it is said"
+    );
+}
+
+#[test]
 fn one_stream_may_have_settings_of_its_own() {
     let mut spec = JetstreamSpec::default();
     spec.streams.insert(

@@ -5,7 +5,7 @@
 //! A payload that is no command is rejected, except in a subscription and a question, where it is only heard.
 //!
 //! `[config]`: `report_to`, a subject on which the probe publishes what it hears
-//! (`{"agent", "subject", "payload"}`, `{"agent", "batch"}`, `{"agent", "notice", "config"}`, `{"agent", "stop"}`), and the
+//! (`{"agent", "subject", "payload"}`, `{"agent", "batch"}`, `{"agent", "notice", …}`, `{"agent", "stop"}`), and the
 //! commands `on_start`, `on_stop`, `on_message` and `on_stage`: without the last an input of a stage
 //! is a command itself.
 
@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use command::{Answer, Command, Output, Pause, Plain};
 use mistersmith_sdk::{
-    Agent, CallError, Error, Event, Health, Message, Question, Reply, Result, Stage, Value, Work,
-    context, export_agent, json, log, messaging,
+    Agent, CallError, Error, Event, Health, Leadership, Message, Question, Reply, Result, Stage,
+    Value, Work, context, export_agent, json, log, messaging,
 };
 use serde::Deserialize;
 
@@ -121,6 +121,16 @@ impl Agent for Probe {
             Some(command) => self.answer(command, &origin),
             None => Ok(heard.into()),
         }
+    }
+
+    fn leadership(&mut self, change: &Leadership) -> Result<()> {
+        let notice = json!({
+            "agent": context::agent_id(), "notice": "leadership", "domain": change.domain,
+            "leading": change.leading, "term": change.term,
+        });
+        self.report(&notice);
+        remember(&mut self.notices, notice);
+        Ok(())
     }
 
     fn scatter(&mut self, question: &Question) -> Result<Reply> {

@@ -1,0 +1,53 @@
+//! A plugin's part in the election of its domain.
+
+use anyhow::Context;
+
+use crate::agent::Version;
+use crate::limits;
+use crate::names::Token;
+use crate::patterns::election::{Candidacy, Election};
+use crate::transport::Role;
+
+use super::Unit;
+
+/// The domain in which a version takes part.
+pub(super) fn domain(version: &Version) -> Option<Token> {
+    let election = version.spec.election.as_ref();
+    election.map(|election| election.domain.clone())
+}
+
+impl Unit {
+    /// Takes part in the election that the version names, if it names one.
+    pub(super) async fn stand(&mut self) -> anyhow::Result<()> {
+        let Some(spec) = &self.version.spec.election else {
+            return Ok(());
+        };
+        let shared = &self.shared;
+        let candidacy = Candidacy {
+            domain: spec.domain.clone(),
+            plugin: self.version.spec.name.clone(),
+            directory: shared.directory.clone(),
+            board: self.crew.election.clone(),
+            leases: shared.kv.leases.clone(),
+            link: shared.transport.link(Role::Control).clone(),
+            host: shared.name.clone(),
+        };
+        let begun = Election::start(candidacy).await;
+        let election = begun.with_context(|| {
+            let name = &self.version.spec.name;
+            format!(
+                "plugin `{name}` cannot take part in the election of `{}`",
+                spec.domain
+            )
+        })?;
+        self.election = Some(election);
+        Ok(())
+    }
+
+    /// Takes part no longer: what any agent led has ended when this first waits.
+    pub(super) async fn resign(&mut self) {
+        if let Some(election) = self.election.take() {
+            election.resign(limits::RESIGN).await;
+        }
+    }
+}
