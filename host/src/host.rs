@@ -29,7 +29,6 @@ use crate::agent::Surroundings;
 use crate::config::HostSpec;
 use crate::names::HostId;
 use crate::patterns::Directory;
-use crate::patterns::cancelled::Cancelled;
 use crate::patterns::coordination::Coordinator;
 use crate::patterns::keeper::Keeper;
 use crate::provision::ConsumerClaims;
@@ -62,8 +61,6 @@ pub(crate) struct Shared {
     pub(crate) coordinator: Coordinator,
     pub(crate) kv: Buckets,
     pub(crate) consumers: ConsumerClaims,
-    /// Workflows that no stage of may go on.
-    pub(crate) cancelled: Cancelled,
     /// Cancelled when the host begins to drain.
     pub(crate) draining: CancellationToken,
 }

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Surroundings;
 use crate::config::HostSpec;
 use crate::limits;
-use crate::patterns::cancelled::Cancelled;
 use crate::patterns::commands::Commands;
 use crate::patterns::coordination::Coordinator;
 use crate::patterns::disposition::Settler;
@@ -115,10 +114,9 @@ pub(super) async fn build(
     let lease = Lease::take(kv.leases.clone(), &id, &name)
         .await
         .context("the host's lease")?;
-    let (cancelled, following) = Cancelled::start(work.clone()).await?;
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
-    let mut background = vec![keeper.start(), following];
+    let mut background = vec![keeper.start()];
     let directory = Directory::default();
     let coordinator = Coordinator::new(directory.clone());
     let around = Surroundings {
@@ -140,7 +138,6 @@ pub(super) async fn build(
         coordinator,
         kv,
         consumers,
-        cancelled,
         draining,
     });
     serve(&shared).await?;

@@ -117,14 +117,6 @@ pub const UPKEEP: Duration = Duration::from_secs(30);
 /// Most subjects of waiting work that are looked at for work that nobody takes.
 pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
 
-/// Most cancelled workflows that a host remembers, some hundred bytes each; the stream forgets them
-/// after two days.
-pub const MAX_CANCELLED: usize = 500_000;
-
-/// How often the set of cancelled workflows is read again although nothing was missed: it forgets what
-/// the stream has forgotten.
-pub const CANCELLED_REFRESH: Duration = Duration::from_secs(5 * 60);
-
 /// How long the input or the output of a stage waits until it can be told whether its workflow is
 /// cancelled; then it is given back.
 pub const CANCEL_WAIT: Duration = Duration::from_secs(20);

@@ -19,7 +19,7 @@ use crate::names::StageSubject;
 use crate::runtime::Kind;
 use crate::transport::{Kv, Link, Message, Trace};
 
-use super::cancelled::Cancelled;
+use super::cancelled::is_cancelled;
 use super::claims::Arrival;
 use super::delivery::{Held, Output, call};
 use super::disposition::{Reason, Settler, exhausted};
@@ -41,8 +41,6 @@ const JOINED: &str = "joined";
 pub struct Stage {
     /// What the manifest says.
     pub spec: StageSpec,
-    /// Which workflows are cancelled.
-    pub cancelled: Cancelled,
     /// PIPELINES.
     pub records: Kv,
     /// The connection for work.
@@ -74,11 +72,6 @@ enum Received {
 }
 
 impl Stage {
-    /// Whether its inputs may be pulled.
-    pub fn is_open(&self) -> bool {
-        self.cancelled.is_whole()
-    }
-
     /// Takes in a message; what is to be handled is returned.
     pub async fn receive(
         self: Arc<Self>,
@@ -145,7 +138,7 @@ impl Stage {
                 return Received::Foreign(message, Reason::new("malformed", error.to_string()));
             }
         };
-        match self.cancelled.has(&at.workflow).await {
+        match is_cancelled(&self.link, &at.workflow).await {
             Ok(false) => {}
             Ok(true) => {
                 tracing::debug!(
@@ -170,6 +163,6 @@ impl Stage {
 impl StageRun {
     /// Whether the workflow is cancelled; waits until that can be told.
     pub(super) async fn is_cancelled(&self) -> Result<bool, crate::transport::TransportError> {
-        self.stage.cancelled.has(&self.at.workflow).await
+        is_cancelled(&self.stage.link, &self.at.workflow).await
     }
 }

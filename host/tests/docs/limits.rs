@@ -222,8 +222,6 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         MAX_CONSUMERS,
         UPKEEP,
         MAX_SUBJECTS_LOOKED_AT,
-        MAX_CANCELLED,
-        CANCELLED_REFRESH,
         CANCEL_WAIT,
         MAX_OPEN_JOINS,
         JOIN_LOOK,

@@ -39,7 +39,6 @@ impl Unit {
             durable: consumer.durable,
             source: Source::Stage(Arc::new(Stage {
                 spec: stage.clone(),
-                cancelled: shared.cancelled.clone(),
                 records: shared.kv.pipelines.clone(),
                 link: shared.transport.link(Role::Work).clone(),
                 payload,

@@ -109,10 +109,6 @@ impl LaneState {
 
     /// Whether a pull may be started.
     pub(super) fn is_open(&self, now: Instant) -> bool {
-        let taken_in = match &self.lane.source {
-            Source::Work { .. } => true,
-            Source::Stage(stage) => stage.is_open(),
-        };
-        taken_in && self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
+        self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
     }
 }
