@@ -21,6 +21,7 @@ mod provision;
 mod publish;
 mod request;
 mod run;
+mod scatter;
 mod timeline;
 
 use std::ffi::OsString;
@@ -61,6 +62,8 @@ enum Command {
     Publish(publish::Args),
     /// Publish a message and print the answer
     Request(request::Args),
+    /// Put a question to every agent that answers such, and print the answers
+    Scatter(scatter::Args),
     /// Show what happened to a request or a workflow, rebuilt from the streams
     Timeline(timeline::Args),
     /// Look at dead letters, send them again, remove them
@@ -116,6 +119,7 @@ impl Cli {
             Some(Command::Agents(args)) => agents::run(global, &args).await,
             Some(Command::Publish(args)) => publish::run(global, args).await,
             Some(Command::Request(args)) => request::run(global, args).await,
+            Some(Command::Scatter(args)) => scatter::run(global, args).await,
             Some(Command::Timeline(args)) => timeline::run(global, &args).await,
             Some(Command::Dlq(command)) => dlq::run(global, command).await,
             Some(Command::Demo(args)) => demo::run(global, args, shutdown).await,

@@ -21,6 +21,7 @@ mod patterns;
 mod pipeline;
 mod plugin;
 mod scan;
+mod scatter;
 mod schema;
 mod section;
 mod server;
@@ -38,7 +39,7 @@ pub use scan::{Candidate, CandidateKind, Scan, scan};
 pub use schema::Schema;
 pub use spec::{
     Auth, BatchSpec, BucketOverride, CircuitSpec, Discard, ElectionSpec, HostSpec, InstanceMode,
-    JetstreamSpec, JoinSpec, Missing, NatsSpec, PluginSpec, StageSpec, StreamOverride,
+    JetstreamSpec, JoinSpec, Missing, NatsSpec, PluginSpec, ScatterSpec, StageSpec, StreamOverride,
     SubscribeSpec, TaskFilter, TlsSpec, WorkSpec,
 };
 pub use suggest::suggest_manifest;

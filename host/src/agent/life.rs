@@ -18,14 +18,15 @@ use crate::patterns::crew::Taking;
 use crate::patterns::disposition::Reason;
 use crate::patterns::election::Office;
 use crate::patterns::lifecycle::Step;
+use crate::patterns::scatter::asks;
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
-    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
+    AgentContext, Call, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
 };
 use crate::status::AgentStatus;
 
-use super::answer::answer;
+use super::answer::{answer, is_overdue, tell_overdue};
 use super::backoff::Backoff;
 use super::{Inboxes, Surroundings, Swap, Version};
 
@@ -48,8 +49,6 @@ pub(super) struct Life {
     /// What the agent may still send and log this second: a new instance does not begin with more.
     meters: Meters,
     permissions: Permissions,
-    /// What the agent did, in all its instances.
-    counters: Arc<Counters>,
     /// What the instance was told that it leads.
     office: Option<Office>,
     _vacating: leadership::Vacating,
@@ -102,7 +101,6 @@ impl Life {
             not_before: None,
             taking: None,
             meters,
-            counters: Arc::default(),
             announced: false,
         }
     }
@@ -213,7 +211,7 @@ impl Life {
             config,
             inbox,
             requests: version.requests.clone(),
-            counters: self.counters.clone(),
+            counters: self.port.cell.counters.clone(),
             audit: self.around.audit.clone(),
             coordination: self.around.coordination.clone(),
             meters,
@@ -264,6 +262,9 @@ impl Life {
         if !self.hears(&call) {
             return;
         }
+        if is_overdue(&call) {
+            return tell_overdue(&self.port, &call, waiting).await;
+        }
         if let Answer::Held(held) = &waiting {
             self.around.settler.begin(&self.port.id, &call, held).await;
         }
@@ -272,6 +273,7 @@ impl Life {
         let outcome = self.called(&call).await;
         let took = begun.elapsed();
         self.crew.called(took);
+        self.around.settler.times().handled(&waiting, begun, took);
         let reason = Reason::of(&outcome);
         self.port
             .cell
@@ -319,10 +321,16 @@ impl Life {
         }
     }
 
-    /// What delivers to every agent of the plugin cannot know a `deny` that names this one.
+    /// What delivers to every agent of the plugin cannot know a `deny` that names this one, nor a
+    /// group that the agent itself asks.
     fn hears(&self, call: &Call) -> bool {
-        !matches!(call.kind, Kind::Subscription { id: None, .. })
-            || self.permissions.hears(&call.subject)
+        match call.kind {
+            Kind::Subscription { id: None, .. } => self.permissions.hears(&call.subject),
+            Kind::Scatter(_) => {
+                self.permissions.hears(&call.subject) && !asks(&self.port.id, &call.headers)
+            }
+            _ => true,
+        }
     }
 
     /// The instance is dead, or was never alive.

@@ -207,6 +207,14 @@ fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
         );
         lines.push(Setting::of("subscribe", value));
     }
+    if let Some(scatter) = &plugin.scatter {
+        let who = match &scatter.group {
+            Some(group) => format!("one agent of {group:?} answers"),
+            None => "every agent answers".to_owned(),
+        };
+        let value = format!("scatter.*.task: {who}{}", schema(&scatter.schema));
+        lines.push(Setting::of("scatter", value));
+    }
     if let Some(election) = &plugin.election {
         let value = format!("a candidate for the leader of {}", election.domain);
         lines.push(Setting::of("election", value));

@@ -218,7 +218,7 @@ fn heard(item: &Item<'_>, plugin: &str, permissions: &PermissionSpec) -> Option<
     Some(pattern)
 }
 
-fn queue(item: &Item<'_>, subject: Option<&SubjectPattern>) -> Option<String> {
+pub(super) fn queue(item: &Item<'_>, subject: Option<&SubjectPattern>) -> Option<String> {
     let queue = item.text("\"workers-nlp\"")?;
     if let Err(Refusal::Invalid(reason) | Refusal::Denied(reason) | Refusal::TooLarge(reason)) =
         check_queue(queue)

@@ -10,7 +10,9 @@ use super::head::{self, Head};
 use super::item::Item;
 use super::scan::Candidate;
 use super::section::Section;
-use super::{Finding, Findings, PluginSpec, circuit, election, grants, limits, patterns, pipeline};
+use super::{
+    Finding, Findings, PluginSpec, circuit, election, grants, limits, patterns, pipeline, scatter,
+};
 use crate::names::PluginName;
 use crate::permissions::PermissionSpec;
 
@@ -63,6 +65,7 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
     let work = patterns::work(root, dir, &permissions, name);
     let pipeline = pipeline::stages(root, dir, &permissions, name);
     let subscribe = patterns::subscribe(root, dir, name, &permissions);
+    let scatter = scatter::read(root, dir, &permissions, name);
     let election = election::read(root);
     let circuit = circuit::read(root);
     let execute_schema = patterns::execute(root, dir);
@@ -96,6 +99,7 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
         work,
         pipeline,
         subscribe,
+        scatter,
         election,
         circuit,
         execute_schema,

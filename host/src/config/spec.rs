@@ -45,6 +45,8 @@ pub struct PluginSpec {
     pub pipeline: Vec<StageSpec>,
     /// `[[subscribe]]`: the subjects it hears.
     pub subscribe: Vec<SubscribeSpec>,
+    /// `[scatter]`: the questions it answers.
+    pub scatter: Option<ScatterSpec>,
     /// `[election]`: its agents are candidates.
     pub election: Option<ElectionSpec>,
     /// `[circuit]`: the service that it rests on.
@@ -206,6 +208,15 @@ pub struct BatchSpec {
     pub wait: Duration,
 }
 
+/// `[scatter]`: the agents answer questions that are put to many.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScatterSpec {
+    /// The queue group of which one agent answers; none: every agent does.
+    pub group: Option<String>,
+    /// What a question must look like.
+    pub schema: Option<Schema>,
+}
+
 /// `[election]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ElectionSpec {
@@ -235,6 +246,8 @@ pub struct HostSpec {
     pub data: PathBuf,
     /// How often each agent says that it is there.
     pub heartbeat: Duration,
+    /// How often what is measured is published.
+    pub metrics: Duration,
     /// How long a drain may take.
     pub grace: Duration,
     /// Where NATS is.

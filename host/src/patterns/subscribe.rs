@@ -1,4 +1,5 @@
-//! `[[subscribe]]` of a manifest: plain subjects, alone or as a queue group.
+//! `[[subscribe]]` of a manifest: plain subjects, alone or as a queue group; and `[scatter]`, the
+//! questions that are put to many.
 //!
 //! One subscription per host and entry. Without a queue every agent of the plugin gets every
 //! message; with one, the first agent of this host that is free. Core NATS delivers at most once,
@@ -7,6 +8,7 @@
 //! With `batch` messages are collected here for a moment, and handed to an agent together.
 
 mod batch;
+mod refusal;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -23,9 +25,8 @@ use crate::transport::{Link, Message, Subscription, Trace, TransportError};
 use super::crew::{Crew, Weight};
 use super::delivery::{Answer, Delivery, admit, call, plugin_reply_subject};
 use super::directory::{AgentPort, Directory, Target};
-use super::disposition::Reason;
-use super::failure::send_error;
 use super::lifecycle::new_request_id;
+use super::scatter::{asked, asks, result_subject};
 use batch::Batch;
 
 pub use batch::BatchRule;
@@ -43,6 +44,17 @@ pub struct Listener {
     pub crew: Arc<Crew>,
     /// What is let through.
     pub rules: SharedRules,
+    /// What the messages are.
+    pub what: What,
+}
+
+/// What the messages of a subscription are to the agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Messages, answered on their reply subject.
+    Messages,
+    /// Questions to many, answered where answers are gathered; whoever asks is not asked.
+    Questions,
 }
 
 /// What of a subscription is let through.
@@ -212,8 +224,15 @@ impl Task {
         if !rules.permissions.hears(&message.subject) {
             return;
         }
+        let question = self.listener.what == What::Questions;
+        if question && result_subject(&message).is_none() {
+            return;
+        }
         if let Err(reason) = admit(&message.payload, rules.payload, rules.schema.as_ref()) {
-            return self.refuse(&message, self.ports().first(), &reason).await;
+            return self.refuse_all(&message, &reason).await;
+        }
+        if question && self.queue.is_some() && self.ports(&message).is_empty() {
+            return self.refuse_own(&message).await;
         }
         let Some(rule) = rules.batch else {
             // A version before may have left some.
@@ -240,13 +259,16 @@ impl Task {
             if let Some(delivery) = fits {
                 crew.offer(delivery);
             }
-            if !crowded.is_empty() {
-                let ports = self.ports();
+            if let Some(first) = crowded.first() {
+                let ports = self.ports(first);
                 self.turn_away(&crowded, ports.first()).await;
             }
             return;
         }
-        for port in &self.ports() {
+        let Some(first) = messages.first() else {
+            return;
+        };
+        for port in &self.ports(first) {
             let (fits, crowded) = self.weighed(messages, together);
             let full = fits.is_some_and(|delivery| port.mailbox.try_send(delivery).is_err());
             if full {
@@ -279,22 +301,38 @@ impl Task {
         (first, crowded)
     }
 
-    async fn turn_away(&mut self, messages: &[&Message], port: Option<&AgentPort>) {
-        self.count_dropped(messages.len() as u64);
-        let reason = too_much(&self.listener);
-        for message in messages {
-            self.refuse(message, port, &reason).await;
+    /// The agents of the plugin that a message is for. Walks the directory: not for what one of them
+    /// takes anyway.
+    fn ports(&self, message: &Message) -> Vec<AgentPort> {
+        let mut ports = self.all_ports();
+        if self.listener.what == What::Questions {
+            ports.retain(|port| !asks(&port.id, &message.headers));
         }
+        ports
     }
 
-    /// The agents of the plugin. Walks the directory: not for what one of them takes anyway.
-    fn ports(&self) -> Vec<AgentPort> {
+    fn all_ports(&self) -> Vec<AgentPort> {
         let plugin = self.listener.plugin.as_str().to_owned();
         self.listener.directory.find(&Target::Named(plugin))
     }
 
     fn delivery(&self, message: &Message, weight: Weight) -> Delivery {
         let trace = Trace::received(&message.headers, &new_request_id());
+        let (kind, answer) = self.called_with(message);
+        Delivery {
+            call: call(kind, message.clone(), trace),
+            answer,
+            weight: Some(weight),
+            rest: None,
+        }
+    }
+
+    fn called_with(&self, message: &Message) -> (Kind, Answer) {
+        if self.listener.what == What::Questions
+            && let Some(asked) = asked(message, &self.listener.link)
+        {
+            return asked;
+        }
         let reply = plugin_reply_subject(message);
         let answer = match reply {
             Some(to) => Answer::Reply {
@@ -307,34 +345,7 @@ impl Task {
             id: None,
             wants_reply: reply.is_some(),
         };
-        Delivery {
-            call: call(kind, message.clone(), trace),
-            answer,
-            weight: Some(weight),
-            rest: None,
-        }
-    }
-
-    async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
-        let plugin = &self.listener.plugin;
-        tracing::debug!(%plugin, subject = %message.subject, kind = %reason.kind, "{}", reason.message);
-        if let (Some(reply), Some(port)) = (plugin_reply_subject(message), port) {
-            let trace = Trace::received(&message.headers, &new_request_id());
-            send_error(&self.listener.link, reply, port, &trace, reason).await;
-        }
-    }
-
-    fn count_dropped(&mut self, more: u64) {
-        if more == 0 {
-            return;
-        }
-        let before = self.dropped;
-        self.dropped += more;
-        // Said when the number passes a power of two: seen soon, and never a flood.
-        if before == 0 || before.ilog2() < self.dropped.ilog2() {
-            tracing::warn!(plugin = %self.listener.plugin, dropped = self.dropped,
-                "messages dropped: the agents do not keep up with their subscriptions");
-        }
+        (kind, answer)
     }
 }
 
@@ -344,12 +355,4 @@ async fn waited(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Why a message must not wake the plugin.
-fn too_much(listener: &Listener) -> Reason {
-    Reason::new(
-        "busy",
-        format!("plugin `{}` has too many messages waiting", listener.plugin),
-    )
 }

@@ -8,7 +8,7 @@ use crate::limits::{MAX_HEADER_BYTES, MAX_HEADER_COUNT};
 use crate::names::quoted;
 
 /// Names that begin with `X-` and are not free, in lower case.
-const HOST_HEADERS: [&str; 9] = [
+const HOST_HEADERS: [&str; 10] = [
     "x-agent-id",
     "x-request-id",
     "x-trace-id",
@@ -18,6 +18,7 @@ const HOST_HEADERS: [&str; 9] = [
     "x-claim",
     "x-stage",
     "x-join",
+    "x-timeout-ms",
 ];
 
 /// May a plugin set this header? Names are compared without case, and `_` counts as `-`, since

@@ -212,6 +212,12 @@ impl Plugin {
         self
     }
 
+    /// A table of its own, or further lines of the last one.
+    pub fn table(mut self, toml: &str) -> Self {
+        self.raw.push(toml.to_owned());
+        self
+    }
+
     /// The text of `plugin.toml`.
     pub fn manifest(&self) -> String {
         if let Some(whole) = &self.whole {

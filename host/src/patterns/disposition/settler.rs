@@ -13,6 +13,7 @@ use crate::limits;
 use crate::names::AgentId;
 use crate::patterns::claims::Claims;
 use crate::patterns::delivery::{Held, Output};
+use crate::patterns::metrics::WorkTimes;
 use crate::patterns::outbox::Outbox;
 use crate::patterns::pipeline::StageRun;
 use crate::patterns::{dead_letter, lifecycle};
@@ -29,6 +30,7 @@ pub struct Settler {
     outbox: Outbox,
     tasks: TaskTracker,
     places: Arc<Semaphore>,
+    times: Arc<WorkTimes>,
     claims: Claims,
 }
 
@@ -41,7 +43,13 @@ impl Settler {
             outbox,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(limits::MAX_SETTLING)),
+            times: Arc::default(),
         }
+    }
+
+    /// How long work items took, for whoever reports it.
+    pub fn times(&self) -> &Arc<WorkTimes> {
+        &self.times
     }
 
     /// Takes over a message that an agent has handled. Waits only while [`limits::MAX_SETTLING`]
@@ -142,7 +150,10 @@ impl Settler {
             Output::Nothing => Ok(()),
         };
         match stored {
-            Ok(()) => self.acknowledge(call, held).await,
+            Ok(()) => {
+                self.times.stored(held);
+                self.acknowledge(call, held).await;
+            }
             Err(error @ TransportError::TooLarge(_)) => {
                 let reason = Reason::new("too-large", format!("the result: {error}"));
                 self.bury(Some(agent), call, held, reason).await;
