@@ -73,6 +73,7 @@ pub(crate) struct Buckets {
     pub(crate) claims: Kv,
     pub(crate) config: Kv,
     pub(crate) circuits: Kv,
+    pub(crate) pipelines: Kv,
 }
 
 /// What is told when the host has come up.

@@ -77,6 +77,7 @@ async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Resu
         claims: control.kv("AGENT_CLAIMS").await?,
         config: control.kv("AGENT_CONFIG").await?,
         circuits: control.kv("CIRCUITS").await?,
+        pipelines: transport.link(Role::Work).kv("PIPELINES").await?,
     };
     Ok(Ground {
         transport,
