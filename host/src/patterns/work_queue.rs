@@ -271,6 +271,7 @@ impl WorkQueue {
             rule: lane.rule.clone(),
             output: Output::Result,
             claimed: None,
+            record: None,
         });
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;

@@ -191,6 +191,11 @@ fn buckets() -> Vec<Asset> {
             None,
         ),
         of("CIRCUITS", "State of the circuit of each service", None),
+        of(
+            "IDEMPOTENCE",
+            "Results of requests that are not to be handled again",
+            Some(DAY),
+        ),
     ]
 }
 

@@ -69,6 +69,12 @@ fn expected() -> Vec<(&'static str, Vec<&'static str>, u64, Value)> {
         ("KV_AGENT_CONFIG", vec!["$KV.AGENT_CONFIG.>"], 0, json!({})),
         ("KV_CIRCUITS", vec!["$KV.CIRCUITS.>"], 0, json!({})),
         (
+            "KV_IDEMPOTENCE",
+            vec!["$KV.IDEMPOTENCE.>"],
+            24 * 3600 * SECOND,
+            json!({}),
+        ),
+        (
             "KV_NOTES",
             vec!["$KV.NOTES.>"],
             0,
