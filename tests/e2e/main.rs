@@ -36,6 +36,7 @@ mod messaging;
 mod metrics;
 mod micro;
 mod monitoring;
+mod pipeline;
 mod plugins;
 mod provisioning;
 mod python;

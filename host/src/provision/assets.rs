@@ -196,6 +196,12 @@ fn buckets() -> Vec<Asset> {
             "Results of requests that are not to be handled again",
             Some(DAY),
         ),
+        of(
+            "PIPELINES",
+            "Which branches of each workflow have come to the stage that joins them",
+            // As long as COORDINATION remembers the branches.
+            Some(48 * HOUR),
+        ),
     ]
 }
 
