@@ -227,6 +227,13 @@ pub const HEARTBEAT: Bounded<Duration> = bounded(
     Duration::from_secs(120),
 );
 
+/// `host.metrics`: how often the host publishes what it measures. Six small messages for each agent.
+pub const METRICS: Bounded<Duration> = bounded(
+    Duration::from_secs(10),
+    Duration::from_secs(1),
+    Duration::from_secs(60 * 60),
+);
+
 /// `host.grace`: how long a drain may take before what still runs is dropped (and redelivered).
 pub const GRACE: Bounded<Duration> = bounded(
     Duration::from_secs(30),

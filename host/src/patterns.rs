@@ -20,6 +20,7 @@ pub mod failure;
 pub mod health;
 pub mod keeper;
 pub mod lifecycle;
+pub mod metrics;
 pub mod micro;
 pub mod outbox;
 pub mod overrides;

@@ -1,9 +1,10 @@
 //! The page of deployments: three servers from its own configuration, and two hosts from theirs.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::docs::markdown::page;
-use crate::harness::{Cluster, Host, NatsOptions, Plugin, until_in};
+use crate::harness::{Cluster, Host, Nats, NatsOptions, Plugin, headers, until, until_in};
 use crate::security::{PASSWORD, configuration, with_passwords};
 use crate::transport::tls::certificates;
 
@@ -110,12 +111,9 @@ async fn work_is_done(nats: &Cluster, run: &str) {
     for number in 0..20 {
         let request = format!("{run}-{number}");
         until_in(PATIENCE, &format!("{request} is stored"), async || {
-            let headers =
-                crate::harness::headers(&[("X-Request-ID", &request), ("Nats-Msg-Id", &request)]);
+            let ids = headers(&[("X-Request-ID", &request), ("Nats-Msg-Id", &request)]);
             let subject = "work.nlp.normal.sentiment";
-            let sent = nats
-                .js
-                .publish_with_headers(subject, headers, "fine".into());
+            let sent = nats.js.publish_with_headers(subject, ids, "fine".into());
             sent.await.ok()?.await.ok()
         })
         .await;
@@ -132,4 +130,31 @@ async fn work_is_done(nats: &Cluster, run: &str) {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_store_of_a_server_that_does_not_run_is_a_backup() {
+    let mut nats = Nats::start().await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| p.work("lab", "*"))
+        .run()
+        .await;
+    nats.request_json("agent.probe-001.cmd.pause", "").await;
+    nats.work("work.lab.high.one", "kept").await;
+    nats.kill();
+    let (store, copy) = (nats.store(), nats.store().with_extension("copy"));
+    let moved = Command::new("cp").arg("-a").arg(&store).arg(&copy).status();
+    assert!(moved.unwrap().success());
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&copy, &store).unwrap();
+    nats.start_again().await;
+    until("what was stored is there again", async || {
+        let stream = nats.js.get_stream("WORK_QUEUE").await.ok()?;
+        let item = stream
+            .get_first_raw_message_by_subject("work.lab.>", 1)
+            .await
+            .ok()?;
+        (&*item.payload == b"kept").then_some(())
+    })
+    .await;
 }

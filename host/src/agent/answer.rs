@@ -1,5 +1,7 @@
 //! One message through an agent: call, then hand the outcome to whoever waits for it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::names::AgentId;
@@ -19,6 +21,9 @@ pub(super) async fn answer(
     answer: Answer,
     outcome: Outcome,
 ) {
+    if matches!(outcome, Outcome::Done(_)) && !matches!(answer, Answer::Nobody) {
+        port.cell.counters.sent.add_one();
+    }
     match answer {
         Answer::Nobody => {}
         Answer::Held(held) => settler.settle(&port.id, call, held, outcome).await,
@@ -26,6 +31,26 @@ pub(super) async fn answer(
         Answer::Gather { .. } if matches!(outcome, Outcome::Done(None)) => {}
         Answer::Gather { to, link } => reply(port, &link, &to, &call, outcome).await,
         Answer::Stored => store(&port.id, work, &call, outcome).await,
+    }
+}
+
+/// Whether nobody waits for the answer any longer.
+pub(super) fn is_overdue(call: &Call) -> bool {
+    call.waits_until
+        .is_some_and(|until| until <= Instant::now())
+}
+
+/// Says that a call was not begun because its time was over.
+pub(super) async fn tell_overdue(port: &AgentPort, call: &Call, answer: Answer) {
+    if let Answer::Reply { to, link } = answer {
+        let reason = Reason::new(
+            "timeout",
+            format!(
+                "the time of the request was over before agent `{}` was free",
+                port.id
+            ),
+        );
+        send_error(&link, &to, port, &call.trace, &reason).await;
     }
 }
 

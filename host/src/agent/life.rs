@@ -22,11 +22,11 @@ use crate::patterns::scatter::asks;
 use crate::patterns::{AgentPort, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
-    AgentContext, Call, Counters, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
+    AgentContext, Call, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
 };
 use crate::status::AgentStatus;
 
-use super::answer::answer;
+use super::answer::{answer, is_overdue, tell_overdue};
 use super::backoff::Backoff;
 use super::{Inboxes, Surroundings, Swap, Version};
 
@@ -49,8 +49,6 @@ pub(super) struct Life {
     /// What the agent may still send and log this second: a new instance does not begin with more.
     meters: Meters,
     permissions: Permissions,
-    /// What the agent did, in all its instances.
-    counters: Arc<Counters>,
     /// What the instance was told that it leads.
     office: Option<Office>,
     _vacating: leadership::Vacating,
@@ -103,7 +101,6 @@ impl Life {
             not_before: None,
             taking: None,
             meters,
-            counters: Arc::default(),
             announced: false,
         }
     }
@@ -214,7 +211,7 @@ impl Life {
             config,
             inbox,
             requests: version.requests.clone(),
-            counters: self.counters.clone(),
+            counters: self.port.cell.counters.clone(),
             audit: self.around.audit.clone(),
             coordination: self.around.coordination.clone(),
             meters,
@@ -265,11 +262,15 @@ impl Life {
         if !self.hears(&call) {
             return;
         }
+        if is_overdue(&call) {
+            return tell_overdue(&self.port, &call, waiting).await;
+        }
         let begun = Instant::now();
         self.port.cell.begin();
         let outcome = self.called(&call).await;
         let took = begun.elapsed();
         self.crew.called(took);
+        self.around.settler.times().handled(&waiting, begun, took);
         let reason = Reason::of(&outcome);
         self.port
             .cell

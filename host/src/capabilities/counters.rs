@@ -1,6 +1,6 @@
 //! What an agent did, in numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::Serialize;
 
@@ -25,10 +25,28 @@ impl Counter {
     }
 }
 
+/// One number that goes up and down, made of the shares of several.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicUsize);
+
+impl Gauge {
+    /// A share that was `before` is `now`.
+    pub fn change(&self, before: usize, now: usize) {
+        // The sum of all shares is never negative, so wrapping on the way does no harm.
+        self.0
+            .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// The sum now.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The numbers of one agent; they live as long as the agent, across its instances.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Messages it sent: publishes and requests that left the host.
+    /// Messages it sent: publishes and requests that left the host, and what its handler answered.
     pub sent: Counter,
     /// Messages that its run-time subscriptions took in.
     pub heard: Counter,
@@ -42,9 +60,13 @@ pub struct Counters {
     pub logged: Counter,
     /// Log lines that were over its rate and dropped.
     pub unlogged: Counter,
+    /// Nanoseconds that its calls computed.
+    pub computed_ns: Counter,
+    /// Bytes of memories and tables of its instances, as of the end of the last call.
+    pub memory: Gauge,
 }
 
-/// The numbers of [`Counters`] at one moment, same names.
+/// What [`Counters`] counts at one moment, same names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "named like the counters")]
 pub struct Counts {

@@ -17,6 +17,8 @@ const MARGIN: Duration = Duration::from_millis(50);
 pub(crate) struct Scope {
     /// When it must be over.
     pub(crate) deadline: Instant,
+    /// Until when whoever asked waits for the answer, where that was said.
+    pub(crate) waits_until: Option<Instant>,
     /// The trace of the message that is handled; none outside `handle`.
     pub(crate) trace: Option<Trace>,
     /// The headers of the message that is handled; of the first one of a batch.
@@ -30,6 +32,7 @@ impl Scope {
     pub(crate) fn outside(deadline: Instant) -> Self {
         Self {
             deadline,
+            waits_until: None,
             trace: None,
             headers: Arc::default(),
             more_headers: Vec::new(),
@@ -91,20 +94,35 @@ impl Guest {
         }
     }
 
-    /// How much is left of the call.
+    /// How much is left of the call, and of the time that whoever asked waits.
     pub(super) fn remaining(&self) -> Duration {
-        self.scope
-            .deadline
-            .saturating_duration_since(Instant::now())
+        left(self.answer_by())
     }
 
     /// Until when a host function may wait at most.
     pub(super) fn patience(&self) -> Instant {
-        let remaining = self.remaining();
-        let margin = MARGIN.min(remaining / 10);
-        self.scope
-            .deadline
-            .checked_sub(margin)
-            .unwrap_or(self.scope.deadline)
+        shortly_before(self.scope.deadline)
     }
+
+    /// Until when a request may wait: what it waits for must still be of use to whoever asked.
+    pub(super) fn request_patience(&self) -> Instant {
+        shortly_before(self.answer_by())
+    }
+
+    /// Until when an answer is of use.
+    fn answer_by(&self) -> Instant {
+        let deadline = self.scope.deadline;
+        self.scope
+            .waits_until
+            .map_or(deadline, |until| until.min(deadline))
+    }
+}
+
+fn shortly_before(deadline: Instant) -> Instant {
+    let margin = MARGIN.min(left(deadline) / 10);
+    deadline.checked_sub(margin).unwrap_or(deadline)
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }

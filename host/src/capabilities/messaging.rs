@@ -15,6 +15,7 @@ use super::{AgentContext, Guest, Heard, Source, within};
 use crate::bindings::mistersmith::agent::messaging::{self, Error, Header, Message, Stored};
 use crate::permissions::headers::guest_headers;
 use crate::permissions::{Permissions, Refusal};
+use crate::transport::trace::header;
 use crate::transport::{Claim, Headers, Subscription};
 
 impl messaging::Host for Guest {
@@ -85,7 +86,7 @@ impl messaging::Host for Guest {
         headers: Vec<Header>,
         timeout_ms: Option<u32>,
     ) -> Result<Message, Error> {
-        let headers = self.admit(
+        let mut headers = self.admit(
             "request",
             &subject,
             &payload,
@@ -93,10 +94,15 @@ impl messaging::Host for Guest {
             Permissions::request,
         )?;
         let _waiting = self.wait_slot()?;
-        let mut wait = left(self.patience());
+        let mut wait = left(self.request_patience());
         if let Some(wish) = timeout_ms {
             wait = wait.min(Duration::from_millis(wish.into()));
         }
+        let shown = wait.as_millis();
+        if shown == 0 {
+            return Err(Error::Timeout);
+        }
+        headers.set(header::TIMEOUT, &shown.to_string());
         let link = self.link()?;
         self.context.counters.sent.add_one();
         let answer = link

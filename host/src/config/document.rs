@@ -163,7 +163,9 @@ impl<'a> Notes<'a> {
             .as_bytes()
             .get(..offset)
             .unwrap_or(self.text.as_bytes());
-        1 + before.iter().filter(|b| **b == b'\n').count()
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        // What is missing at the end is missed behind the last line break.
+        line.min(self.text.lines().count().max(1))
     }
 
     fn into_result<T>(self, value: Option<T>) -> Result<T, Findings> {

@@ -6,7 +6,7 @@ use super::document::Document;
 use super::item::Item;
 use super::section::Section;
 use super::{Finding, Findings, HostSpec, JetstreamSpec, NatsSpec, files, jetstream, nats};
-use crate::limits::{GRACE, HEARTBEAT, MAX_LABEL};
+use crate::limits::{GRACE, HEARTBEAT, MAX_LABEL, METRICS};
 
 /// The file that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "mistersmith.toml";
@@ -59,6 +59,7 @@ fn default_spec(base: &Path) -> HostSpec {
         plugins: base.join("plugins"),
         data: base.join(".mistersmith"),
         heartbeat: HEARTBEAT.default,
+        metrics: METRICS.default,
         grace: GRACE.default,
         nats: NatsSpec::default(),
         jetstream: JetstreamSpec::default(),
@@ -100,6 +101,12 @@ fn own(section: &Section<'_>, base: &Path, spec: &mut HostSpec) {
         .and_then(|item| item.duration(HEARTBEAT))
     {
         spec.heartbeat = heartbeat;
+    }
+    if let Some(metrics) = section
+        .get("metrics")
+        .and_then(|item| item.duration(METRICS))
+    {
+        spec.metrics = metrics;
     }
     if let Some(grace) = section.get("grace").and_then(|item| item.duration(GRACE)) {
         spec.grace = grace;

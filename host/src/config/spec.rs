@@ -246,6 +246,8 @@ pub struct HostSpec {
     pub data: PathBuf,
     /// How often each agent says that it is there.
     pub heartbeat: Duration,
+    /// How often what is measured is published.
+    pub metrics: Duration,
     /// How long a drain may take.
     pub grace: Duration,
     /// Where NATS is.

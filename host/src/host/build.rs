@@ -15,7 +15,7 @@ use crate::patterns::coordination::Coordinator;
 use crate::patterns::disposition::Settler;
 use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
-use crate::patterns::{Directory, audit, health, micro};
+use crate::patterns::{Directory, audit, health, metrics, micro};
 use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::transport::server::OwnServer;
@@ -141,6 +141,7 @@ pub(super) async fn build(
     });
     serve(&shared).await?;
     background.push(beat::start(shared.clone()));
+    background.push(measure(&shared));
     background.push(upkeep::start(shared.clone()));
     Ok(Some(Host {
         fleet: Fleet::new(shared.clone()),
@@ -150,6 +151,17 @@ pub(super) async fn build(
         server,
         _data: data,
     }))
+}
+
+/// Starts to publish what is measured; it ends with the host's drain.
+fn measure(shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
+    let reporter = metrics::Reporter {
+        link: shared.transport.link(Role::Bulk).clone(),
+        directory: shared.directory.clone(),
+        times: shared.around.settler.times().clone(),
+        host: shared.name.clone(),
+    };
+    tokio::spawn(reporter.run(shared.spec.metrics, shared.draining.clone()))
 }
 
 /// Starts to listen for what is said to the host and to its agents as such.

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::config::{PluginSpec, Schema};
 use crate::names::{AgentId, PluginName};
-use crate::runtime::{Health, Kind, SharedConfig};
+use crate::runtime::{Counters, Health, Kind, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
 use super::crew::Weight;
@@ -38,6 +38,8 @@ pub struct AgentCell {
     handled: AtomicU64,
     failed: AtomicU64,
     busy_ns: AtomicU64,
+    /// What its instances did, all of them together.
+    pub counters: Arc<Counters>,
     /// Its commands `execute`.
     pub executed: Executed,
     dirty: AtomicBool,
@@ -105,6 +107,7 @@ impl AgentCell {
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
+            counters: Arc::default(),
             executed: Executed::default(),
             dirty: AtomicBool::new(true),
             inner: Mutex::new(inner),

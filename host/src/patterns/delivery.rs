@@ -7,6 +7,7 @@ use crate::config::Schema;
 use crate::limits;
 use crate::permissions::reserved::{may_answer, may_reply_to};
 use crate::runtime::{Call, Kind};
+use crate::transport::trace::header;
 use crate::transport::{Fate, Link, Message, Meta, Trace};
 
 use super::claims::Claimed;
@@ -29,6 +30,14 @@ pub struct Delivery {
 
 /// What a component is called with for a message. No deadline but the plugin's own `timeout`.
 pub fn call(kind: Kind, message: Message, trace: Trace) -> Call {
+    let asked = match &kind {
+        Kind::Execute | Kind::Subscription { .. } => message.reply.is_some(),
+        Kind::Scatter { .. } => true,
+        // What is stored is done whoever waits.
+        _ => false,
+    };
+    let wait = message.headers.get(header::TIMEOUT);
+    let wait = wait.filter(|_| asked).and_then(wait_of);
     Call {
         kind,
         subject: message.subject,
@@ -36,7 +45,14 @@ pub fn call(kind: Kind, message: Message, trace: Trace) -> Call {
         headers: Arc::new(message.headers),
         trace,
         deadline: Instant::now() + limits::TIMEOUT.max,
+        waits_until: wait.map(|wait| Instant::now() + wait),
     }
+}
+
+/// Reads `X-Timeout-Ms`; none for what is no number of milliseconds, or more than a call may ever take.
+fn wait_of(value: &str) -> Option<Duration> {
+    let wait = Duration::from_millis(value.parse().ok()?);
+    (wait <= limits::TIMEOUT.max && !wait.is_zero()).then_some(wait)
 }
 
 /// Where an answer to a message may go: its reply subject, unless the host must not be made to
@@ -142,6 +158,23 @@ impl RetryRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_an_asker_waits_is_read_or_ignored() {
+        for (value, read) in [
+            ("1", Some(1)),
+            ("3600000", Some(3_600_000)),
+            ("3600001", None),
+            ("0", None),
+            ("-5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+            ("99999999999999999999999", None),
+        ] {
+            assert_eq!(wait_of(value), read.map(Duration::from_millis), "{value:?}");
+        }
+    }
 
     #[test]
     fn the_last_wait_repeats() {

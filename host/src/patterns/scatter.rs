@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::names::AgentId;
 use crate::runtime::{Gathered, Question};
+use crate::transport::trace::header;
 use crate::transport::{Headers, Link, Subscription, TransportError};
 use gathering::Gathering;
 
@@ -39,8 +40,11 @@ pub async fn ask(link: &Link, question: Question) -> Result<Asked, TransportErro
     let answers = link.subscribe(&results, None).await?;
     let gathering = Gathering::new(&question);
     let subject = format!("scatter.{request}.task");
-    let trace = question.headers.clone();
-    link.publish(&subject, None, question.headers, question.payload)
+    let trace = question.headers;
+    let mut headers = trace.clone();
+    let wait = question.until.saturating_duration_since(Instant::now());
+    headers.set(header::TIMEOUT, &wait.as_millis().to_string());
+    link.publish(&subject, None, headers, question.payload)
         .await?;
     Ok(Asked {
         answers,

@@ -1,7 +1,7 @@
 //! How long a call computes: the time spent in polls of it, whatever it does there.
 //!
 //! Waiting costs nothing, and giving way to others costs nothing. A call that never waits pays for
-//! no look at the clock beyond the one that its deadline needs.
+//! one look at the clock beyond the one that its deadline needs.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -42,6 +42,11 @@ impl Stopwatch {
         Duration::from_nanos(self.used.load(Ordering::Relaxed).saturating_add(running))
     }
 
+    /// How long the call has computed. To be asked after it.
+    pub(super) fn total(&self) -> Duration {
+        Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    }
+
     fn resume(&self, now: Instant) {
         self.since.store(self.at(now), Ordering::Relaxed);
     }
@@ -67,9 +72,7 @@ pub(super) async fn measured<F: Future>(stopwatch: &Stopwatch, call: F) -> F::Ou
         }
         let poll = call.as_mut().poll(cx);
         waited = poll.is_pending();
-        if waited {
-            stopwatch.pause(Instant::now());
-        }
+        stopwatch.pause(Instant::now());
         poll
     })
     .await

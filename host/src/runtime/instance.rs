@@ -25,6 +25,8 @@ pub struct Instance {
     /// None while a call runs, and after the end: a call that is dropped takes the store with it.
     live: Option<Live>,
     context: Arc<AgentContext>,
+    /// Its share of the agent's memory, as it was last told.
+    told_memory: usize,
 }
 
 struct Live {
@@ -84,7 +86,13 @@ impl Instance {
             agent,
             stopwatch,
         });
-        Ok(Self { live, context })
+        let mut made = Self {
+            live,
+            context,
+            told_memory: 0,
+        };
+        made.tell_memory();
+        Ok(made)
     }
 
     /// Lets the agent prepare itself. Called once, before anything else.
@@ -115,6 +123,7 @@ impl Instance {
         let budget = self.budget().by(call.deadline);
         let scope = Scope {
             deadline: budget.deadline,
+            waits_until: call.waits_until,
             trace: Some(call.trace.clone()),
             headers: Arc::clone(&call.headers),
             more_headers: Vec::new(),
@@ -144,6 +153,7 @@ impl Instance {
         let deadlines = calls.iter().map(|call| call.deadline);
         let budget = deadlines.fold(self.budget(), Budget::by);
         let mut scope = Scope::outside(budget.deadline);
+        scope.waits_until = longest(calls.iter().map(|call| call.waits_until));
         let items: Vec<wit::Item> = calls.iter().map(|call| batched(call, &mut scope)).collect();
         let mut live = self.begin(budget, scope)?;
         let fuel = batch_fuel(items.len(), self.context.limits.payload);
@@ -252,13 +262,30 @@ impl Instance {
 
     /// Keeps the instance if the call came back.
     fn end<T>(&mut self, mut live: Live, returned: Result<T, Stopped>) -> Result<T, Death> {
-        match returned {
+        let computed = u64::try_from(live.stopwatch.total().as_nanos()).unwrap_or(u64::MAX);
+        self.context.counters.computed_ns.add(computed);
+        let ended = match returned {
             Ok(value) => {
                 self.live = Some(live);
                 Ok(value)
             }
             Err(stopped) => Err(stopped.death(&mut live.store)),
-        }
+        };
+        self.tell_memory();
+        ended
+    }
+
+    fn tell_memory(&mut self) {
+        let now = self.memory();
+        self.context.counters.memory.change(self.told_memory, now);
+        self.told_memory = now;
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.live = None;
+        self.tell_memory();
     }
 }
 
@@ -292,6 +319,12 @@ fn enter(store: &mut Store<State>, scope: Scope, budget: Budget) {
     store.set_hostcall_fuel(fuel);
     // It starts at zero, where the first check would end the call.
     store.set_epoch_deadline(1);
+}
+
+/// Until when the most patient of them waits; none when one of them does not say.
+fn longest(mut waits: impl Iterator<Item = Option<Instant>>) -> Option<Instant> {
+    let first = waits.next()?;
+    waits.try_fold(first?, |longest, next| Some(longest.max(next?)))
 }
 
 /// A message of a batch as the guest gets it; what it may ask for goes to the scope.

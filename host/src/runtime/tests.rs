@@ -46,6 +46,7 @@ fn call(payload: impl Into<Bytes>) -> Call {
         headers: Arc::default(),
         trace: Trace::begin("test"),
         deadline: Instant::now() + Duration::from_secs(60),
+        waits_until: None,
     }
 }
 

@@ -25,6 +25,8 @@ pub mod header {
     pub const SPAN_ID: &str = "X-Span-ID";
     /// How urgent the work is that a message belongs to.
     pub const PRIORITY: &str = "X-Priority";
+    /// How many milliseconds whoever asks still waits, counted from the arrival.
+    pub const TIMEOUT: &str = "X-Timeout-Ms";
     /// W3C's form of trace and span.
     pub const TRACEPARENT: &str = "traceparent";
     /// What other tracing systems add to it.

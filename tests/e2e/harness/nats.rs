@@ -145,6 +145,11 @@ impl Nats {
         self.server.child.as_ref().expect("the server runs").id()
     }
 
+    /// Where its streams are.
+    pub fn store(&self) -> std::path::PathBuf {
+        self.server.folder.path().join("store")
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.server.child = None;

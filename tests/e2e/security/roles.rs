@@ -22,16 +22,22 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
     nats.result_of("good").await;
     nats.result_of("words").await;
     nats.dead_letters("work.nlp.low.sentiment", 1).await;
-    // An election; micro services; a payload that goes through the object store, there and back.
+    // An election; questions to many; micro services; a payload that goes through the object store, there and back.
     let large = Plugin::new("probe")
         .work("lab", "*")
         .limit("payload = \"8MiB\"")
         .limit("memory = \"128MiB\"")
-        .section("[election]\ndomain = \"lab\"");
+        .section("[election]\ndomain = \"lab\"")
+        .section("[scatter]")
+        .grant_publish("scatter.*.task");
     let leaders = nats.listen("election.lab.leader").await;
     host.drop_in(&large);
     leaders.on_subject("election.lab.leader").await;
     nats.request_json("$SRV.PING", "").await;
+    let answers = nats.listen("gather.who.result").await;
+    nats.publish("scatter.who.task", r#"{"do": "context"}"#)
+        .await;
+    answers.on_subject("gather.who.result").await;
     nats.agents_ready("probe", "kitchen", 1).await;
     let item = json!({"do": "echo", "value": "x".repeat(2_000_000)}).to_string();
     let sent = [

@@ -6,7 +6,7 @@ use crate::patterns::disposition::Reason;
 use crate::patterns::{Answer, Delivery};
 use crate::runtime::{Call, Failure, Outcome, Reply};
 
-use super::super::answer::answer;
+use super::super::answer::{answer, is_overdue, tell_overdue};
 use super::Life;
 
 impl Life {
@@ -14,7 +14,10 @@ impl Life {
     pub(super) async fn handle_batch(&mut self, first: Delivery, rest: Vec<Delivery>) {
         let (mut calls, mut waiting) = (Vec::new(), Vec::new());
         for delivery in std::iter::once(first).chain(rest) {
-            if self.hears(&delivery.call) {
+            if is_overdue(&delivery.call) {
+                let Delivery { call, answer, .. } = delivery;
+                tell_overdue(&self.port, &call, answer).await;
+            } else if self.hears(&delivery.call) {
                 calls.push(delivery.call);
                 waiting.push(delivery.answer);
             }

@@ -23,6 +23,7 @@ pub(super) fn handling(built: &Built) -> (Guest, Trace) {
     let mut guest = Guest::new(Arc::clone(&built.context));
     guest.enter(Scope {
         deadline: Instant::now() + Duration::from_secs(5),
+        waits_until: None,
         trace: Some(trace.clone()),
         headers: Arc::new(headers),
         more_headers: Vec::new(),

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::names::AgentId;
 use crate::patterns::claims::Claims;
 use crate::patterns::delivery::{Held, Output};
+use crate::patterns::metrics::WorkTimes;
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{dead_letter, lifecycle};
 use crate::runtime::{Call, Outcome, Reply};
@@ -28,6 +29,7 @@ pub struct Settler {
     outbox: Outbox,
     tasks: TaskTracker,
     places: Arc<Semaphore>,
+    times: Arc<WorkTimes>,
     claims: Claims,
 }
 
@@ -40,7 +42,13 @@ impl Settler {
             outbox,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(limits::MAX_SETTLING)),
+            times: Arc::default(),
         }
+    }
+
+    /// How long work items took, for whoever reports it.
+    pub fn times(&self) -> &Arc<WorkTimes> {
+        &self.times
     }
 
     /// Takes over a message that an agent has handled. Waits only while [`limits::MAX_SETTLING`]
@@ -115,7 +123,10 @@ impl Settler {
             Output::Result => self.store_result(agent, call, held, reply).await,
         };
         match stored {
-            Ok(()) => self.acknowledge(call, held).await,
+            Ok(()) => {
+                self.times.stored(held);
+                self.acknowledge(call, held).await;
+            }
             Err(error @ TransportError::TooLarge(_)) => {
                 let reason = Reason::new("too-large", format!("the result: {error}"));
                 self.bury(Some(agent), call, held, reason).await;

@@ -36,6 +36,8 @@ fn names_of_the_host_and_of_nats() {
         "X-Priority",
         "X-Retry-Count",
         "X-Claim",
+        "X-Timeout-Ms",
+        "x_timeout_ms",
         "traceparent",
         "Traceparent",
         "tracestate",
