@@ -1,7 +1,7 @@
 # How this project is built, shown and tested. `make` alone lists the targets.
 #
 # Everything is compiled with one profile (the dev profile of Cargo.toml) into one folder, so that
-# the engine is compiled once, whichever target is made first.
+# the engine is compiled once, whichever target is made first. Only `make bench` measures a release build.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,15 +20,19 @@ export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export MISTERSMITH_TEST_PLUGINS := $(CARGO_TARGET_DIR)/test-plugins
 
 mistersmith := $(CARGO_TARGET_DIR)/debug/mistersmith
+released := $(CARGO_TARGET_DIR)/release/mistersmith
 examples := $(patsubst plugins/%/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml))
 # The examples, and what only tests use, are one cargo workspace.
 plugins_toml := plugins/Cargo.toml
 # Where tests find Python with a NATS client; they know the place.
 python := $(CARGO_TARGET_DIR)/python
+# Where `make bench` leaves its plots; further arguments: `make bench BENCH='request --rounds 9'`.
+plots := $(CARGO_TARGET_DIR)/bench
+BENCH ?=
 requirements := tests/python/requirements.txt
 wasm := --release --target wasm32-wasip2
 
-.PHONY: help prepare programs plugins test-plugins python demo test check clean
+.PHONY: help prepare programs plugins test-plugins python demo test bench check clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 22
@@ -39,6 +43,11 @@ demo: plugins ## Build everything and show it at work on real documents
 test: test-plugins python ## Build everything and run every test
 	cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
 	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
+
+bench: prepare ## Measure this machine beside native handlers, in the release profile
+	cargo build --release --package mistersmith-host $(CARGO_FLAGS)
+	$(released) build --plugins tests/plugins bench
+	$(released) bench --plugins tests/plugins --plots $(plots) $(BENCH)
 
 check: prepare ## Formatting and lints, warnings as errors
 	cargo fmt --all --check

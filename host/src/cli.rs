@@ -6,6 +6,7 @@
 
 mod agents;
 mod audit;
+mod bench;
 mod build;
 mod check;
 mod connect;
@@ -66,6 +67,8 @@ enum Command {
     Scatter(scatter::Args),
     /// Show what happened to a request or a workflow, rebuilt from the streams
     Timeline(timeline::Args),
+    /// Measure this machine: the product beside a native handler that does the same
+    Bench(bench::Args),
     /// Look at dead letters, send them again, remove them
     #[command(subcommand)]
     Dlq(dlq::Command),
@@ -89,9 +92,12 @@ impl Cli {
         })
     }
 
-    /// The command holds agents, so that it has to be told of a signal and given time to drain.
+    /// The command holds agents, or processes, so that it has to be told of a signal and given time to end them.
     pub fn drains(&self) -> bool {
-        matches!(self.command, None | Some(Command::Run | Command::Demo(_)))
+        matches!(
+            self.command,
+            None | Some(Command::Run | Command::Demo(_) | Command::Bench(_))
+        )
     }
 
     /// The log is what the person watches; the demonstration tells its own story.
@@ -123,6 +129,7 @@ impl Cli {
             Some(Command::Timeline(args)) => timeline::run(global, &args).await,
             Some(Command::Dlq(command)) => dlq::run(global, command).await,
             Some(Command::Demo(args)) => demo::run(global, args, shutdown).await,
+            Some(Command::Bench(args)) => bench::run(global, args, shutdown).await,
             Some(Command::Run) | None => run::run(global, shutdown).await,
         }
     }

@@ -3,9 +3,11 @@
 //! A message comes in by [`transport`]. A pattern ([`patterns`]) decides which agent gets it. The
 //! [`runtime`] calls the component. The component calls [`capabilities`]; each asks [`permissions`].
 //! Effects leave by [`transport`]. [`agent`] is one agent's life, [`host`] the life of the process;
-//! [`config`] reads the files, [`provision`] sets JetStream up, [`cli`] is what a person types.
+//! [`config`] reads the files, [`provision`] sets JetStream up, [`cli`] is what a person types,
+//! [`bench`] what it measures.
 
 pub mod agent;
+pub mod bench;
 mod bindings;
 pub mod capabilities;
 pub mod cli;

@@ -16,7 +16,8 @@ use source::{File, files};
 #[rustfmt::skip]
 const IMPORTS: &[(&str, &str)] = &[
     ("main",         "cli"),
-    ("cli",          "host patterns provision runtime transport config permissions limits names"),
+    ("cli",          "bench host patterns provision runtime transport config permissions limits names"),
+    ("bench",        "runtime transport config permissions limits names"),
     ("host",         "agent patterns provision runtime transport config permissions limits names"),
     ("agent",        "patterns runtime transport config permissions limits names"),
     ("patterns",     "runtime transport config permissions limits names"),
@@ -38,7 +39,7 @@ const FOR_ANYONE: &[&str] = &["status", "telemetry"];
 
 /// A path that begins so, and the only modules that may write it.
 const CONFINED: &[(&[&str], &[&str])] = &[
-    (&["async_nats"], &["transport", "provision"]),
+    (&["async_nats"], &["transport", "provision", "bench"]),
     (&["wasmtime"], &["bindings", "capabilities", "runtime"]),
     (&["wasmtime_wasi"], &["bindings", "capabilities", "runtime"]),
     (&["clap"], &["cli"]),

@@ -14,7 +14,7 @@ mod python;
 mod wait;
 
 pub use cli::Ran;
-pub use components::{component, rebuilt, renamed_in};
+pub use components::{component, components, rebuilt, renamed_in};
 pub use ear::Ear;
 pub use host::{Host, Running};
 pub use logs::Line;

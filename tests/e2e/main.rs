@@ -19,6 +19,7 @@
 
 mod bad_input;
 mod batches;
+mod bench;
 mod cli;
 mod coordination;
 mod deadlines;

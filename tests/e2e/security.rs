@@ -66,11 +66,16 @@ fn with_examples(host: Host) -> Host {
 
 /// A command, carried out by the operator of the first account.
 async fn operate(nats: &Nats, host: &Running, args: &[&str]) -> Ran {
+    operate_fed(nats, host, args, b"").await
+}
+
+/// The same, with something on its standard input.
+async fn operate_fed(nats: &Nats, host: &Running, args: &[&str], input: &[u8]) -> Ran {
     let url = nats
         .url()
         .replace("nats://", &format!("nats://kitchen-operator:{PASSWORD}@"));
     let args: Vec<&str> = args.iter().copied().chain(["--nats", &url]).collect();
-    host.cli(&args).await
+    host.cli_fed(&args, input).await
 }
 
 /// Publishes, and waits until the server has refused it.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    PASSWORD, host, may_not_publish, may_not_subscribe, nothing_refused, operate, server,
-    with_examples,
+    PASSWORD, host, may_not_publish, may_not_subscribe, nothing_refused, operate, operate_fed,
+    server, with_examples,
 };
 use crate::harness::{Ear, Plugin, until};
 
@@ -124,8 +124,29 @@ async fn an_operator_looks_commands_and_mends() {
     }
     // What was sent again has failed again.
     nats.dead_letters("work.nlp.low.sentiment", 1).await;
+    // What is larger than a message has its payload beside the letter.
+    let large = ["publish", "work.nlp.low.sentiment", "-"];
+    operate_fed(&nats, &host, &large, &vec![b'x'; 1_200_000])
+        .await
+        .ok();
+    let buried = async |after: u64| {
+        let letters = nats.stored("DLQ", "dlq.work.nlp.low.sentiment").await;
+        let mut later = letters.into_iter().filter(|l| l.sequence > after);
+        later.find(|letter| !letter.header("X-Claim").is_empty())
+    };
+    let letter = until("it is given up", async || buried(0).await).await;
+    let number = letter.sequence.to_string();
+    operate(&nats, &host, &["dlq", "replay", &number])
+        .await
+        .ok();
+    until("it is given up again", async || {
+        buried(letter.sequence).await
+    })
+    .await;
     operate(&nats, &host, &["dlq", "purge", "--yes"]).await.ok();
     assert!(nats.stored("DLQ", ">").await.is_empty());
+    let payloads = nats.stream_info("OBJ_PAYLOADS").await;
+    assert_eq!(payloads.state.messages, 0);
     let plan = operate(&nats, &host, &["provision", "--plan", "--json"]).await;
     let plan = plan.ok().json();
     let changes = plan["changes"].as_array().unwrap();

@@ -1,0 +1,198 @@
+//! Measures the product beside a native handler that does the same steps, in the same run.
+//!
+//! Each scenario has a nats-server, folders and processes of its own, is bounded in time, and ends
+//! everything that it started. The host is the real program in a process of its own, so that its CPU
+//! time and memory are its own; so is the native handler. Nothing here prints, and no figure is
+//! made up: what cannot be measured is an error.
+
+pub mod calls;
+mod checks;
+mod client;
+mod fanout;
+mod figures;
+mod growth;
+mod lab;
+mod memory;
+pub mod native;
+mod neighbours;
+mod one_way;
+mod plugin;
+mod process;
+mod replace;
+mod requests;
+mod starting;
+mod work;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+pub use figures::{Reference, Row, Spread};
+
+/// How, with what, and how long.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How often product and native handler take turns.
+    pub rounds: u32,
+    /// How long each turn takes.
+    pub turn: Duration,
+    /// Scenarios that start many agents, or many plugins, start at most so many.
+    pub most_agents: u32,
+    /// The program, to be started as host and as native handler.
+    pub program: PathBuf,
+    /// The component of the plugin `bench`.
+    pub component: PathBuf,
+    /// A folder that is empty and nobody else's.
+    pub folder: PathBuf,
+}
+
+/// A benchmark that runs.
+pub struct Bench<'a> {
+    /// How.
+    pub settings: &'a Settings,
+    /// Hears what is being done.
+    pub tell: &'a (dyn Fn(&str) + Send + Sync),
+}
+
+impl Bench<'_> {
+    fn tell(&self, what: &str) {
+        (self.tell)(what);
+    }
+
+    /// The numbers of agents that may be started, of those that are wanted; never none.
+    fn sizes(&self, wanted: &[u32]) -> Vec<u32> {
+        let most = self.settings.most_agents.max(1);
+        let mut sizes: Vec<u32> = wanted.iter().map(|size| (*size).min(most)).collect();
+        sizes.dedup();
+        sizes
+    }
+
+    /// A number of messages that takes about a turn, of what takes a second.
+    fn messages(&self, of_a_second: u32) -> u64 {
+        let scaled = f64::from(of_a_second) * self.settings.turn.as_secs_f64();
+        (scaled as u64).clamp(100, u64::from(of_a_second))
+    }
+}
+
+/// One question that is measured.
+pub struct Scenario {
+    /// What a person types.
+    pub name: &'static str,
+    /// What is measured, in a line.
+    pub about: &'static str,
+    run: Run,
+}
+
+type Run = for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, anyhow::Result<Vec<Row>>>;
+
+impl Scenario {
+    /// Measures.
+    ///
+    /// # Errors
+    /// What kept it from being measured: nothing is reported in its place.
+    pub async fn run(&self, bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
+        (self.run)(bench).await
+    }
+}
+
+/// A row of the table of scenarios.
+macro_rules! scenario {
+    ($name:literal, $about:literal, $run:path) => {
+        Scenario {
+            name: $name,
+            about: $about,
+            run: |bench| Box::pin($run(bench)),
+        }
+    };
+}
+
+/// All of them, in the order in which they run.
+pub const SCENARIOS: &[Scenario] = &[
+    scenario!(
+        "call",
+        "a call of a running agent, in process; also with a publish, and with a read of a key",
+        calls::warm
+    ),
+    scenario!(
+        "fresh",
+        "a new instance for each message, in process",
+        calls::fresh
+    ),
+    scenario!(
+        "permissions",
+        "one permission check, beside a search through the list of grants",
+        checks::run
+    ),
+    scenario!(
+        "request",
+        "request and reply through NATS with 1, 16 and 256 in flight",
+        requests::run
+    ),
+    scenario!(
+        "one-way",
+        "messages without reply, one at a time and in batches; a burst, and what it loses",
+        one_way::run
+    ),
+    scenario!(
+        "work",
+        "work items end to end: pulled, handled, result stored, acknowledged",
+        work::run
+    ),
+    scenario!(
+        "start",
+        "start of 1, 200 and 1000 agents of a plugin, and of 200 plugins",
+        starting::run
+    ),
+    scenario!(
+        "memory",
+        "memory of a host and of each agent, and what an idle host computes",
+        memory::run
+    ),
+    scenario!(
+        "neighbours",
+        "a good agent beside one that computes, and one that floods",
+        neighbours::run
+    ),
+    scenario!(
+        "growth",
+        "the same load on 2 to 2000 agents, and on 1 to 3 hosts",
+        growth::run
+    ),
+    scenario!(
+        "fan-out",
+        "10 publishers to 50 agents on work.nlp.test, 1 to 200 on broadcast.global.test",
+        fanout::run
+    ),
+    scenario!(
+        "replace",
+        "a plugin is replaced while it is asked",
+        replace::run
+    ),
+];
+
+/// The version of the nats-server that is measured with.
+///
+/// # Errors
+/// It does not start.
+pub async fn server_version(bench: &Bench<'_>) -> anyhow::Result<String> {
+    let lab = lab::Lab::open(bench, "version").await?;
+    let version = lab.client.server_info().version;
+    lab.close().await;
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_can_be_typed() {
+        for (index, scenario) in SCENARIOS.iter().enumerate() {
+            let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+            assert!(scenario.name.chars().all(plain), "{}", scenario.name);
+            let others = SCENARIOS.iter().skip(index + 1);
+            assert!(others.clone().all(|other| other.name != scenario.name));
+        }
+    }
+}

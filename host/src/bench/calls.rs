@@ -1,0 +1,289 @@
+//! Calls of a component in this process: what the sandbox costs, without NATS on the way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use serde_json::{Map, json};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::figures::{Series, median, rows};
+use super::lab::{Lab, options};
+use super::{Bench, Row};
+use crate::limits::{self, PluginLimits};
+use crate::names::{AgentId, PluginName};
+use crate::permissions::{KvAccess, KvGrant, PermissionSpec, Permissions};
+use crate::runtime::{
+    AgentContext, Audit, Call, CircuitState, Component, Coordination, Gathering, Instance, Kind,
+    Leadership, Meters, Outcome, Question, Refused, Runtime, RuntimeOptions, SharedConfig,
+};
+use crate::transport::{Link, Role, Trace, Transport, TransportError};
+
+/// Calls between two looks at the clock.
+const CHUNK: u32 = 16;
+/// Calls before a turn that are not measured.
+const WARM_UP: u32 = 200;
+/// How long a call may be measured at most, and so its deadline.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+const PAYLOADS: [(&str, usize); 4] = [
+    ("0 B", 0),
+    ("64 B", 64),
+    ("1 KiB", 1024),
+    ("64 KiB", 65_536),
+];
+
+struct Silent;
+
+impl Audit for Silent {
+    fn refused(&self, _refused: Refused) {}
+}
+
+/// There are no others to coordinate with.
+impl Coordination for Silent {
+    fn scatter(&self, _link: &Link, _question: Question) -> Gathering {
+        let alone = TransportError::Unavailable("a benchmark runs no patterns".to_owned());
+        Box::pin(std::future::ready(Err(alone)))
+    }
+
+    fn leadership(&self, _agent: &AgentId) -> Option<Leadership> {
+        None
+    }
+
+    fn own_circuit(&self, _plugin: &PluginName, _service: &str) -> Option<CircuitState> {
+        None
+    }
+}
+
+/// A component ready to be made an agent of, and called without a host.
+pub struct Parts {
+    runtime: Runtime,
+    component: Component,
+    limits: PluginLimits,
+    plugin: PluginName,
+    permissions: Arc<Permissions>,
+    agent: AgentId,
+    link: Option<Link>,
+}
+
+impl Parts {
+    /// Compiles the component `bench`. With a link it can also publish and read a key.
+    ///
+    /// # Errors
+    /// It does not compile.
+    pub async fn new(component: &[u8], link: Option<Link>) -> anyhow::Result<Self> {
+        let runtime = Runtime::new(RuntimeOptions {
+            cache_dir: None,
+            max_agents: 4,
+        })?;
+        let limits = PluginLimits {
+            publish_rate: limits::PUBLISH_RATE.max,
+            ..PluginLimits::default()
+        };
+        let component = runtime.compile(component.to_vec(), &limits).await?;
+        let plugin: PluginName = "bench".parse()?;
+        let agent = AgentId::new(&plugin, 1);
+        let grants = PermissionSpec {
+            publish: vec!["bench.out".to_owned()],
+            kv: vec![KvGrant {
+                bucket: "BENCH".parse()?,
+                keys: vec!["value".to_owned()],
+                access: KvAccess::Read,
+            }],
+            ..PermissionSpec::default()
+        };
+        Ok(Self {
+            permissions: Arc::new(Permissions::compile(&grants, &plugin, &agent)),
+            runtime,
+            component,
+            limits,
+            plugin,
+            agent,
+            link,
+        })
+    }
+
+    fn context(&self) -> Arc<AgentContext> {
+        Arc::new(AgentContext {
+            agent: self.agent.clone(),
+            plugin: self.plugin.clone(),
+            version: "1.0.0".to_owned(),
+            permissions: Arc::clone(&self.permissions),
+            limits: Arc::new(self.limits.clone()),
+            link: self.link.clone(),
+            config: Arc::new(SharedConfig::new(Map::new())),
+            inbox: mpsc::channel(1).0,
+            requests: Arc::new(Semaphore::new(1)),
+            counters: Arc::default(),
+            audit: Arc::new(Silent),
+            coordination: Arc::new(Silent),
+            meters: Meters::new(&self.limits),
+        })
+    }
+
+    /// Makes an agent of it, and starts it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn instance(&self) -> anyhow::Result<Instance> {
+        let made = self.runtime.instantiate(&self.component, self.context());
+        let mut instance = made.await.map_err(|death| anyhow::anyhow!("{death:?}"))?;
+        match instance.start().await {
+            Outcome::Done(()) => Ok(instance),
+            other => bail!("the component does not start: {other:?}"),
+        }
+    }
+}
+
+/// A message that makes it do this: `echo`, `publish`, `get`.
+pub fn call(does: &str, payload: Bytes) -> Call {
+    Call {
+        kind: Kind::Execute,
+        subject: format!("bench.{does}"),
+        payload,
+        headers: Arc::default(),
+        trace: Trace::begin("bench"),
+        deadline: Instant::now() + DEADLINE,
+        waits_until: None,
+    }
+}
+
+/// Calls for a time; the median of small groups of calls, in microseconds for each.
+async fn turn(agent: &mut Instance, call: &Call, time: Duration) -> anyhow::Result<f64> {
+    for _ in 0..WARM_UP {
+        check(agent.handle(call).await)?;
+    }
+    let mut chunks = Vec::new();
+    let begun = Instant::now();
+    while begun.elapsed() < time || chunks.is_empty() {
+        let chunk = Instant::now();
+        for _ in 0..CHUNK {
+            check(agent.handle(call).await)?;
+        }
+        chunks.push(chunk.elapsed().as_secs_f64() * 1e6 / f64::from(CHUNK));
+    }
+    Ok(median(chunks))
+}
+
+fn check(outcome: Outcome) -> anyhow::Result<()> {
+    match outcome {
+        Outcome::Done(_) => Ok(()),
+        other => bail!("the component does not do what it should: {other:?}"),
+    }
+}
+
+/// A running agent is called again and again.
+pub(super) async fn warm(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
+    let lab = Lab::open(bench, "call").await?;
+    let transport = Transport::connect(lab.connection().connect_spec("bench")).await?;
+    let link = transport.link(Role::Bulk).clone();
+    let parts = Parts::new(lab.component(), Some(link)).await?;
+    let native = Native::new(&lab).await?;
+    let mut agent = parts.instance().await?;
+    let mut all = Vec::new();
+    for (size, bytes) in PAYLOADS {
+        let payload = Bytes::from(vec![b'x'; bytes]);
+        for (does, what) in [
+            ("echo", "payload returned"),
+            ("publish", "one publish"),
+            ("get", "one read of a key"),
+        ] {
+            let case = format!("{size}, {what}");
+            bench.tell(&case);
+            let mut series = Series::new(case, "time of a call", "µs");
+            let call = call(does, payload.clone());
+            for _ in 0..bench.settings.rounds {
+                let product = turn(&mut agent, &call, bench.settings.turn).await?;
+                series.product(product);
+                if does != "echo" {
+                    series.reference(native.turn(does, &payload, bench.settings.turn).await?);
+                }
+            }
+            all.push(series);
+        }
+    }
+    drop(agent);
+    transport.drain(Duration::from_secs(5)).await;
+    lab.close().await;
+    Ok(rows(all))
+}
+
+/// The same steps without a component.
+struct Native {
+    client: async_nats::Client,
+    bucket: async_nats::jetstream::kv::Store,
+}
+
+impl Native {
+    async fn new(lab: &Lab) -> anyhow::Result<Self> {
+        let connection = lab.connection();
+        let client = options(connection).connect(&connection.url).await?;
+        // As the host would make it; the client library's own way fails on servers before 2.10.
+        let config = json!({
+            "name": "KV_BENCH", "subjects": ["$KV.BENCH.>"], "storage": "file", "num_replicas": 1,
+            "retention": "limits", "discard": "new", "max_msgs_per_subject": 1, "max_consumers": -1,
+            "max_msgs": -1, "max_bytes": -1, "max_age": 0, "allow_rollup_hdrs": true,
+            "deny_delete": true, "allow_direct": true,
+        });
+        let made = client
+            .request(
+                "$JS.API.STREAM.CREATE.KV_BENCH",
+                serde_json::to_vec(&config)?.into(),
+            )
+            .await?;
+        let said = String::from_utf8_lossy(&made.payload);
+        ensure!(
+            !said.contains("\"error\""),
+            "the bucket cannot be made: {said}"
+        );
+        let jetstream = async_nats::jetstream::new(client.clone());
+        let bucket = jetstream.get_key_value("BENCH").await?;
+        bucket.put("value", Bytes::from_static(&[b'x'; 64])).await?;
+        Ok(Self { client, bucket })
+    }
+
+    async fn once(&self, does: &str, payload: &Bytes) -> anyhow::Result<()> {
+        if does == "publish" {
+            self.client.publish("bench.out", payload.clone()).await?;
+        } else {
+            let value = self.bucket.get("value").await?;
+            value.context("the key has no value")?;
+        }
+        Ok(())
+    }
+
+    async fn turn(&self, does: &str, payload: &Bytes, time: Duration) -> anyhow::Result<f64> {
+        for _ in 0..WARM_UP {
+            self.once(does, payload).await?;
+        }
+        let mut chunks = Vec::new();
+        let begun = Instant::now();
+        while begun.elapsed() < time || chunks.is_empty() {
+            let chunk = Instant::now();
+            for _ in 0..CHUNK {
+                self.once(does, payload).await?;
+            }
+            chunks.push(chunk.elapsed().as_secs_f64() * 1e6 / f64::from(CHUNK));
+        }
+        Ok(median(chunks))
+    }
+}
+
+/// Each message gets an instance of its own: made, started, called, dropped.
+pub(super) async fn fresh(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
+    let component = tokio::fs::read(&bench.settings.component).await?;
+    let parts = Parts::new(&component, None).await?;
+    let mut series = Series::new("64 B, payload returned", "messages", "1/s");
+    let call = call("echo", Bytes::from(vec![b'x'; 64]));
+    for round in 0..bench.settings.rounds {
+        bench.tell(&format!("round {}", round + 1));
+        let (mut made, begun) = (0_u64, Instant::now());
+        while begun.elapsed() < bench.settings.turn || made == 0 {
+            check(parts.instance().await?.handle(&call).await)?;
+            made += 1;
+        }
+        series.product(made as f64 / begun.elapsed().as_secs_f64());
+    }
+    Ok(rows([series]))
+}

@@ -1,0 +1,295 @@
+//! Where a scenario runs: a nats-server, folders, hosts and a native handler, all its own. Dropping
+//! the lab, or what it started, ends them; a process whose parent is killed ends by itself, or is asked
+//! to by its own guard.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use async_nats::{Client, ConnectOptions, Subscriber};
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::native::{Job, Order};
+use super::plugin::Plugin;
+use super::{Bench, Settings, client, process};
+use crate::transport::server::{OwnServer, ServerConnection};
+
+/// How long a host may take until its agents are ready: compiling 200 plugins takes its time.
+const READY_WAIT: Duration = Duration::from_secs(300);
+/// How long a process may take to end when asked to.
+const END_WAIT: Duration = Duration::from_secs(15);
+/// How long the first answer may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// Messages that the client library queues for one subscription, its own default.
+const SUBSCRIPTION_CAPACITY: usize = 65_536;
+/// Lines of a host's log that an error quotes.
+const QUOTED_LINES: usize = 5;
+
+/// A server and a folder for one scenario.
+pub(super) struct Lab {
+    folder: PathBuf,
+    program: PathBuf,
+    component: Vec<u8>,
+    server: OwnServer,
+    /// A connection for what the scenario itself sends.
+    pub(super) client: Client,
+}
+
+impl Lab {
+    pub(super) async fn open(bench: &Bench<'_>, scenario: &str) -> anyhow::Result<Self> {
+        bench.tell("starting a nats-server");
+        let Settings {
+            folder,
+            program,
+            component,
+            ..
+        } = bench.settings;
+        let folder = folder.join(scenario);
+        let data = folder.join("nats");
+        fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+        let bytes = fs::read(component)
+            .with_context(|| format!("cannot read the component {}", component.display()))?;
+        let server = OwnServer::start(&data).await?;
+        Ok(Self {
+            client: connect(server.connection()).await?,
+            folder,
+            program: program.clone(),
+            component: bytes,
+            server,
+        })
+    }
+
+    pub(super) fn connection(&self) -> &ServerConnection {
+        self.server.connection()
+    }
+
+    pub(super) fn component(&self) -> &[u8] {
+        &self.component
+    }
+
+    /// A further connection.
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        connect(self.connection()).await
+    }
+
+    /// The plugins folder of a host.
+    pub(super) fn plugins(&self, host: &str) -> PathBuf {
+        self.folder.join(host).join("plugins")
+    }
+
+    /// Starts a host with these plugins, in its folder of an earlier start if it has had one, and
+    /// waits until all of its agents are ready.
+    pub(super) async fn host(&self, name: &str, plugins: &[Plugin]) -> anyhow::Result<HostProcess> {
+        let folder = self.folder.join(name);
+        let place = self.plugins(name);
+        // What an earlier start had, and this one has not.
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir_all(&place)?;
+        for plugin in plugins {
+            plugin.write(&self.component, &place)?;
+        }
+        let agents: u32 = plugins.iter().map(Plugin::instances).sum();
+        let mut events = self.client.subscribe("agent.*.ready").await?;
+        client::settle(&self.client).await?;
+        let log = folder.join("log");
+        let errors = File::create(&log)?;
+        let begun = Instant::now();
+        let child = self.spawn_host(&folder, &place, errors)?;
+        let mut host = HostProcess {
+            pid: child.id().unwrap_or_default(),
+            child,
+            log,
+            first_ready: Duration::ZERO,
+            all_ready: Duration::ZERO,
+        };
+        host.ready(&mut events, agents as usize, begun).await?;
+        Ok(host)
+    }
+
+    fn spawn_host(&self, folder: &Path, plugins: &Path, errors: File) -> anyhow::Result<Child> {
+        let ServerConnection {
+            url,
+            user,
+            password,
+            ..
+        } = self.connection();
+        let url = url.trim_start_matches("nats://");
+        Command::new(&self.program)
+            .args(["run", "-q", "--log-format", "text", "--data"])
+            .arg(folder.join("data"))
+            .arg("--plugins")
+            .arg(plugins)
+            .current_dir(folder)
+            .env("NATS_URL", format!("nats://{user}:{password}@{url}"))
+            .env_remove("NATS_CREDS")
+            .env_remove("MISTERSMITH_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start a host")
+    }
+
+    /// Starts a native handler for these jobs, and waits until it listens.
+    pub(super) async fn native(&self, jobs: Vec<Job>) -> anyhow::Result<NativeProcess> {
+        let mut child = Command::new(&self.program)
+            .args(["bench", "--native"])
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start the native handler")?;
+        let (Some(mut orders), Some(says)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("the native handler has no pipes");
+        };
+        let order = Order {
+            connection: self.connection().clone(),
+            jobs,
+        };
+        let line = format!("{}\n", serde_json::to_string(&order)?);
+        orders.write_all(line.as_bytes()).await?;
+        let mut lines = BufReader::new(says).lines();
+        let said = tokio::time::timeout(ANSWER_WAIT, lines.next_line()).await;
+        if said.context("the native handler says nothing")??.as_deref()
+            != Some(super::native::READY)
+        {
+            bail!("the native handler has ended");
+        }
+        Ok(NativeProcess {
+            pid: child.id().unwrap_or_default(),
+            _child: child,
+            _orders: orders,
+        })
+    }
+
+    /// Waits until somebody answers on a subject.
+    pub(super) async fn answers(&self, subject: &str) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < ANSWER_WAIT {
+            let asked = client::ask(&self.client, subject, "").await;
+            if asked.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        bail!("nobody answers on {subject}");
+    }
+
+    /// Waits until who counts answers: it has been asked once, so that it begins with nothing.
+    pub(super) async fn answers_number(&self, subject: &str) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while client::ask(&self.client, subject, "?").await.is_err() {
+            anyhow::ensure!(begun.elapsed() < ANSWER_WAIT, "nobody counts on {subject}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the server and removes the folder. What was started must have been ended before.
+    pub(super) async fn close(self) {
+        self.server.stop().await;
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn connect(connection: &ServerConnection) -> anyhow::Result<Client> {
+    options(connection)
+        .name("mistersmith-bench")
+        .connect(&connection.url)
+        .await
+        .context("cannot connect to the nats-server of the benchmark")
+}
+
+/// How a client of a benchmark connects: with the defaults of the client library.
+pub(super) fn options(connection: &ServerConnection) -> ConnectOptions {
+    ConnectOptions::with_user_and_password(connection.user.clone(), connection.password.clone())
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+}
+
+/// A host in a process of its own.
+pub(super) struct HostProcess {
+    child: Child,
+    /// Its process id.
+    pub(super) pid: u32,
+    log: PathBuf,
+    /// From its start until the first of its agents was ready.
+    pub(super) first_ready: Duration,
+    /// From its start until all of its agents were ready.
+    pub(super) all_ready: Duration,
+}
+
+impl HostProcess {
+    async fn ready(
+        &mut self,
+        events: &mut Subscriber,
+        agents: usize,
+        begun: Instant,
+    ) -> anyhow::Result<()> {
+        let mut ready = HashSet::new();
+        while ready.len() < agents {
+            let left = READY_WAIT.saturating_sub(begun.elapsed());
+            tokio::select! {
+                event = events.next() => {
+                    let event = event.context("the connection has ended")?;
+                    ready.insert(event.subject.to_string());
+                    if ready.len() == 1 {
+                        self.first_ready = begun.elapsed();
+                    }
+                }
+                ended = self.child.wait() => bail!("the host has ended ({}):\n{}", ended?, self.last_words()),
+                () = tokio::time::sleep(left) => bail!(
+                    "{} of {agents} agents are ready after {} s:\n{}",
+                    ready.len(), READY_WAIT.as_secs(), self.last_words()
+                ),
+            }
+        }
+        self.all_ready = begun.elapsed();
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(QUOTED_LINES).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// CPU time since its start.
+    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+        process::cpu(self.pid)
+    }
+
+    /// Lets it drain, and waits until it has ended.
+    pub(super) async fn end(mut self) -> anyhow::Result<()> {
+        let line = ["-c", "kill -TERM \"$1\"", "kill", &self.pid.to_string()];
+        Command::new("/bin/sh").args(line).status().await?;
+        if tokio::time::timeout(END_WAIT, self.child.wait())
+            .await
+            .is_err()
+        {
+            self.child.kill().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The native handler in a process of its own. It ends when its orders end.
+pub(super) struct NativeProcess {
+    pid: u32,
+    _child: Child,
+    _orders: ChildStdin,
+}
+
+impl NativeProcess {
+    /// CPU time since its start.
+    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+        process::cpu(self.pid)
+    }
+}

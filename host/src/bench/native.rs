@@ -1,0 +1,147 @@
+//! The native handler that the product is compared with: async-nats alone, no sandbox, no checks, no
+//! headers, as short as it can be written. It runs in a process of its own, so that its CPU time is
+//! its own, and ends when its standard input ends.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use async_nats::Client;
+use async_nats::jetstream::{self, AckKind, consumer::pull};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::{client, lab};
+use crate::transport::server::ServerConnection;
+
+/// What it says when it listens.
+pub const READY: &str = "ready";
+
+/// How long an item may be held, as the host has it.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// What a native handler is to do.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    pub(super) connection: ServerConnection,
+    pub(super) jobs: Vec<Job>,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Job {
+    /// Replies each request with its payload.
+    Echo { subject: String },
+    /// Counts messages; a request whose payload begins with `?` asks how many.
+    Count { subject: String },
+    /// Counts with several subscribers, each on a connection of its own, as `nats bench` does.
+    CountWith { subject: String, subscribers: u32 },
+    /// Takes work items, stores the payload as result, and confirms the acknowledgement; so many at once.
+    Work { subject: String, at_once: usize },
+}
+
+/// Does what the order says, in tasks of its own; returns when it listens.
+///
+/// # Errors
+/// No connection, or no such stream.
+pub async fn start(order: Order) -> anyhow::Result<()> {
+    let client = connect(&order.connection).await?;
+    for job in order.jobs {
+        match job {
+            Job::Echo { subject } => echo(&client, subject).await?,
+            Job::Count { subject } => count(&client, subject).await?,
+            Job::CountWith {
+                subject,
+                subscribers,
+            } => {
+                for _ in 0..subscribers {
+                    count(&connect(&order.connection).await?, subject.clone()).await?;
+                }
+            }
+            Job::Work { subject, at_once } => work(&client, subject, at_once).await?,
+        }
+    }
+    client::settle(&client).await
+}
+
+async fn connect(connection: &ServerConnection) -> anyhow::Result<Client> {
+    lab::options(connection)
+        .name("native")
+        .connect(&connection.url)
+        .await
+        .context("cannot connect")
+}
+
+async fn echo(client: &Client, subject: String) -> anyhow::Result<()> {
+    let mut requests = client.queue_subscribe(subject, "native".to_owned()).await?;
+    let client = client.clone();
+    tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            if let Some(reply) = request.reply {
+                // The client is told by the silence.
+                let _ = client.publish(reply, request.payload).await;
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn count(client: &Client, subject: String) -> anyhow::Result<()> {
+    let mut messages = client.subscribe(subject).await?;
+    client::settle(client).await?;
+    let client = client.clone();
+    tokio::spawn(async move {
+        let mut counted = 0_u64;
+        while let Some(message) = messages.next().await {
+            match message.reply {
+                Some(reply) if message.payload.first() == Some(&b'?') => {
+                    let answer = Bytes::from(std::mem::take(&mut counted).to_string());
+                    let _ = client.publish(reply, answer).await;
+                }
+                _ => counted += 1,
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn work(client: &Client, subject: String, at_once: usize) -> anyhow::Result<()> {
+    let jetstream = jetstream::new(client.clone());
+    let stream = jetstream.get_stream("WORK_QUEUE").await?;
+    let config = pull::Config {
+        durable_name: Some("native".to_owned()),
+        filter_subject: subject,
+        ack_wait: ACK_WAIT,
+        max_ack_pending: i64::try_from(at_once * 2)?,
+        ..Default::default()
+    };
+    let consumer = stream.create_consumer(config).await?;
+    let items = consumer
+        .stream()
+        .max_messages_per_batch(at_once)
+        .messages()
+        .await?;
+    tokio::spawn(items.for_each_concurrent(at_once, move |item| {
+        let jetstream = jetstream.clone();
+        async move {
+            let Ok(item) = item else { return };
+            // What fails comes again: that is what the queue is for.
+            let _ = finish(&jetstream, &item).await;
+        }
+    }));
+    Ok(())
+}
+
+/// Stores the result, then acknowledges and waits for the confirmation, as the host does.
+async fn finish(
+    jetstream: &jetstream::Context,
+    item: &jetstream::Message,
+) -> Result<(), async_nats::Error> {
+    let number = item.info()?.stream_sequence;
+    let subject = format!("agent.native-001.resp.wq-{number}");
+    jetstream
+        .publish(subject, item.payload.clone())
+        .await?
+        .await?;
+    item.double_ack_with(AckKind::Ack).await
+}

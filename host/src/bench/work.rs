@@ -1,0 +1,157 @@
+//! Work items from the stream and back into one: pulled, handled, the result stored, the
+//! acknowledgement confirmed. The native handler does the same with the client library alone.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use async_nats::{Client, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use super::figures::{Series, rows};
+use super::lab::Lab;
+use super::native::Job;
+use super::plugin::Plugin;
+use super::{Bench, Row, client};
+
+const PRODUCT: &str = "work.bench.echo";
+const NATIVE: &str = "work.native.echo";
+/// Items that are published and not yet done, below what the stream takes of one subject.
+const OPEN: u64 = 512;
+/// Agents; and what the native handler holds at once is [`OPEN`].
+const AGENTS: u32 = 4;
+/// How long a result is waited for; longer than an item that was lost takes to come again.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
+    let lab = Lab::open(bench, "work").await?;
+    bench.tell("starting a host and a native handler");
+    let host = lab
+        .host(
+            "host",
+            &[Plugin::new("bench", AGENTS).work("bench", "echo")],
+        )
+        .await?;
+    // After the host, which makes the stream.
+    let job = Job::Work {
+        subject: NATIVE.to_owned(),
+        at_once: OPEN as usize,
+    };
+    let native = lab.native(vec![job]).await?;
+    let case = format!("64 B, {OPEN} waiting, {AGENTS} agents");
+    let mut rate = Series::new(&case, "items", "1/s");
+    let mut cpu = Series::new(&case, "CPU of an item", "µs");
+    let time = bench.settings.turn;
+    for round in 0..bench.settings.rounds {
+        bench.tell(&format!("{case}, round {}", round + 1));
+        let before = host.cpu()?;
+        let product = feed(&lab.client, PRODUCT, time).await?;
+        let product_cpu = (host.cpu()? - before).as_secs_f64() * 1e6 / product.items as f64;
+        let before = native.cpu()?;
+        let reference = feed(&lab.client, NATIVE, time).await?;
+        let native_cpu = (native.cpu()? - before).as_secs_f64() * 1e6 / reference.items as f64;
+        rate.pair(product.per_second(), reference.per_second());
+        cpu.pair(product_cpu, native_cpu);
+    }
+    drop(native);
+    host.end().await?;
+    lab.close().await;
+    Ok(rows([rate, cpu]))
+}
+
+/// What was done.
+pub(super) struct Done {
+    items: u64,
+    took: Duration,
+}
+
+impl Done {
+    pub(super) fn per_second(&self) -> f64 {
+        self.items as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Publishes items for a time, the next one when a result comes, and waits for all results.
+async fn feed(client: &Client, subject: &'static str, time: Duration) -> anyhow::Result<Done> {
+    let mut results = results(client).await?;
+    let payload = Bytes::from_static(&[b'x'; 64]);
+    let begun = Instant::now();
+    let (mut sent, mut items) = (0, 0);
+    while sent < OPEN {
+        client.publish(subject, payload.clone()).await?;
+        sent += 1;
+    }
+    while items < sent {
+        next(&mut results, items, sent).await?;
+        items += 1;
+        if begun.elapsed() < time {
+            client.publish(subject, payload.clone()).await?;
+            sent += 1;
+        }
+    }
+    let took = begun.elapsed();
+    Ok(Done { items, took })
+}
+
+/// The results of all agents, from now on.
+async fn results(client: &Client) -> anyhow::Result<Subscriber> {
+    let results = client.subscribe("agent.*.resp.*").await?;
+    client::settle(client).await?;
+    Ok(results)
+}
+
+async fn next(results: &mut Subscriber, items: u64, sent: u64) -> anyhow::Result<()> {
+    let result = tokio::time::timeout(PATIENCE, results.next()).await;
+    let result = result.with_context(|| format!("only {items} of {sent} items are done"))?;
+    ensure!(result.is_some(), "the connection has ended");
+    Ok(())
+}
+
+/// Publishes so many items from several connections, each item until the stream has stored it, and
+/// waits for all results. Returns also how often the stream refused one.
+pub(super) async fn crowd(
+    lab: &Lab,
+    subject: &'static str,
+    publishers: u64,
+    items: u64,
+) -> anyhow::Result<(Done, u64)> {
+    let mut results = results(&lab.client).await?;
+    let mut clients = Vec::new();
+    for _ in 0..publishers {
+        clients.push(lab.connect().await?);
+    }
+    let begun = Instant::now();
+    let each = items.div_ceil(publishers);
+    let publishing = clients.into_iter().map(|client| async move {
+        let jetstream = async_nats::jetstream::new(client);
+        let mut refused = 0_u64;
+        for _ in 0..each {
+            while !store(&jetstream, subject).await? {
+                refused += 1;
+                ensure!(begun.elapsed() < PATIENCE * 4, "the stream stays full");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        anyhow::Ok(refused)
+    });
+    let publishing = futures_util::future::try_join_all(publishing);
+    let counting = async {
+        let total = each * publishers;
+        for items in 0..total {
+            next(&mut results, items, total).await?;
+        }
+        Ok(total)
+    };
+    let (refused, items) = futures_util::future::try_join(publishing, counting).await?;
+    let took = begun.elapsed();
+    Ok((Done { items, took }, refused.iter().sum()))
+}
+
+/// Whether the stream has stored an item; false when it refuses.
+async fn store(
+    jetstream: &async_nats::jetstream::Context,
+    subject: &'static str,
+) -> anyhow::Result<bool> {
+    let payload = Bytes::from_static(&[b'x'; 64]);
+    Ok(jetstream.publish(subject, payload).await?.await.is_ok())
+}
