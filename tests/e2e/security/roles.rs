@@ -96,7 +96,11 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
 #[tokio::test]
 async fn an_operator_looks_commands_and_mends() {
     let nats = server().await;
-    let host = with_examples(host(&nats, "kitchen")).run().await;
+    let asked = Plugin::new("probe").section("[scatter]");
+    let host = with_examples(host(&nats, "kitchen"))
+        .with(asked)
+        .run()
+        .await;
     nats.work_as("bad", "work.nlp.low.sentiment", r#"{"text": 1}"#)
         .await;
     nats.dead_letters("work.nlp.low.sentiment", 1).await;
@@ -116,6 +120,7 @@ async fn an_operator_looks_commands_and_mends() {
         &["request", "agent.echo-001.cmd.resume"],
         &["request", "health.check.echo-001"],
         &["timeline", "bad"],
+        &["scatter", r#"{"do": "context"}"#, "--min", "1"],
         &["dlq", "list"],
         &["dlq", "show", "1"],
         &["dlq", "replay", "1"],
