@@ -22,8 +22,9 @@ async fn an_agent_asks_the_others_and_not_itself() {
     assert_eq!(heard["payload"], "who?");
     assert_eq!(heard["request"], told["request"]);
     let request = told["request"].as_str().unwrap();
-    let task = nats.stored("COORDINATION", &format!("scatter.{request}.task"));
-    let wait: u64 = task.await[0].header("X-Timeout-Ms").parse().unwrap();
+    let task = format!("scatter.{request}.task");
+    let task = nats.stored("COORDINATION", &task).await;
+    let wait: u64 = task[0].header("X-Timeout-Ms").parse().unwrap();
     assert!((1..=5000).contains(&wait), "{wait}");
     let stored = report(&nats, request).await;
     assert_eq!(stored["asked_by"], "a-001");
