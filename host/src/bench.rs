@@ -20,6 +20,7 @@ mod plugin;
 mod process;
 mod replace;
 mod requests;
+mod scatter;
 mod starting;
 mod work;
 
@@ -138,6 +139,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "work",
         "work items end to end: pulled, handled, result stored, acknowledged",
         work::run
+    ),
+    scenario!(
+        "scatter",
+        "one question to 1, 10 and 100 agents, until all have answered",
+        scatter::run
     ),
     scenario!(
         "start",

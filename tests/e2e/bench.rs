@@ -85,7 +85,7 @@ async fn measure(names: &[&str]) {
 
 /// Each scenario belongs to one of these; together they are all.
 const IN_PROCESS: [&str; 3] = ["call", "fresh", "permissions"];
-const MESSAGES: [&str; 4] = ["request", "one-way", "work", "fan-out"];
+const MESSAGES: [&str; 5] = ["request", "one-way", "work", "scatter", "fan-out"];
 const HOSTS: [&str; 5] = ["start", "memory", "neighbours", "growth", "replace"];
 
 #[tokio::test]
@@ -136,8 +136,8 @@ fn left_behind(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-#[tokio::test]
-async fn a_benchmark_that_is_broken_off_ends_what_it_started() {
+/// A benchmark that has started everything is sent a signal; in the end nothing runs.
+async fn broken_off_by(name: &str) -> Option<i32> {
     let host = Host::alone().written();
     let plugins = components();
     let mut bench = tokio::process::Command::new(env!("CARGO_BIN_EXE_mistersmith"))
@@ -156,11 +156,21 @@ async fn a_benchmark_that_is_broken_off_ends_what_it_started() {
         native(&children()).then_some(())
     })
     .await;
-    signal(bench.id().unwrap(), "TERM");
+    signal(bench.id().unwrap(), name);
     let ended = bench.wait().await.unwrap();
-    assert_eq!(ended.code(), Some(1));
     until("all of them have ended", async || {
         children().is_empty().then_some(())
     })
     .await;
+    ended.code()
+}
+
+#[tokio::test]
+async fn a_benchmark_that_is_broken_off_ends_what_it_started() {
+    assert_eq!(broken_off_by("TERM").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_benchmark_that_is_killed_leaves_nothing_running() {
+    assert_eq!(broken_off_by("KILL").await, None);
 }

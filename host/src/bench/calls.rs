@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use serde_json::{Map, json};
 use tokio::sync::{Semaphore, mpsc};
@@ -219,24 +219,13 @@ impl Native {
     async fn new(lab: &Lab) -> anyhow::Result<Self> {
         let connection = lab.connection();
         let client = options(connection).connect(&connection.url).await?;
-        // As the host would make it; the client library's own way fails on servers before 2.10.
-        let config = json!({
+        lab.make_stream(json!({
             "name": "KV_BENCH", "subjects": ["$KV.BENCH.>"], "storage": "file", "num_replicas": 1,
             "retention": "limits", "discard": "new", "max_msgs_per_subject": 1, "max_consumers": -1,
             "max_msgs": -1, "max_bytes": -1, "max_age": 0, "allow_rollup_hdrs": true,
             "deny_delete": true, "allow_direct": true,
-        });
-        let made = client
-            .request(
-                "$JS.API.STREAM.CREATE.KV_BENCH",
-                serde_json::to_vec(&config)?.into(),
-            )
-            .await?;
-        let said = String::from_utf8_lossy(&made.payload);
-        ensure!(
-            !said.contains("\"error\""),
-            "the bucket cannot be made: {said}"
-        );
+        }))
+        .await?;
         let jetstream = async_nats::jetstream::new(client.clone());
         let bucket = jetstream.get_key_value("BENCH").await?;
         bucket.put("value", Bytes::from_static(&[b'x'; 64])).await?;

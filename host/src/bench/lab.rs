@@ -1,6 +1,5 @@
 //! Where a scenario runs: a nats-server, folders, hosts and a native handler, all its own. Dropping
-//! the lab, or what it started, ends them; a process whose parent is killed ends by itself, or is asked
-//! to by its own guard.
+//! the lab, or what it started, ends them; so does the death of this process, by guards and closed pipes.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -29,6 +28,11 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// Lines of a host's log that an error quotes.
 const QUOTED_LINES: usize = 5;
+
+/// Ends a host when its standard input ends: with the host's owner, also where that is killed outright.
+/// Looks first whether the process is still that host.
+const GUARD: &str = "read -r _; \
+    case \"$(tr '\\0' ' ' <\"/proc/$1/cmdline\")\" in *\"$2\"*) kill -KILL \"$1\" ;; esac";
 
 /// A server and a folder for one scenario.
 pub(super) struct Lab {
@@ -100,9 +104,11 @@ impl Lab {
         let errors = File::create(&log)?;
         let begun = Instant::now();
         let child = self.spawn_host(&folder, &place, errors)?;
+        let pid = child.id().unwrap_or_default();
         let mut host = HostProcess {
-            pid: child.id().unwrap_or_default(),
+            pid,
             child,
+            _guard: guard(pid, &folder)?,
             log,
             first_ready: Duration::ZERO,
             all_ready: Duration::ZERO,
@@ -170,6 +176,20 @@ impl Lab {
         })
     }
 
+    /// Makes a stream; by hand, because the client library's own way fails on servers before 2.10.
+    pub(super) async fn make_stream(&self, config: serde_json::Value) -> anyhow::Result<()> {
+        let name = config.get("name").and_then(|name| name.as_str());
+        let subject = format!("$JS.API.STREAM.CREATE.{}", name.unwrap_or_default());
+        let asked = self.client.request(subject, config.to_string().into());
+        let made = asked.await?;
+        let said = String::from_utf8_lossy(&made.payload);
+        anyhow::ensure!(
+            !said.contains("\"error\""),
+            "a stream cannot be made: {said}"
+        );
+        Ok(())
+    }
+
     /// Waits until somebody answers on a subject.
     pub(super) async fn answers(&self, subject: &str) -> anyhow::Result<()> {
         let begun = Instant::now();
@@ -200,6 +220,20 @@ impl Lab {
     }
 }
 
+/// Starts the guard of a host; it acts when what is returned is dropped.
+fn guard(pid: u32, folder: &Path) -> anyhow::Result<ChildStdin> {
+    let mut shell = Command::new("/bin/sh")
+        .args(["-c", GUARD, "mistersmith-guard", &pid.to_string()])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("cannot start the guard of a host")?;
+    shell.stdin.take().context("the guard has no pipe")
+}
+
 async fn connect(connection: &ServerConnection) -> anyhow::Result<Client> {
     options(connection)
         .name("mistersmith-bench")
@@ -217,6 +251,7 @@ pub(super) fn options(connection: &ServerConnection) -> ConnectOptions {
 /// A host in a process of its own.
 pub(super) struct HostProcess {
     child: Child,
+    _guard: ChildStdin,
     /// Its process id.
     pub(super) pid: u32,
     log: PathBuf,

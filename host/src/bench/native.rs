@@ -36,6 +36,9 @@ pub(super) enum Job {
     Count { subject: String },
     /// Counts with several subscribers, each on a connection of its own, as `nats bench` does.
     CountWith { subject: String, subscribers: u32 },
+    /// Answers questions on `<prefix>.scatter.<id>.task` with their payload, on
+    /// `<prefix>.gather.<id>.result`, several times, as so many agents do.
+    Answer { prefix: String, agents: u32 },
     /// Takes work items, stores the payload as result, and confirms the acknowledgement; so many at once.
     Work { subject: String, at_once: usize },
 }
@@ -56,6 +59,11 @@ pub async fn start(order: Order) -> anyhow::Result<()> {
             } => {
                 for _ in 0..subscribers {
                     count(&connect(&order.connection).await?, subject.clone()).await?;
+                }
+            }
+            Job::Answer { prefix, agents } => {
+                for _ in 0..agents {
+                    answer(&client, prefix.clone()).await?;
                 }
             }
             Job::Work { subject, at_once } => work(&client, subject, at_once).await?,
@@ -100,6 +108,19 @@ async fn count(client: &Client, subject: String) -> anyhow::Result<()> {
                 }
                 _ => counted += 1,
             }
+        }
+    });
+    Ok(())
+}
+
+async fn answer(client: &Client, prefix: String) -> anyhow::Result<()> {
+    let mut questions = client.subscribe(format!("{prefix}.scatter.*.task")).await?;
+    let client = client.clone();
+    tokio::spawn(async move {
+        while let Some(question) = questions.next().await {
+            let id = question.subject.rsplit('.').nth(1).unwrap_or_default();
+            let results = format!("{prefix}.gather.{id}.result");
+            let _ = client.publish(results, question.payload).await;
         }
     });
     Ok(())

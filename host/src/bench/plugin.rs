@@ -38,6 +38,12 @@ impl Plugin {
         self
     }
 
+    /// Every agent answers questions that are put to many.
+    pub(super) fn scatter(mut self) -> Self {
+        self.tables.push_str("[scatter]\n");
+        self
+    }
+
     /// Another version of it; the code of each is different, though it does the same.
     pub(super) fn version(mut self, version: u32) -> Self {
         self.version = version;

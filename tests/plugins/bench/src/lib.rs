@@ -12,7 +12,9 @@
 use std::time::{Duration, Instant};
 
 use mistersmith_sdk::kv::Bucket;
-use mistersmith_sdk::{Agent, Error, Message, Reply, Result, Work, export_agent, messaging};
+use mistersmith_sdk::{
+    Agent, Error, Message, Question, Reply, Result, Work, export_agent, messaging,
+};
 
 /// Where it publishes.
 const OUT: &str = "bench.out";
@@ -63,6 +65,10 @@ impl Agent for Bench {
 
     fn work(&mut self, item: &Work) -> Result<Reply> {
         self.execute(item)
+    }
+
+    fn scatter(&mut self, question: &Question) -> Result<Reply> {
+        self.execute(question)
     }
 
     fn message(&mut self, message: &Message) -> Result<Reply> {

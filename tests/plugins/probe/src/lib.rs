@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use command::{Answer, Command, Output, Pause, Plain};
 use mistersmith_sdk::{
-    Agent, CallError, Error, Event, Health, Leadership, Message, Question, Reply, Result, Value, Work, context,
-    export_agent, json, log, messaging,
+    Agent, CallError, Error, Event, Health, Leadership, Message, Question, Reply, Result, Value,
+    Work, context, export_agent, json, log, messaging,
 };
 use serde::Deserialize;
 
