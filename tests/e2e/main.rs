@@ -29,6 +29,7 @@ mod docs;
 mod drain;
 mod election;
 mod harness;
+mod idempotence;
 mod large_payloads;
 mod lifecycle;
 mod matcher;

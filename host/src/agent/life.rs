@@ -5,6 +5,7 @@ mod circuit;
 mod ending;
 mod heard;
 mod leadership;
+mod once;
 mod replacing;
 mod told;
 
@@ -275,6 +276,9 @@ impl Life {
         }
         let Some(pass) = self.crew.circuit.begin() else {
             return self.hold(call, waiting).await;
+        };
+        let Some((call, waiting)) = self.unless_done(call, waiting).await else {
+            return;
         };
         if let Answer::Held(held) = &waiting {
             self.around.settler.begin(&self.port.id, &call, held).await;

@@ -69,6 +69,7 @@ fn bounded() -> BTreeMap<&'static str, [String; 3]> {
         ("circuit.failures", bounds(l::CIRCUIT_FAILURES, plain)),
         ("circuit.reset", bounds(l::CIRCUIT_RESET, show_duration)),
         ("host.heartbeat", bounds(l::HEARTBEAT, show_duration)),
+        ("idempotence.window", bounds(l::WINDOW, show_duration)),
         ("host.metrics", bounds(l::METRICS, show_duration)),
         ("host.grace", bounds(l::GRACE, show_duration)),
     ])
@@ -219,6 +220,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         PAUSE_WAIT,
         PAUSE_LOOK,
         SETTLE,
+        MAX_GATHERINGS,
         MAX_ANSWERS,
         MAX_GATHERED_BYTES,
         GATHERED_PART,
