@@ -27,6 +27,7 @@ mod deployment;
 mod docs;
 mod drain;
 mod election;
+mod examples;
 mod harness;
 mod large_payloads;
 mod lifecycle;
