@@ -5,6 +5,7 @@ mod crashes;
 mod forged;
 mod letters;
 mod through;
+mod workflows;
 
 use serde_json::{Value, json};
 

@@ -168,6 +168,10 @@ pub const CLAIM_SWEEP: Duration = Duration::from_secs(60 * 60);
 /// Most stored payloads that are looked at in one sweep.
 pub const MAX_OBJECTS_SWEPT: usize = 10_000;
 
+/// Most gatherings of one host at once, those included whose report is being stored; beyond, agents
+/// that ask wait.
+pub const MAX_GATHERINGS: usize = 1024;
+
 /// Most answers to one question that are kept.
 pub const MAX_ANSWERS: usize = 10_000;
 

@@ -213,6 +213,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         PAUSE_WAIT,
         PAUSE_LOOK,
         SETTLE,
+        MAX_GATHERINGS,
         MAX_ANSWERS,
         MAX_GATHERED_BYTES,
         GATHERED_PART,
