@@ -19,6 +19,7 @@ pub mod disposition;
 pub mod election;
 pub mod failure;
 pub mod health;
+pub mod idempotence;
 pub mod keeper;
 pub mod lifecycle;
 pub mod metrics;

@@ -29,6 +29,7 @@ mod drain;
 mod election;
 mod examples;
 mod harness;
+mod idempotence;
 mod large_payloads;
 mod lifecycle;
 mod matcher;

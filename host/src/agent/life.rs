@@ -4,6 +4,7 @@ mod batch;
 mod ending;
 mod heard;
 mod leadership;
+mod once;
 mod replacing;
 mod told;
 
@@ -265,6 +266,9 @@ impl Life {
         if is_overdue(&call) {
             return tell_overdue(&self.port, &call, waiting).await;
         }
+        let Some((call, waiting)) = self.unless_done(call, waiting).await else {
+            return;
+        };
         if let Answer::Held(held) = &waiting {
             self.around.settler.begin(&self.port.id, &call, held).await;
         }

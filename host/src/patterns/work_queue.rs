@@ -235,6 +235,7 @@ impl WorkQueue {
             rule: lane.rule.clone(),
             output: Output::Nothing,
             claimed: None,
+            record: None,
         });
         match &lane.source {
             Source::Work { priority, schema } => {

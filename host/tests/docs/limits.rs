@@ -69,6 +69,7 @@ fn bounded() -> BTreeMap<&'static str, [String; 3]> {
         ("circuit.failures", bounds(l::CIRCUIT_FAILURES, plain)),
         ("circuit.reset", bounds(l::CIRCUIT_RESET, show_duration)),
         ("host.heartbeat", bounds(l::HEARTBEAT, show_duration)),
+        ("idempotence.window", bounds(l::WINDOW, show_duration)),
         ("host.metrics", bounds(l::METRICS, show_duration)),
         ("host.grace", bounds(l::GRACE, show_duration)),
     ])
