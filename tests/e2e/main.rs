@@ -28,6 +28,7 @@ mod deployment;
 mod docs;
 mod drain;
 mod election;
+mod examples;
 mod harness;
 mod idempotence;
 mod large_payloads;
