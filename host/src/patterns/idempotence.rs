@@ -131,7 +131,7 @@ fn read(value: &[u8], window: Duration, now: OffsetDateTime) -> Option<Recorded>
 pub fn key(plugin: &PluginName, call: &Call, held: &Held) -> String {
     let id = &*call.trace.request_id;
     let made = id == format!("wq-{}", held.meta.stream_sequence);
-    let stored = made.then_some(held.meta.stored_at_ns).unwrap_or_default();
+    let stored = if made { held.meta.stored_at_ns } else { 0 };
     digest_key(plugin, id, stored, &call.subject, &call.payload)
 }
 
