@@ -13,8 +13,10 @@ pub const PREFETCH_SPAN: Duration = Duration::from_millis(50);
 /// Most work items that are fetched ahead for one plugin.
 pub const PREFETCH_MAX: usize = 256;
 
-/// How long a poll on an empty consumer stands before it is renewed.
-pub const STANDING_POLL: Duration = Duration::from_secs(30);
+/// How long a poll on an empty consumer stands before it is renewed. What it brings when its agents
+/// have become busy waits here while another host may be idle: so it is short. And it costs a message
+/// to the server and one back: so it is no shorter.
+pub const STANDING_POLL: Duration = Duration::from_secs(2);
 
 /// The pause after a pull that failed: the consumer may have no leader for a few seconds.
 pub const PULL_RETRY_DELAY: Duration = Duration::from_millis(500);

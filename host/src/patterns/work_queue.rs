@@ -4,8 +4,11 @@
 //! One [`WorkQueue`] per plugin and host pulls from all consumers of the plugin. It asks for what
 //! its agents can start now, and a little ahead when they are fast ([`schedule`]); a consumer that
 //! is empty has one poll standing, so that new work is seen at once. When no agent is free the
-//! polls are taken back: work must not wait here while another host is idle. Waiting is done by
-//! not pulling, never by a nak, because a nak counts as a try.
+//! polls are not renewed: work must not wait here while another host is idle. They are taken back
+//! when the agents are paused or gone, and not whenever they are busy: where somebody listens to
+//! everything, the server may give an item to a poll that was just taken back, and it would come
+//! again only after the ack wait. Waiting is done by not pulling, never by a nak, because a nak
+//! counts as a try.
 
 mod lane;
 
@@ -122,26 +125,25 @@ impl WorkQueue {
     /// Starts the pulls that the agents have room for, or takes back those that they have not.
     fn top_up(&mut self) {
         let crew = &self.feed.crew;
+        if crew.taking() == 0 || crew.circuit.room() == 0 {
+            return self.take_back_standing();
+        }
         let asked = self
             .lanes
             .iter()
             .map(|l| if let Pulling::Batch(n) = l.pull { n } else { 0 })
             .sum();
-        let room = if crew.taking() == 0 {
-            0
-        } else {
-            schedule::room(
-                crew.taking(),
-                crew.idle(),
-                crew.waiting() + self.fetching.len() + self.arriving,
-                asked,
-                crew.mean_call(),
-            )
-        };
+        let room = schedule::room(
+            crew.taking(),
+            crew.idle(),
+            crew.waiting() + self.fetching.len() + self.arriving,
+            asked,
+            crew.mean_call(),
+        );
         let held = crew.waiting().saturating_add(asked);
         let room = room.min(crew.circuit.room().saturating_sub(held));
         if room == 0 {
-            return self.take_back_standing();
+            return;
         }
         let now = Instant::now();
         let open: Vec<bool> = self.lanes.iter().map(|lane| lane.is_open(now)).collect();
