@@ -6,6 +6,7 @@
 //! message; nothing else acks, naks or terms. Patterns know no agent but through its [`AgentPort`].
 
 pub mod audit;
+pub mod cancelled;
 pub mod cell;
 pub mod claims;
 pub mod commands;
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod micro;
 pub mod outbox;
 pub mod overrides;
+pub mod pipeline;
 pub mod scatter;
 pub mod schedule;
 pub mod subscribe;

@@ -5,6 +5,7 @@ mod crashes;
 mod forged;
 mod letters;
 mod through;
+mod workflows;
 
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ async fn objects(nats: &Nats) -> Vec<Value> {
 }
 
 /// The names of the objects that hold the payloads of messages on this subject.
-async fn objects_for(nats: &Nats, subject: &str) -> Vec<String> {
+pub async fn objects_for(nats: &Nats, subject: &str) -> Vec<String> {
     let all = objects(nats).await;
     let names = all.iter().filter(|object| object["description"] == subject);
     names
@@ -55,7 +56,7 @@ async fn is_removed(nats: &Nats, subject: &str) {
 }
 
 /// The payload that a message claims, as any client reads it.
-async fn claimed(nats: &Nats, message: &Stored) -> Vec<u8> {
+pub async fn claimed(nats: &Nats, message: &Stored) -> Vec<u8> {
     assert!(message.payload.is_empty(), "{message:?}");
     let name = message.header("X-Claim");
     let all = objects(nats).await;

@@ -35,6 +35,7 @@ mod messaging;
 mod metrics;
 mod micro;
 mod monitoring;
+mod pipeline;
 mod plugins;
 mod provisioning;
 mod python;

@@ -19,7 +19,7 @@ use crate::patterns::disposition::Reason;
 use crate::patterns::election::Office;
 use crate::patterns::lifecycle::Step;
 use crate::patterns::scatter::asks;
-use crate::patterns::{AgentPort, Control, Crew, Delivery};
+use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
 use crate::runtime::{
     AgentContext, Call, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
@@ -264,6 +264,9 @@ impl Life {
         }
         if is_overdue(&call) {
             return tell_overdue(&self.port, &call, waiting).await;
+        }
+        if let Answer::Held(held) = &waiting {
+            self.around.settler.begin(&self.port.id, &call, held).await;
         }
         let begun = Instant::now();
         self.port.cell.begin();

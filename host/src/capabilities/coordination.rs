@@ -51,7 +51,11 @@ impl wit::Host for Guest {
             payload: Bytes::from(payload),
             headers,
             asking: Some(self.context.agent.clone()),
-            until: self.until(gathering.timeout_ms).wish,
+            // Whoever waits for what comes of it waits no longer.
+            until: self
+                .until(gathering.timeout_ms)
+                .wish
+                .min(self.request_patience()),
             min: gathering.min.map(|min| min as usize),
             expected,
             answer_bytes: limits.payload,

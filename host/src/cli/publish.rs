@@ -17,7 +17,7 @@ pub(crate) struct Args {
     subject: String,
     #[command(flatten)]
     content: Content,
-    /// Wait until a JetStream stream has stored the message; always so for work.… and pipeline.…
+    /// Wait until a JetStream stream has stored the message; always so for work.…, pipeline.… and coord.…
     #[arg(long)]
     stored: bool,
     /// How long to wait for that
@@ -38,12 +38,13 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     };
     let payload = args.content.payload(most).await?;
     let failed = || format!("cannot publish on {subject:?}");
-    // Only the acknowledgement tells that a work item was refused by a full queue.
+    // Only the acknowledgement tells that a work item was refused by a full queue, or that there is
+    // no stream that keeps the input of a stage.
     if Claim::is_for(subject) {
         let stored = link.publish_stored_any(subject, headers, payload, args.timeout);
         return told_stored(stored.await, failed);
     }
-    if args.stored {
+    if args.stored || subject.starts_with("coord.") {
         let stored = link.publish_stored(subject, headers, payload, args.timeout);
         return told_stored(stored.await, failed);
     }

@@ -86,14 +86,14 @@ fn expected(args: &Args) -> anyhow::Result<Vec<AgentId>> {
 async fn gather(link: &Link, question: Question) -> anyhow::Result<Gathered> {
     let asked = scatter::ask(link, question).await.map_err(told)?;
     let progress = progress();
-    let ended = asked.gather(|_| progress.inc(1)).await;
+    let (gathered, report) = asked.gather(link, |_| progress.inc(1)).await;
     progress.finish_and_clear();
-    if let Err(error) = ended.report(link).await {
+    if let Err(error) = report.store(link).await {
         output::remark(&format!(
             "the end of the gathering was not stored: {error}; `mistersmith provision` makes the stream"
         ));
     }
-    Ok(ended.gathered)
+    Ok(gathered)
 }
 
 /// The number of answers so far, where a person watches.

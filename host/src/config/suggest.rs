@@ -20,18 +20,34 @@ pub fn suggest_manifest(name: &str, imports: &[String]) -> String {
     );
     let messaging = imported("messaging");
     let kv = imported("kv");
-    if messaging || kv {
+    let coordination = imported("coordination");
+    if messaging || kv || coordination {
         text.push_str("\n[permissions]              # nothing is allowed that is not listed\n");
     }
-    if messaging {
-        text.push_str("# It imports messaging; remove the # from what it may do:\n");
-        let lines = [
-            ("publish", "results"),
-            ("request", "tools"),
-            ("subscribe", "events"),
-        ];
-        for (list, space) in lines {
-            let _ = writeln!(text, "# {list:<9} = [\"{space}.{name}.>\"]");
+    let names: Vec<&str> = [("messaging", messaging), ("coordination", coordination)]
+        .into_iter()
+        .filter_map(|(name, imports)| imports.then_some(name))
+        .collect();
+    if !names.is_empty() {
+        let names = names.join(" and ");
+        let _ = writeln!(
+            text,
+            "# It imports {names}; remove the # from what it may do:"
+        );
+    }
+    for (list, space, events) in [
+        ("publish", "results", "\"scatter.*.task\", \"coord.*.*\""),
+        ("request", "tools", ""),
+        ("subscribe", "events", "\"coord.*.*\""),
+    ] {
+        let own = format!("\"{space}.{name}.>\"");
+        let granted = [(own.as_str(), messaging), (events, coordination)];
+        let granted: Vec<&str> = granted
+            .into_iter()
+            .filter_map(|(what, imports)| (imports && !what.is_empty()).then_some(what))
+            .collect();
+        if !granted.is_empty() {
+            let _ = writeln!(text, "# {list:<9} = [{}]", granted.join(", "));
         }
     }
     if kv {

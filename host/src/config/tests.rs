@@ -235,6 +235,7 @@ fn two_plugins_are_checked_against_each_other() {
 fn a_suggested_manifest_is_valid_as_it_is_and_with_everything_granted() {
     let imports = [
         "mistersmith:agent/messaging@0.1.0",
+        "mistersmith:agent/coordination@0.1.0",
         "mistersmith:agent/kv@0.1.0",
         "wasi:io/poll@0.2.6",
     ];

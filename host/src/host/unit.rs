@@ -3,6 +3,7 @@
 mod ending;
 mod listening;
 mod mending;
+mod pulling;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +18,10 @@ use crate::agent::{self, Agent, Version};
 use crate::names::{AgentId, PluginName};
 use crate::patterns::Crew;
 use crate::patterns::cell::AgentCell;
-use crate::patterns::delivery::RetryRule;
 use crate::patterns::disposition::Reason;
 use crate::patterns::election::Election;
 use crate::patterns::overrides::Overrides;
-use crate::patterns::work_queue::{Feed, Lane, WorkQueue};
-use crate::provision::consumers;
-use crate::transport::Role;
+use crate::patterns::work_queue::Lane;
 
 use super::Shared;
 use super::claims::Claims;
@@ -245,54 +243,6 @@ impl Unit {
         );
         self.agents.insert(id, agent);
         Ok(())
-    }
-
-    /// The consumers of a version's work, made if they are missing.
-    async fn lanes(&self, version: &Version) -> anyhow::Result<Vec<Lane>> {
-        let mut lanes = Vec::new();
-        for work in &version.spec.work {
-            let rule = Arc::new(RetryRule {
-                max_deliver: work.max_deliver,
-                backoff: work.backoff.clone(),
-            });
-            for consumer in consumers::of(work) {
-                lanes.push(Lane {
-                    durable: consumer.durable,
-                    priority: consumer.priority,
-                    rule: rule.clone(),
-                    schema: work.schema.clone(),
-                });
-            }
-        }
-        let shared = &self.shared;
-        let claimed = shared
-            .consumers
-            .claim(&version.spec.name, &version.spec.work)
-            .await;
-        claimed.with_context(|| {
-            format!("the work of plugin `{}` cannot be taken", version.spec.name)
-        })?;
-        Ok(lanes)
-    }
-
-    fn pull(&self, lanes: Vec<Lane>) -> Option<Running> {
-        if lanes.is_empty() {
-            return None;
-        }
-        let shared = &self.shared;
-        let feed = Feed {
-            link: shared.transport.link(Role::Work).clone(),
-            crew: self.crew.clone(),
-            keeper: shared.keeper.clone(),
-            settler: shared.around.settler.clone(),
-            payload: self.version.spec.limits.payload,
-        };
-        let cancel = shared.draining.child_token();
-        let queue = WorkQueue::new(feed, consumers::WORK_STREAM, lanes);
-        Some(Running {
-            task: Some(tokio::spawn(queue.run(cancel.clone()))),
-            cancel,
-        })
     }
 
     fn claims(&self) -> Claims {

@@ -117,6 +117,19 @@ pub const UPKEEP: Duration = Duration::from_secs(30);
 /// Most subjects of waiting work that are looked at for work that nobody takes.
 pub const MAX_SUBJECTS_LOOKED_AT: usize = 100_000;
 
+/// How long the input or the output of a stage waits until it can be told whether its workflow is
+/// cancelled; then it is given back.
+pub const CANCEL_WAIT: Duration = Duration::from_secs(20);
+
+/// Most open joins of one stage whose deadline a host watches; some hundred bytes each.
+pub const MAX_OPEN_JOINS: usize = 100_000;
+
+/// How often the deadlines of open joins are looked at.
+pub const JOIN_LOOK: Duration = Duration::from_millis(500);
+
+/// How often a record that several hosts write at once is read again before its message is given back.
+pub const JOIN_TRIES: usize = 64;
+
 /// Most agents of one host: address space is reserved for them when the engine is built. For more,
 /// run more hosts.
 pub const MAX_AGENTS: u32 = 4096;
@@ -154,6 +167,10 @@ pub const CLAIM_SWEEP: Duration = Duration::from_secs(60 * 60);
 
 /// Most stored payloads that are looked at in one sweep.
 pub const MAX_OBJECTS_SWEPT: usize = 10_000;
+
+/// Most gatherings of one host at once, those included whose report is being stored; beyond, agents
+/// that ask wait.
+pub const MAX_GATHERINGS: usize = 1024;
 
 /// Most answers to one question that are kept.
 pub const MAX_ANSWERS: usize = 10_000;

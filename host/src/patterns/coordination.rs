@@ -1,14 +1,16 @@
 //! What agents ask of the patterns while they handle a message: questions to many, who leads, how a
 //! circuit stands. Permissions and rates were asked before.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::directory::Directory;
 use super::scatter;
+use crate::limits::MAX_GATHERINGS;
 use crate::names::{AgentId, PluginName};
 use crate::runtime::{CircuitState, Coordination, Gathered, Gathering, Leadership, Question};
 use crate::transport::{Link, TransportError};
@@ -18,6 +20,8 @@ use crate::transport::{Link, TransportError};
 pub struct Coordinator {
     /// Gatherings, until everybody has been told how they ended: also of agents that have died since.
     gatherings: TaskTracker,
+    /// Room for them. Without one whoever asks waits: where the stream is away, reports pile up.
+    room: Arc<Semaphore>,
     agents: Directory,
 }
 
@@ -26,6 +30,7 @@ impl Coordinator {
     pub fn new(agents: Directory) -> Self {
         Self {
             gatherings: TaskTracker::new(),
+            room: Arc::new(Semaphore::new(MAX_GATHERINGS)),
             agents,
         }
     }
@@ -44,7 +49,9 @@ impl Coordination for Coordinator {
         let (tell, told) = oneshot::channel();
         // A task of its own: when the asking call is ended in the middle, the others that have
         // heard the question are still told how it ended.
-        self.gatherings.spawn(gather(link.clone(), question, tell));
+        let room = Arc::clone(&self.room);
+        self.gatherings
+            .spawn(gather(link.clone(), question, room, tell));
         async move {
             let gone = |_| TransportError::Other("the gathering was given up".to_owned());
             told.await.map_err(gone)?
@@ -77,21 +84,26 @@ impl Coordination for Coordinator {
 async fn gather(
     link: Link,
     question: Question,
+    room: Arc<Semaphore>,
     tell: oneshot::Sender<Result<Gathered, TransportError>>,
 ) {
     let until = question.until;
     let request = question.request.clone();
-    let asked = match tokio::time::timeout_at(until.into(), scatter::ask(&link, question)).await {
+    let asked = async {
+        let place = room.acquire_owned().await;
+        Ok((scatter::ask(&link, question).await?, place))
+    };
+    let (asked, _place) = match tokio::time::timeout_at(until.into(), asked).await {
         Ok(Ok(asked)) => asked,
         Ok(Err(error)) => return drop(tell.send(Err(error))),
         Err(_) => return drop(tell.send(Err(TransportError::Timeout))),
     };
     let begun = Instant::now();
-    let ended = asked.gather(|_| {}).await;
-    let _ = tell.send(Ok(ended.gathered.clone()));
-    tracing::debug!(request, status = ?ended.gathered.status, answers = ended.gathered.answers.len(),
+    let (gathered, report) = asked.gather(&link, |_| {}).await;
+    tracing::debug!(request, status = ?gathered.status, answers = gathered.answers.len(),
         took_ms = begun.elapsed().as_millis() as u64, "gathered");
-    if let Err(error) = ended.report(&link).await {
+    let _ = tell.send(Ok(gathered));
+    if let Err(error) = report.store(&link).await {
         tracing::warn!(request, %error, "nobody was told how a gathering ended");
     }
 }

@@ -8,12 +8,13 @@ use crate::limits;
 use crate::permissions::reserved::{may_answer, may_reply_to};
 use crate::runtime::{Call, Kind};
 use crate::transport::trace::header;
-use crate::transport::{Fate, Link, Message, Meta, Trace};
+use crate::transport::{Fate, Link, Message, Meta, Trace, TransportError};
 
 use super::claims::Claimed;
 use super::crew::Weight;
 use super::disposition::Reason;
 use super::keeper::Kept;
+use super::pipeline::StageRun;
 
 /// What an agent is handed: the call to make, and who waits for its outcome.
 #[derive(Debug)]
@@ -127,11 +128,25 @@ pub struct Held {
     pub claimed: Option<Claimed>,
 }
 
+impl Held {
+    /// Whether the workflow that it belongs to is cancelled; waits until that can be told.
+    pub(super) async fn is_cancelled(&self) -> Result<bool, TransportError> {
+        match &self.output {
+            Output::Stage(run) => run.is_cancelled().await,
+            Output::Result | Output::Nothing => Ok(false),
+        }
+    }
+}
+
 /// What is stored, before the message is acknowledged, when a held message was handled.
 #[derive(Debug)]
 pub enum Output {
     /// A work item's: the result, on `agent.<id>.resp.<request-id>`.
     Result,
+    /// The input of a stage: the inputs of the next stages, or the result of the workflow.
+    Stage(Box<StageRun>),
+    /// What never gets as far as being handled.
+    Nothing,
 }
 
 /// How often a message is delivered, and how long the host waits between tries.

@@ -17,7 +17,7 @@ use crate::transport::{Headers, Link, Subscription, TransportError};
 use gathering::Gathering;
 
 pub use question::{QUESTIONS, asked, asks, result_subject};
-pub use report::shown;
+pub use report::{Report, shown};
 
 /// A question that was put; its answers are on their way.
 pub struct Asked {
@@ -57,10 +57,15 @@ pub async fn ask(link: &Link, question: Question) -> Result<Asked, TransportErro
 
 impl Asked {
     /// Gathers until enough has come, or the time is over. `heard` is told of each agent whose
-    /// answer counts. What is left to do is to tell everybody: [`Ended::report`].
-    pub async fn gather(mut self, mut heard: impl FnMut(&AgentId)) -> Ended {
+    /// answer counts. What is left to do is to tell everybody: [`Report::store`].
+    pub async fn gather(
+        mut self,
+        link: &Link,
+        mut heard: impl FnMut(&AgentId),
+    ) -> (Gathered, Report) {
         let mut dropped = 0_u64;
-        while !self.gathering.is_over() {
+        // Looked at each time: a flood of answers would never let the time run out by itself.
+        while !self.gathering.is_over() && Instant::now() < self.until {
             let next = tokio::time::timeout_at(self.until.into(), self.answers.next()).await;
             let Ok(Some(message)) = next else { break };
             match self.gathering.take(&message) {
@@ -75,34 +80,14 @@ impl Asked {
         if dropped > 0 {
             tracing::debug!(dropped, "answers to a question did not count");
         }
-        Ended {
-            gathered: self.gathering.end(),
-            trace: self.trace,
-            asking: self.asking,
-        }
-    }
-}
-
-/// A gathering that has ended.
-pub struct Ended {
-    /// What came of it.
-    pub gathered: Gathered,
-    trace: Headers,
-    asking: Option<AgentId>,
-}
-
-impl Ended {
-    /// Stores `gather.<request>.complete`; tries for a while.
-    ///
-    /// # Errors
-    /// As [`Link::store`].
-    pub async fn report(&self, link: &Link) -> Result<(), TransportError> {
+        let gathered = self.gathering.end();
         let mut headers = Headers::new();
         for (name, value) in self.trace.iter().filter(|(name, _)| is_trace(name)) {
             headers.set(name, value);
         }
         let asking = self.asking.as_ref().map(AgentId::as_str);
-        report::store(link, &self.gathered, asking, headers).await
+        let report = Report::of(&gathered, asking, headers, link.max_payload());
+        (gathered, report)
     }
 }
 

@@ -1,10 +1,13 @@
-//! Work items: durable pull consumers, weighted by priority, handed to whichever agent is free.
+//! Work items and inputs of stages: durable pull consumers, weighted by priority, handed to whichever
+//! agent is free.
 //!
 //! One [`WorkQueue`] per plugin and host pulls from all consumers of the plugin. It asks for what
 //! its agents can start now, and a little ahead when they are fast ([`schedule`]); a consumer that
 //! is empty has one poll standing, so that new work is seen at once. When no agent is free the
 //! polls are taken back: work must not wait here while another host is idle. Waiting is done by
 //! not pulling, never by a nak, because a nak counts as a try.
+
+mod lane;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,27 +21,17 @@ use crate::config::Schema;
 use crate::limits;
 use crate::names::Priority;
 use crate::runtime::Kind;
-use crate::transport::{Delivered, Link, Pull, Puller, Trace, TransportError};
+use crate::transport::{Delivered, Link, Message, Pull, Puller, Trace, TransportError};
 
 use super::claims::{Arrival, Fetching, Found, take_in};
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, Output, RetryRule, call};
+use super::delivery::{Answer, Delivery, Held, Output, call};
 use super::disposition::{Settler, exhausted};
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
+use lane::{LaneState, Pulling};
 
-/// One consumer of a plugin's work.
-#[derive(Debug, Clone)]
-pub struct Lane {
-    /// The name of the durable consumer.
-    pub durable: String,
-    /// The priority of what it delivers.
-    pub priority: Priority,
-    /// How often an item is tried.
-    pub rule: Arc<RetryRule>,
-    /// What a payload must look like.
-    pub schema: Option<Schema>,
-}
+pub use lane::{Lane, Source};
 
 /// Everything that pulling needs beside the lanes.
 #[derive(Debug, Clone)]
@@ -61,34 +54,11 @@ pub struct WorkQueue {
     lanes: Vec<LaneState>,
     turns: Vec<Turn>,
     pulls: FuturesUnordered<BoxFuture<'static, Step>>,
+    /// Messages that are taken in: it takes a moment to know what they are.
+    arriving: usize,
     fetching: Fetching,
     /// Since when items wait and no agent takes any.
     deserted: Option<Instant>,
-}
-
-struct LaneState {
-    lane: Lane,
-    puller: Puller,
-    /// Messages that the consumer is believed to have.
-    backlog: u64,
-    /// Since when it has a backlog and was not pulled.
-    waiting: Instant,
-    pull: Pulling,
-    /// Takes the running pull back.
-    stop: CancellationToken,
-    /// Not before, after an error.
-    not_before: Option<Instant>,
-    /// When pulls failed lately.
-    failures: Vec<Instant>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pulling {
-    No,
-    /// A poll for one message that waits until there is one.
-    Standing,
-    /// This many messages are on their way.
-    Batch(usize),
 }
 
 /// What came of waiting for one pull.
@@ -96,30 +66,22 @@ enum Step {
     Item(usize, Box<Pull>, Box<Delivered>, CancellationToken),
     End(usize),
     Failed(usize, TransportError),
+    Arrived(Option<Box<Arrival>>),
 }
 
 impl WorkQueue {
     /// A queue that pulls nothing yet.
-    pub fn new(feed: Feed, stream: &str, lanes: Vec<Lane>) -> Self {
-        let turns = lanes.iter().map(|lane| Turn::new(lane.priority)).collect();
-        let lanes = lanes
-            .into_iter()
-            .map(|lane| LaneState {
-                puller: feed.link.puller(stream, &lane.durable),
-                lane,
-                backlog: 0,
-                waiting: Instant::now(),
-                pull: Pulling::No,
-                stop: CancellationToken::new(),
-                not_before: None,
-                failures: Vec::new(),
-            })
-            .collect();
+    pub fn new(feed: Feed, lanes: Vec<Lane>) -> Self {
+        let turns = lanes.iter().map(|lane| Turn::new(lane.source.priority()));
+        let turns = turns.collect();
+        let lanes = lanes.into_iter();
+        let lanes = lanes.map(|lane| LaneState::new(lane, &feed.link)).collect();
         Self {
             feed,
             lanes,
             turns,
             pulls: FuturesUnordered::new(),
+            arriving: 0,
             fetching: Fetching::default(),
             deserted: None,
         }
@@ -171,7 +133,7 @@ impl WorkQueue {
             schedule::room(
                 crew.taking(),
                 crew.idle(),
-                crew.waiting() + self.fetching.len(),
+                crew.waiting() + self.fetching.len() + self.arriving,
                 asked,
                 crew.mean_call(),
             )
@@ -183,11 +145,7 @@ impl WorkQueue {
         let open: Vec<bool> = self.lanes.iter().map(|lane| lane.is_open(now)).collect();
         let mut backlog = Vec::with_capacity(self.lanes.len());
         for ((lane, turn), open) in self.lanes.iter().zip(&mut self.turns).zip(&open) {
-            turn.waited(if lane.backlog > 0 {
-                now - lane.waiting
-            } else {
-                Duration::ZERO
-            });
+            turn.waited(lane.waited(now));
             backlog.push(if *open { lane.backlog } else { 0 });
         }
         let shares = schedule::allot(&mut self.turns, &backlog, room);
@@ -233,6 +191,12 @@ impl WorkQueue {
                 self.pulls.push(Box::pin(next(index, pull, stop)));
                 self.arrived(index, *delivered).await;
             }
+            Step::Arrived(arrival) => {
+                self.arriving = self.arriving.saturating_sub(1);
+                if let Some(arrival) = arrival {
+                    self.take_in(*arrival).await;
+                }
+            }
             Step::End(index) => {
                 if let Some(lane) = self.lanes.get_mut(index) {
                     // A batch that ends with something missing found the consumer empty.
@@ -263,31 +227,53 @@ impl WorkQueue {
         if let Pulling::Batch(left) = &mut state.pull {
             *left = left.saturating_sub(1);
         }
-        let lane = &state.lane;
+        let lane = state.lane.clone();
         let held = Box::new(Held {
             kept: self.feed.keeper.keep(&delivered.fate),
             fate: delivered.fate,
             meta: delivered.meta,
             rule: lane.rule.clone(),
-            output: Output::Result,
+            output: Output::Nothing,
             claimed: None,
         });
+        match &lane.source {
+            Source::Work { priority, schema } => {
+                let kind = (*priority, schema.clone());
+                self.item(kind, delivered.message, held).await;
+            }
+            Source::Stage(stage) => {
+                let settler = self.feed.settler.clone();
+                let received = stage.clone().receive(delivered.message, held, settler);
+                self.arriving += 1;
+                self.pulls.push(Box::pin(async move {
+                    Step::Arrived(received.await.map(Box::new))
+                }));
+            }
+        }
+    }
+
+    async fn item(
+        &mut self,
+        (priority, schema): (Priority, Option<Schema>),
+        mut message: Message,
+        mut held: Box<Held>,
+    ) {
+        held.output = Output::Result;
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;
-        let mut message = delivered.message;
         let trace = Trace::received(&message.headers, &format!("wq-{sequence}"));
         message.headers.set("X-Retry-Count", &retries.to_string());
-        message.headers.set("X-Priority", lane.priority.as_str());
-        let kind = Kind::Work {
-            priority: lane.priority,
-            retries,
-        };
-        let call = call(kind, message, trace.at(lane.priority));
-        if let Some(reason) = exhausted(held.meta.deliveries, &lane.rule) {
+        message.headers.set("X-Priority", priority.as_str());
+        let kind = Kind::Work { priority, retries };
+        let call = call(kind, message, trace.at(priority));
+        if let Some(reason) = exhausted(held.meta.deliveries, &held.rule) {
             return self.feed.settler.refuse(call, held, reason).await;
         }
-        let schema = lane.schema.clone();
-        let arrival = Arrival { call, held, schema };
+        self.take_in(Arrival { call, held, schema }).await;
+    }
+
+    /// Hands a message to the agents once it has its payload.
+    async fn take_in(&mut self, arrival: Arrival) {
         if let Some(arrival) = self.fetching.start(arrival, &self.feed) {
             take_in(arrival, Found::Whole, &self.feed).await;
         }
@@ -318,22 +304,6 @@ impl WorkQueue {
         for lane in &self.lanes {
             lane.stop.cancel();
         }
-    }
-}
-
-impl LaneState {
-    /// Whether pulls fail so often that a message may be behind it; then it is time to look, once.
-    fn is_suspicious(&mut self) -> bool {
-        self.failures.retain(|at| at.elapsed() < limits::SUSPICION);
-        let suspicious = self.failures.len() > 1;
-        if suspicious {
-            self.failures.clear();
-        }
-        suspicious
-    }
-
-    fn is_open(&self, now: Instant) -> bool {
-        self.pull == Pulling::No && self.not_before.is_none_or(|at| at <= now)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::limits::{MAX_HEADER_BYTES, MAX_HEADER_COUNT};
 use crate::names::quoted;
 
 /// Names that begin with `X-` and are not free, in lower case.
-const HOST_HEADERS: [&str; 8] = [
+const HOST_HEADERS: [&str; 10] = [
     "x-agent-id",
     "x-request-id",
     "x-trace-id",
@@ -16,6 +16,8 @@ const HOST_HEADERS: [&str; 8] = [
     "x-priority",
     "x-retry-count",
     "x-claim",
+    "x-stage",
+    "x-join",
     "x-timeout-ms",
 ];
 

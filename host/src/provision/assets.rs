@@ -191,6 +191,12 @@ fn buckets() -> Vec<Asset> {
             None,
         ),
         of("CIRCUITS", "State of the circuit of each service", None),
+        of(
+            "PIPELINES",
+            "Which branches of each workflow have come to the stage that joins them",
+            // As long as COORDINATION remembers the branches.
+            Some(48 * HOUR),
+        ),
     ]
 }
 

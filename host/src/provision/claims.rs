@@ -1,5 +1,5 @@
-//! Whose the consumers of WORK_QUEUE are: a record per durable in AGENT_CLAIMS, `durable.<name>`,
-//! with the plugin that takes its work and the hosts that run that plugin.
+//! Whose the consumers of work and stages are: a record per durable in AGENT_CLAIMS, `durable.<name>`,
+//! with the plugin that takes from it and the hosts that run that plugin.
 //!
 //! Records change by compare-and-swap only. A host that is listed counts while its lease lives. A
 //! consumer is marked before it is deleted, and whoever wants it waits until that is done: otherwise it
@@ -14,8 +14,8 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::consumers::{self, ConsumerState, Obstacle, WorkConsumer};
-use crate::config::WorkSpec;
+use super::consumers::{self, Consumer, ConsumerState, Obstacle};
+use crate::config::{StageSpec, WorkSpec};
 use crate::limits;
 use crate::names::{HostId, PluginName};
 use crate::transport::{Kv, Link, TransportError};
@@ -67,12 +67,18 @@ impl ConsumerClaims {
         Ok(ours)
     }
 
-    /// Claims the consumers of a plugin's work, makes those that are missing, and lets go of those
-    /// that the plugin had before and needs no longer.
+    /// Claims the consumers of a plugin's work and stages, makes those that are missing, and lets go
+    /// of those that the plugin had before and needs no longer.
     ///
-    /// Fails when a living host runs another plugin that takes some of the same work.
-    pub async fn claim(&self, plugin: &PluginName, work: &[WorkSpec]) -> anyhow::Result<()> {
-        let wanted: Vec<WorkConsumer> = work.iter().flat_map(consumers::of).collect();
+    /// Fails when a living host runs another plugin that takes some of the same.
+    pub async fn claim(
+        &self,
+        plugin: &PluginName,
+        work: &[WorkSpec],
+        stages: &[StageSpec],
+    ) -> anyhow::Result<()> {
+        let work = work.iter().flat_map(consumers::of);
+        let wanted: Vec<Consumer> = work.chain(stages.iter().map(consumers::of_stage)).collect();
         let living = self.living().await?;
         self.let_go(plugin, &wanted, &living).await?;
         for consumer in &wanted {
@@ -140,7 +146,7 @@ impl ConsumerClaims {
     async fn record(
         &self,
         plugin: &PluginName,
-        consumer: &WorkConsumer,
+        consumer: &Consumer,
         living: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
         let start = Instant::now();
@@ -154,7 +160,7 @@ impl ConsumerClaims {
             }
             let revision = found.as_ref().map(|(_, revision)| *revision);
             let Some(record) = join(found.map(|(r, _)| r), plugin, &self.host, living)
-                .map_err(|other| taken(plugin, &consumer.filter, &other))?
+                .map_err(|other| taken(plugin, consumer, &other))?
             else {
                 return Ok(());
             };
@@ -177,7 +183,7 @@ impl ConsumerClaims {
     async fn make(
         &self,
         plugin: &PluginName,
-        wanted: &WorkConsumer,
+        wanted: &Consumer,
         living: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
         match consumers::ensure(&self.link, wanted).await {
@@ -197,7 +203,7 @@ impl ConsumerClaims {
     async fn move_away(
         &self,
         plugin: &PluginName,
-        wanted: &WorkConsumer,
+        wanted: &Consumer,
         other: &ConsumerState,
         living: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
@@ -217,7 +223,7 @@ impl ConsumerClaims {
             .any(|host| living.contains(host) && *host != self.host.as_str())
             || (record.plugin != plugin.as_str() && record.hosts.contains(self.host.as_str()))
         {
-            return Err(taken(plugin, &wanted.filter, &record.plugin));
+            return Err(taken(plugin, wanted, &record.plugin));
         }
         self.retire(&other.name, living, std::slice::from_ref(wanted))
             .await
@@ -227,7 +233,7 @@ impl ConsumerClaims {
     async fn let_go(
         &self,
         plugin: &PluginName,
-        wanted: &[WorkConsumer],
+        wanted: &[Consumer],
         living: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
         for name in self.recorded().await? {
@@ -264,13 +270,16 @@ impl ConsumerClaims {
     }
 
     /// Deletes a consumer that no living host claims, if nothing waits for it or it is in the way
-    /// of what is wanted: its messages stay in the stream for the next one.
+    /// of what is wanted: its messages stay in the stream for the next one. That of a stage stays.
     async fn retire(
         &self,
         name: &str,
         living: &BTreeSet<String>,
-        wanted: &[WorkConsumer],
+        wanted: &[Consumer],
     ) -> anyhow::Result<()> {
+        if consumers::stream_of(name) == consumers::STAGE_STREAM {
+            return Ok(());
+        }
         let Some((record, revision)) = self.record_of(name).await? else {
             return Ok(());
         };
@@ -352,19 +361,26 @@ fn join(
     Ok(Some(record))
 }
 
-fn taken(plugin: &PluginName, filter: &str, other: &str) -> anyhow::Error {
+fn taken(plugin: &PluginName, wanted: &Consumer, other: &str) -> anyhow::Error {
+    let filter = &wanted.filter;
+    if wanted.stream == consumers::STAGE_STREAM {
+        return anyhow::anyhow!(
+            "plugins `{plugin}` and `{other}` both do the stage of `{filter}`: each stage is done by \
+             one plugin; take it out of one of them"
+        );
+    }
     anyhow::anyhow!(
         "plugins `{plugin}` and `{other}` both take `{filter}`: each work item goes to one plugin; \
          change domain or task of one of them"
     )
 }
 
-fn explain(wanted: &WorkConsumer, obstacle: Obstacle) -> anyhow::Error {
+fn explain(wanted: &Consumer, obstacle: Obstacle) -> anyhow::Error {
     match obstacle {
         Obstacle::Failed(error) => anyhow::Error::new(error)
             .context(format!("consumer `{}` cannot be made", wanted.durable)),
         Obstacle::NameTaken(filter) => anyhow::anyhow!(
-            "consumer `{}` exists and takes `{filter}` instead of `{}`; delete it, or rename the domain",
+            "consumer `{}` exists and takes `{filter}` instead of `{}`; delete it, or rename the domain or stage",
             wanted.durable,
             wanted.filter
         ),

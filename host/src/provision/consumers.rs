@@ -1,14 +1,15 @@
-//! The durable pull consumers of WORK_QUEUE: which ones a plugin's work needs, and the server's side of them.
+//! The durable pull consumers: which ones a plugin's work and stages need, and the server's side of them.
 //!
 //! One consumer per priority, and one for the short form of the subject, because servers before 2.10
 //! know one filter per consumer. Consumers of a work queue must not overlap: JetStream refuses it,
 //! and [`super::claims`] says whose the other one is. A consumer is never deleted while a living
-//! host claims it; deleting one loses no message, since those stay in the stream.
+//! host claims it; deleting one loses no message, since those stay in the stream. The consumer of a
+//! stage is never deleted: COORDINATION keeps what was handled, and a new consumer would deliver it all again.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::config::{TaskFilter, WorkSpec};
+use crate::config::{StageSpec, TaskFilter, WorkSpec};
 use crate::limits;
 use crate::names::{Priority, subject};
 use crate::transport::api::{CallError, code};
@@ -16,15 +17,21 @@ use crate::transport::{Link, TransportError};
 
 /// The stream of the work.
 pub const WORK_STREAM: &str = "WORK_QUEUE";
+/// The stream of the inputs of stages.
+pub const STAGE_STREAM: &str = "COORDINATION";
+/// How the consumers of stages begin; those of work begin with `workers-`.
+const STAGE_PREFIX: &str = "pipeline-";
 
 /// Most deliveries of one consumer that wait for an ack, all hosts together: far above what hosts
 /// ask for, and a bound for a cluster's memory.
 const MAX_ACK_PENDING: i64 = 20_000;
 
-/// One consumer that some work needs.
+/// One consumer that some work or a stage needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkConsumer {
-    /// Its name: `workers-<domain>[-<version>]_<priority>_<task or all>`; `short` stands for the
+pub struct Consumer {
+    /// Its stream.
+    pub stream: &'static str,
+    /// Its name: `pipeline-<stage>`, or `workers-<domain>[-<version>]_<priority>_<task or all>`; `short` stands for the
     /// priority where the subject names none.
     pub durable: String,
     /// The one subject pattern that it delivers.
@@ -34,7 +41,7 @@ pub struct WorkConsumer {
 }
 
 /// The consumers of a `[[work]]`: four priorities, and the short form.
-pub fn of(work: &WorkSpec) -> Vec<WorkConsumer> {
+pub fn of(work: &WorkSpec) -> Vec<Consumer> {
     let suffix = work
         .version
         .as_ref()
@@ -51,17 +58,39 @@ pub fn of(work: &WorkSpec) -> Vec<WorkConsumer> {
         TaskFilter::One(task) => task.as_str(),
     };
     let name = |middle: &str| format!("workers-{domain}{suffix}_{middle}_{last}");
-    let long = Priority::ALL.map(|priority| WorkConsumer {
+    let long = Priority::ALL.map(|priority| Consumer {
+        stream: WORK_STREAM,
         durable: name(priority.as_str()),
         filter: format!("work.{prefix}{domain}.{priority}.{task}"),
         priority,
     });
-    let short = WorkConsumer {
+    let short = Consumer {
+        stream: WORK_STREAM,
         durable: name("short"),
         filter: format!("work.{prefix}{domain}.{task}"),
         priority: Priority::Normal,
     };
     long.into_iter().chain([short]).collect()
+}
+
+/// The consumer of a `[[pipeline]]`.
+pub fn of_stage(stage: &StageSpec) -> Consumer {
+    let stage = &stage.stage;
+    Consumer {
+        stream: STAGE_STREAM,
+        durable: format!("{STAGE_PREFIX}{stage}"),
+        filter: format!("pipeline.*.*.{stage}"),
+        priority: Priority::Normal,
+    }
+}
+
+/// The stream of the consumer with this name.
+pub(super) fn stream_of(durable: &str) -> &'static str {
+    if durable.starts_with(STAGE_PREFIX) {
+        STAGE_STREAM
+    } else {
+        WORK_STREAM
+    }
 }
 
 /// What the server says of a consumer.
@@ -105,7 +134,7 @@ impl ConsumerState {
         self.num_pending == 0 && self.num_ack_pending == 0
     }
 
-    fn is_as_wanted(&self, wanted: &WorkConsumer) -> bool {
+    fn is_as_wanted(&self, wanted: &Consumer) -> bool {
         let config = &self.config;
         config.filter_subject == wanted.filter
             && config.ack_policy == "explicit"
@@ -134,7 +163,7 @@ impl From<CallError> for Obstacle {
 }
 
 /// Sees to it that the consumer exists and is as it must be.
-pub(super) async fn ensure(link: &Link, wanted: &WorkConsumer) -> Result<(), Obstacle> {
+pub(super) async fn ensure(link: &Link, wanted: &Consumer) -> Result<(), Obstacle> {
     let found = match state(link, &wanted.durable).await {
         Ok(found) => found,
         Err(error) => return Err(Obstacle::Failed(error)),
@@ -147,8 +176,11 @@ pub(super) async fn ensure(link: &Link, wanted: &WorkConsumer) -> Result<(), Obs
         // Somebody changed it by hand; on the same name a create is an update.
         Some(_) | None => {}
     }
-    let call = format!("CONSUMER.DURABLE.CREATE.{WORK_STREAM}.{}", wanted.durable);
-    let body = json!({"stream_name": WORK_STREAM, "config": config(wanted)});
+    let call = format!(
+        "CONSUMER.DURABLE.CREATE.{}.{}",
+        wanted.stream, wanted.durable
+    );
+    let body = json!({"stream_name": wanted.stream, "config": config(wanted)});
     match link.call::<ConsumerState>(&call, &body).await {
         Ok(made) if made.is_as_wanted(wanted) => Ok(()),
         Ok(made) => Err(Obstacle::Failed(TransportError::Other(format!(
@@ -162,10 +194,14 @@ pub(super) async fn ensure(link: &Link, wanted: &WorkConsumer) -> Result<(), Obs
     }
 }
 
-fn config(wanted: &WorkConsumer) -> Value {
+fn config(wanted: &Consumer) -> Value {
     json!({
         "durable_name": wanted.durable,
-        "description": "work taken by MisterSmith agents",
+        "description": if wanted.stream == STAGE_STREAM {
+            "inputs of a stage, handled by MisterSmith agents"
+        } else {
+            "work taken by MisterSmith agents"
+        },
         "deliver_policy": "all",
         "ack_policy": "explicit",
         "ack_wait": u64::try_from(limits::ACK_WAIT.as_nanos()).unwrap_or(u64::MAX),
@@ -182,7 +218,7 @@ pub(super) async fn state(
     link: &Link,
     name: &str,
 ) -> Result<Option<ConsumerState>, TransportError> {
-    let call = format!("CONSUMER.INFO.{WORK_STREAM}.{name}");
+    let call = format!("CONSUMER.INFO.{}.{name}", stream_of(name));
     match link.call(&call, &Value::Null).await {
         Ok(state) => Ok(Some(state)),
         Err(error) if error.is(code::CONSUMER_NOT_FOUND) => Ok(None),
@@ -192,7 +228,7 @@ pub(super) async fn state(
 
 /// Deletes a consumer; one that is not there is as good.
 pub(super) async fn delete(link: &Link, name: &str) -> Result<(), TransportError> {
-    let call = format!("CONSUMER.DELETE.{WORK_STREAM}.{name}");
+    let call = format!("CONSUMER.DELETE.{}.{name}", stream_of(name));
     match link.call::<Value>(&call, &Value::Null).await {
         Ok(_) => Ok(()),
         Err(error) if error.is(code::CONSUMER_NOT_FOUND) => Ok(()),
@@ -200,7 +236,7 @@ pub(super) async fn delete(link: &Link, name: &str) -> Result<(), TransportError
     }
 }
 
-/// Every consumer of the stream.
+/// Every consumer of WORK_QUEUE.
 pub async fn all(link: &Link) -> Result<Vec<ConsumerState>, TransportError> {
     #[derive(Deserialize)]
     struct Page {
@@ -224,7 +260,7 @@ pub async fn all(link: &Link) -> Result<Vec<ConsumerState>, TransportError> {
     }
 }
 
-async fn overlapping(link: &Link, wanted: &WorkConsumer) -> Result<Vec<ConsumerState>, Obstacle> {
+async fn overlapping(link: &Link, wanted: &Consumer) -> Result<Vec<ConsumerState>, Obstacle> {
     let all = all(link).await.map_err(Obstacle::Failed)?;
     Ok(all
         .into_iter()
@@ -233,7 +269,7 @@ async fn overlapping(link: &Link, wanted: &WorkConsumer) -> Result<Vec<ConsumerS
 }
 
 /// Whether both deliver some of the same subjects; a consumer without a filter delivers all.
-fn is_in_the_way(other: &ConsumerState, wanted: &WorkConsumer) -> bool {
+fn is_in_the_way(other: &ConsumerState, wanted: &Consumer) -> bool {
     other.name != wanted.durable
         && (other.filter().is_empty() || subject::overlaps(other.filter(), &wanted.filter))
 }
@@ -281,7 +317,7 @@ mod tests {
         for (work, first, last) in cases {
             let consumers = of(&work);
             assert_eq!(consumers.len(), 5);
-            let pair = |c: &WorkConsumer| [c.durable.clone(), c.filter.clone()];
+            let pair = |c: &Consumer| [c.durable.clone(), c.filter.clone()];
             assert_eq!(consumers.first().map(pair).unwrap(), first);
             assert_eq!(consumers.last().map(pair).unwrap(), last);
             let filters: Vec<String> = consumers.iter().map(|c| c.filter.clone()).collect();

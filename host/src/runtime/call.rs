@@ -47,6 +47,13 @@ pub enum Kind {
         /// How many times it was tried before.
         retries: u32,
     },
+    /// The input of a pipeline stage.
+    Stage {
+        /// Its number in the workflow, from 1.
+        number: u8,
+        /// How many times it was tried before.
+        retries: u32,
+    },
     /// A question to many agents: its id.
     Scatter(String),
     /// A subscription.
@@ -69,6 +76,10 @@ impl From<Kind> for wit::Kind {
                     Priority::Normal => types::Priority::Normal,
                     Priority::Low => types::Priority::Low,
                 },
+                retries,
+            }),
+            Kind::Stage { number, retries } => Self::Stage(wit::Stage {
+                number: number.into(),
                 retries,
             }),
             Kind::Scatter(request) => Self::Scatter(request),

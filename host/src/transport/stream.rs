@@ -1,7 +1,7 @@
-//! Looking into a stream for a person: single messages, its subjects, its consumers; and removing
-//! what the person says.
+//! Looking into a stream: single messages, its subjects, its consumers; and removing what a person says.
 //!
-//! Never on the way of work: messages are read one by one, and reading takes nothing from anybody.
+//! Messages are read one by one, one request each, and reading takes nothing from anybody: not the way on
+//! which work comes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -170,6 +170,12 @@ impl StreamView {
     /// asked: what was stored before is seen.
     pub async fn newest(&self, subject: &str) -> Result<Option<StoredMessage>, TransportError> {
         check::subject(subject)?;
+        self.get(&json!({ "last_by_subj": subject })).await
+    }
+
+    /// The newest message on a subject.
+    pub async fn last(&self, subject: &str) -> Result<Option<StoredMessage>, TransportError> {
+        check::pattern(subject)?;
         self.get(&json!({ "last_by_subj": subject })).await
     }
 

@@ -72,3 +72,23 @@ async fn a_dead_letter_and_an_item_that_waits() {
         assert_eq!(timeline[3]["subject"], "work.elsewhere.two");
     }
 }
+
+#[tokio::test]
+async fn a_question_and_its_answers() {
+    let nats = Nats::start().await;
+    let host = Host::new(&nats)
+        .plugin("probe", |p| p.instances(2).table("[scatter]"))
+        .run()
+        .await;
+    let ask = json!({"do": "context"}).to_string();
+    let asked = host.cli(&["scatter", &ask, "--min", "2", "--json"]).await;
+    let asked = asked.ok().json();
+    let request = asked["request"].as_str().unwrap();
+    let timeline = host.cli(&["timeline", request, "--json"]).await.ok().json();
+    let expected = ["task", "answer", "answer", "gathered"];
+    assert_eq!(told(&timeline), expected, "{timeline}");
+    let mut agents = [1, 2].map(|line| timeline[line]["agent_id"].as_str().unwrap());
+    agents.sort_unstable();
+    assert_eq!(agents, ["probe-001", "probe-002"]);
+    assert_eq!(timeline[3]["detail"], "complete: 2 results, 0 missing");
+}

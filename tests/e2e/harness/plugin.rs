@@ -15,6 +15,7 @@ pub struct Plugin {
     config: Vec<String>,
     execute: Vec<String>,
     work: Vec<String>,
+    stages: Vec<String>,
     subscribe: Vec<String>,
     publish_to: Vec<String>,
     subscribe_to: Vec<String>,
@@ -58,6 +59,7 @@ impl Plugin {
             config: Vec::new(),
             execute: Vec::new(),
             work: Vec::new(),
+            stages: Vec::new(),
             subscribe: Vec::new(),
             publish_to: Vec::new(),
             subscribe_to: Vec::new(),
@@ -116,6 +118,23 @@ impl Plugin {
         self.work
             .push(format!("domain = \"{domain}\"\ntask = \"{task}\"\n{lines}"));
         self
+    }
+
+    /// A stage of pipelines, with further lines, tried at most three times and soon again; what it
+    /// returns is the `stage` command's.
+    pub fn stage(self, stage: &str, lines: &str) -> Self {
+        self.stage_doing(stage, lines, "{ do = \"stage\" }")
+    }
+
+    /// A stage that does what a command says.
+    pub fn stage_doing(mut self, stage: &str, lines: &str, command: &str) -> Self {
+        self.stages.push(format!(
+            "stage = \"{stage}\"\nmax_deliver = 3\nbackoff = [\"100ms\"]\n{lines}"
+        ));
+        if self.stages.len() > 1 {
+            return self;
+        }
+        self.config(&format!("on_stage = {command}"))
     }
 
     /// A subscription of the manifest.
@@ -218,6 +237,9 @@ impl Plugin {
         section("[execute]", &self.execute);
         for work in &self.work {
             section("[[work]]", std::slice::from_ref(work));
+        }
+        for stage in &self.stages {
+            section("[[pipeline]]", std::slice::from_ref(stage));
         }
         for subscribe in &self.subscribe {
             section("[[subscribe]]", std::slice::from_ref(subscribe));

@@ -21,7 +21,12 @@ async fn an_agent_asks_the_others_and_not_itself() {
         serde_json::from_str(told["answers"][0]["payload"].as_str().unwrap()).unwrap();
     assert_eq!(heard["payload"], "who?");
     assert_eq!(heard["request"], told["request"]);
-    let stored = report(&nats, told["request"].as_str().unwrap()).await;
+    let request = told["request"].as_str().unwrap();
+    let task = format!("scatter.{request}.task");
+    let task = nats.stored("COORDINATION", &task).await;
+    let wait: u64 = task[0].header("X-Timeout-Ms").parse().unwrap();
+    assert!((1..=5000).contains(&wait), "{wait}");
+    let stored = report(&nats, request).await;
     assert_eq!(stored["asked_by"], "a-001");
     assert_eq!(who(&stored, "results", "agent_id"), ["a-002", "b-001"]);
     assert_eq!(stored["results_omitted"], false);

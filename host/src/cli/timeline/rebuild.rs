@@ -212,7 +212,7 @@ fn told(event: &Event, body: &Value) -> (&'static str, String) {
                 "error" => "stage failed",
                 _ => return ("event", (*event).to_owned()),
             };
-            let told = [text("n"), text("stage"), text("kind"), text("message")];
+            let told = [text("n"), text("stage"), text("kind"), text("error")];
             let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
             (what, told.join(" "))
         }

@@ -15,9 +15,10 @@ use crate::patterns::claims::Claims;
 use crate::patterns::delivery::{Held, Output};
 use crate::patterns::metrics::WorkTimes;
 use crate::patterns::outbox::Outbox;
+use crate::patterns::pipeline::StageRun;
 use crate::patterns::{dead_letter, lifecycle};
 use crate::runtime::{Call, Outcome, Reply};
-use crate::transport::{Link, TransportError, Unreadable};
+use crate::transport::{Link, Stored, TransportError, Unreadable};
 
 use super::{Reason, Verdict, judge};
 
@@ -58,6 +59,15 @@ impl Settler {
         let agent = agent.clone();
         let this = self.clone();
         self.spawn(async move {
+            match held.is_cancelled().await {
+                Ok(false) => {}
+                // What it made is not wanted any more, nor that it failed.
+                Ok(true) => return this.acknowledge(&call, &held).await,
+                Err(error) => {
+                    tracing::warn!(%error, subject = %call.subject, "not settled; the message will run again");
+                    return this.hand_back(&held, limits::STORE_RETRY_DELAY).await;
+                }
+            }
             match verdict {
                 Verdict::Done => {
                     let reply = if let Outcome::Done(reply) = outcome {
@@ -81,11 +91,26 @@ impl Settler {
             .await;
     }
 
+    /// Says, where the pattern does, that an agent is about to handle a message.
+    pub async fn begin(&self, agent: &AgentId, call: &Call, held: &Held) {
+        if let Output::Stage(run) = &held.output {
+            run.ready(&self.link, agent, call, held).await;
+        }
+    }
+
+    /// Takes over a message that has done what it was for without waking the plugin.
+    pub async fn drop_handled(&self, held: Box<Held>) {
+        self.spawn(async move {
+            if let Err(error) = held.fate.ack_confirmed().await {
+                tracing::debug!(%error, consumer = held.meta.consumer, "ack not confirmed; the message may come again");
+            }
+        })
+        .await;
+    }
+
     /// Hands a message back that no agent has started.
     pub async fn give_back(&self, held: Box<Held>) {
-        let this = self.clone();
-        self.spawn(async move { this.hand_back(&held, limits::GIVE_BACK_DELAY).await })
-            .await;
+        self.put_off(held, limits::GIVE_BACK_DELAY).await;
     }
 
     /// Hands a message back that cannot be handled before this time has passed.
@@ -121,6 +146,8 @@ impl Settler {
         let reply = reply.unwrap_or_default();
         let stored = match &held.output {
             Output::Result => self.store_result(agent, call, held, reply).await,
+            Output::Stage(run) => self.store_stage(agent, call, held, run, reply).await,
+            Output::Nothing => Ok(()),
         };
         match stored {
             Ok(()) => {
@@ -155,6 +182,26 @@ impl Settler {
             .map(drop)
     }
 
+    /// A stage's outputs: the inputs of the next stages, or the result of the workflow; then the event.
+    async fn store_stage(
+        &self,
+        agent: &AgentId,
+        call: &Call,
+        held: &Held,
+        run: &StageRun,
+        reply: Reply,
+    ) -> Result<(), TransportError> {
+        let headers = run.headers(agent, call, &reply);
+        for (subject, output) in run.outputs() {
+            let id = held.meta.output_id(&output);
+            let payload = reply.payload.clone();
+            self.link
+                .store_any(&subject, &id, headers.clone(), payload)
+                .await?;
+        }
+        run.complete(&self.link, agent, call, held).await.map(drop)
+    }
+
     /// Takes a message out of its consumer, now that everything made from it is stored.
     async fn acknowledge(&self, call: &Call, held: &Held) {
         if let Err(error) = held.fate.ack_confirmed().await {
@@ -167,7 +214,7 @@ impl Settler {
     }
 
     async fn bury(&self, agent: Option<&AgentId>, call: &Call, held: &Held, reason: Reason) {
-        match dead_letter::store(&self.link, agent, call, held, &reason).await {
+        match self.store_letter(agent, call, held, &reason).await {
             Ok(letter) => {
                 if let Err(error) = held.fate.term_confirmed().await {
                     tracing::debug!(%error, "term not confirmed; the dead letter is recognised when it repeats");
@@ -183,6 +230,22 @@ impl Settler {
                 self.hand_back(held, limits::STORE_RETRY_DELAY).await;
             }
         }
+    }
+
+    /// Stores the dead letter, and says where the pattern does that it was given up.
+    async fn store_letter(
+        &self,
+        agent: Option<&AgentId>,
+        call: &Call,
+        held: &Held,
+        reason: &Reason,
+    ) -> Result<Stored, TransportError> {
+        let letter = dead_letter::store(&self.link, agent, call, held, reason).await?;
+        if let Output::Stage(run) = &held.output {
+            run.failed(&self.link, agent, call, held, reason, &letter)
+                .await?;
+        }
+        Ok(letter)
     }
 
     /// Takes a message out of the way that breaks the connection whenever it is delivered. The letter is

@@ -12,20 +12,43 @@ use crate::transport::{Headers, Link, TransportError};
 /// Room that the headers of the report are given, in bytes.
 const HEADERS: usize = 4 * 1024;
 
-/// Stores the report, once: the stream knows its id.
-pub(super) async fn store(
-    link: &Link,
-    gathered: &Gathered,
-    asking: Option<&str>,
-    mut headers: Headers,
-) -> Result<(), TransportError> {
-    let request = &gathered.request;
-    let room = link.max_payload().saturating_sub(HEADERS);
-    headers.set("Content-Type", "application/json");
-    let body = fitting(gathered, asking, room);
-    let subject = format!("gather.{request}.complete");
-    let id = format!("gather:{request}:complete");
-    link.store(&subject, &id, headers, body).await.map(|_| ())
+/// A report that is to be stored; no larger than one message, whatever the answers were.
+pub struct Report {
+    request: String,
+    headers: Headers,
+    body: Bytes,
+}
+
+impl Report {
+    /// `most` is what the server takes as one message, in bytes.
+    pub(super) fn of(
+        gathered: &Gathered,
+        asking: Option<&str>,
+        mut headers: Headers,
+        most: usize,
+    ) -> Self {
+        headers.set("Content-Type", "application/json");
+        Self {
+            request: gathered.request.clone(),
+            headers,
+            body: fitting(gathered, asking, most.saturating_sub(HEADERS)),
+        }
+    }
+
+    /// Stores `gather.<request>.complete`, once: the stream knows its id. Tries for a while.
+    ///
+    /// # Errors
+    /// As [`Link::store`].
+    pub async fn store(self, link: &Link) -> Result<(), TransportError> {
+        let Self {
+            request,
+            headers,
+            body,
+        } = self;
+        let subject = format!("gather.{request}.complete");
+        let id = format!("gather:{request}:complete");
+        link.store(&subject, &id, headers, body).await.map(|_| ())
+    }
 }
 
 /// The report; without what the agents said where that would be too large for the server.

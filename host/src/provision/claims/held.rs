@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{ConsumerClaims, consumers};
 use crate::names::PluginName;
-use crate::provision::consumers::WorkConsumer;
+use crate::provision::consumers::Consumer;
 
 /// What was claimed, by plugin. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held(Arc<Mutex<BTreeMap<PluginName, Vec<WorkConsumer>>>>);
+pub(super) struct Held(Arc<Mutex<BTreeMap<PluginName, Vec<Consumer>>>>);
 
 impl Held {
-    pub(super) fn set(&self, plugin: &PluginName, claimed: Vec<WorkConsumer>) {
+    pub(super) fn set(&self, plugin: &PluginName, claimed: Vec<Consumer>) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if claimed.is_empty() {
             held.remove(plugin);
@@ -24,7 +24,7 @@ impl Held {
         }
     }
 
-    fn all(&self) -> BTreeMap<PluginName, Vec<WorkConsumer>> {
+    fn all(&self) -> BTreeMap<PluginName, Vec<Consumer>> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.clone()
     }

@@ -134,10 +134,13 @@ async fn they_are_made_as_asked_and_by_several_hosts_at_once() {
     let bed = Bed::new().await;
     let (a, b) = (bed.host("a").await, bed.host("b").await);
     let (wanted, sentiment) = (work("nlp", None, "*"), plugin("sentiment"));
-    let (first, second) = tokio::join!(a.claim(&sentiment, &wanted), b.claim(&sentiment, &wanted));
+    let (first, second) = tokio::join!(
+        a.claim(&sentiment, &wanted, &[]),
+        b.claim(&sentiment, &wanted, &[])
+    );
     first.unwrap();
     second.unwrap();
-    a.claim(&sentiment, &wanted).await.unwrap();
+    a.claim(&sentiment, &wanted, &[]).await.unwrap();
     assert_eq!(bed.names().await.len(), 5);
     let call = "CONSUMER.INFO.WORK_QUEUE.workers-nlp_high_all";
     let info: Value = bed.link().call(call, &Value::Null).await.unwrap();
@@ -174,13 +177,13 @@ async fn they_are_made_as_asked_and_by_several_hosts_at_once() {
 async fn two_plugins_cannot_take_the_same_work() {
     let bed = Bed::new().await;
     let (a, b) = (bed.host("a").await, bed.host("b").await);
-    a.claim(&plugin("sentiment"), &work("nlp", None, "sentiment"))
+    a.claim(&plugin("sentiment"), &work("nlp", None, "sentiment"), &[])
         .await
         .unwrap();
     // The same durable, and one that overlaps.
     for task in ["sentiment", "*"] {
         let error = b
-            .claim(&plugin("other"), &work("nlp", None, task))
+            .claim(&plugin("other"), &work("nlp", None, task), &[])
             .await
             .unwrap_err();
         let text = format!("{error:#}");
@@ -189,16 +192,20 @@ async fn two_plugins_cannot_take_the_same_work() {
         }
     }
     // Other work is free.
-    b.claim(&plugin("more"), &work("nlp", None, "summary"))
+    b.claim(&plugin("more"), &work("nlp", None, "summary"), &[])
         .await
         .unwrap();
-    b.claim(&plugin("versioned"), &work("nlp", Some("v2"), "sentiment"))
-        .await
-        .unwrap();
+    b.claim(
+        &plugin("versioned"),
+        &work("nlp", Some("v2"), "sentiment"),
+        &[],
+    )
+    .await
+    .unwrap();
 
     // With its host, the claim ends.
     bed.dies("a").await;
-    b.claim(&plugin("other"), &work("nlp", None, "sentiment"))
+    b.claim(&plugin("other"), &work("nlp", None, "sentiment"), &[])
         .await
         .unwrap();
 }
@@ -208,11 +215,13 @@ async fn a_new_filter_replaces_the_old_one_and_keeps_the_items() {
     let bed = Bed::new().await;
     let a = bed.host("a").await;
     let sentiment = plugin("sentiment");
-    a.claim(&sentiment, &work("nlp", None, "sentiment"))
+    a.claim(&sentiment, &work("nlp", None, "sentiment"), &[])
         .await
         .unwrap();
     bed.work("work.nlp.high.sentiment").await;
-    a.claim(&sentiment, &work("nlp", None, "*")).await.unwrap();
+    a.claim(&sentiment, &work("nlp", None, "*"), &[])
+        .await
+        .unwrap();
     let names = bed.names().await;
     assert_eq!(names.len(), 5, "{names:?}");
     assert!(names.iter().all(|name| name.ends_with("_all")), "{names:?}");
@@ -220,8 +229,10 @@ async fn a_new_filter_replaces_the_old_one_and_keeps_the_items() {
 
     // Not while another host still uses the old one.
     let b = bed.host("b").await;
-    b.claim(&sentiment, &work("nlp", None, "*")).await.unwrap();
-    a.claim(&sentiment, &work("nlp", None, "sentiment"))
+    b.claim(&sentiment, &work("nlp", None, "*"), &[])
+        .await
+        .unwrap();
+    a.claim(&sentiment, &work("nlp", None, "sentiment"), &[])
         .await
         .unwrap_err();
     assert_eq!(bed.names().await.len(), 5);
@@ -237,7 +248,7 @@ async fn a_stranger_s_consumer_is_not_touched() {
     bed.link().call::<Value>(call, &config).await.unwrap();
     let a = bed.host("a").await;
     let error = a
-        .claim(&plugin("sentiment"), &work("nlp", None, "*"))
+        .claim(&plugin("sentiment"), &work("nlp", None, "*"), &[])
         .await
         .unwrap_err();
     let text = format!("{error:#}");
@@ -254,8 +265,8 @@ async fn what_nobody_uses_is_retired_once_it_is_drained() {
     let bed = Bed::new().await;
     let (a, b) = (bed.host("a").await, bed.host("b").await);
     let (wanted, sentiment) = (work("nlp", None, "*"), plugin("sentiment"));
-    a.claim(&sentiment, &wanted).await.unwrap();
-    b.claim(&sentiment, &wanted).await.unwrap();
+    a.claim(&sentiment, &wanted, &[]).await.unwrap();
+    b.claim(&sentiment, &wanted, &[]).await.unwrap();
     bed.work("work.nlp.low.x").await;
     a.sweep().await.unwrap();
     a.release(&sentiment).await.unwrap();
@@ -278,11 +289,11 @@ async fn a_host_that_comes_back_with_other_plugins_forgets_the_old_ones() {
     let bed = Bed::new().await;
     bed.host("a")
         .await
-        .claim(&plugin("old"), &work("nlp", None, "*"))
+        .claim(&plugin("old"), &work("nlp", None, "*"), &[])
         .await
         .unwrap();
     let a = bed.host("a").await;
-    a.claim(&plugin("new"), &work("nlp", None, "*"))
+    a.claim(&plugin("new"), &work("nlp", None, "*"), &[])
         .await
         .unwrap();
     assert_eq!(bed.names().await.len(), 5);
@@ -293,7 +304,7 @@ async fn a_consumer_that_is_being_deleted_is_waited_for() {
     let bed = Bed::new().await;
     let a = bed.host("a").await;
     let (wanted, sentiment) = (work("nlp", None, "x"), plugin("sentiment"));
-    a.claim(&sentiment, &wanted).await.unwrap();
+    a.claim(&sentiment, &wanted, &[]).await.unwrap();
     a.release(&sentiment).await.unwrap();
     // Half way through retiring a consumer, on another host.
     let kept = consumers::of(&wanted[0]).remove(0);
@@ -313,7 +324,44 @@ async fn a_consumer_that_is_being_deleted_is_waited_for() {
             .await
             .unwrap();
     };
-    let (claimed, ()) = tokio::join!(a.claim(&sentiment, &wanted), finishing);
+    let (claimed, ()) = tokio::join!(a.claim(&sentiment, &wanted, &[]), finishing);
     claimed.unwrap();
     assert!(bed.names().await.contains(&kept.durable));
+}
+
+fn stage(stage: &str) -> [StageSpec; 1] {
+    [StageSpec {
+        stage: stage.parse().unwrap(),
+        next: Vec::new(),
+        join: None,
+        max_deliver: 5,
+        backoff: vec![Duration::from_secs(1)],
+        schema: None,
+    }]
+}
+
+#[tokio::test]
+async fn a_stage_belongs_to_one_plugin_and_its_consumer_stays() {
+    let bed = Bed::new().await;
+    let (one, two) = (bed.host("one").await, bed.host("two").await);
+    let (a, b) = (plugin("a"), plugin("b"));
+    one.claim(&a, &[], &stage("extract")).await.unwrap();
+    let refused = two.claim(&b, &[], &stage("extract")).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "plugins `b` and `a` both do the stage of `pipeline.*.*.extract`: each stage is done by one \
+         plugin; take it out of one of them"
+    );
+    two.claim(&a, &[], &stage("extract")).await.unwrap();
+    // Neither a reload without the stage, nor the end of the plugin, nor upkeep takes it away.
+    one.claim(&a, &[], &stage("other")).await.unwrap();
+    two.release(&a).await.unwrap();
+    one.release(&a).await.unwrap();
+    one.sweep().await.unwrap();
+    for durable in ["pipeline-extract", "pipeline-other"] {
+        let state = consumers::state(bed.link(), durable).await.unwrap();
+        assert!(state.is_some(), "{durable}");
+    }
+    // What nobody does any longer another plugin may do.
+    two.claim(&b, &[], &stage("extract")).await.unwrap();
 }

@@ -51,6 +51,8 @@ pub(crate) enum Plain {
     Headers {},
     /// The first value of a header, or null.
     Header { name: String },
+    /// `{"stage", "n", "workflow", "retries", "agent", "input"}` of a pipeline stage, the input as JSON or text.
+    Stage {},
     /// `{"agent", "count", "instance"}`: how many calls this instance has had, and its number.
     Counter {},
     /// The messages of subscriptions that came since the last time.

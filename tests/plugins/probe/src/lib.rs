@@ -6,13 +6,15 @@
 //!
 //! `[config]`: `report_to`, a subject on which the probe publishes what it hears
 //! (`{"agent", "subject", "payload"}`, `{"agent", "batch"}`, `{"agent", "notice", …}`, `{"agent", "stop"}`), and the
-//! commands `on_start`, `on_stop` and `on_message`.
+//! commands `on_start`, `on_stop`, `on_message` and `on_stage`: without the last an input of a stage
+//! is a command itself.
 
 mod batch;
 mod command;
 mod flood;
 mod hostile;
 mod sandbox;
+mod stage;
 mod talk;
 mod together;
 
@@ -23,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use command::{Answer, Command, Output, Pause, Plain};
 use mistersmith_sdk::{
-    Agent, CallError, Error, Event, Health, Leadership, Message, Question, Reply, Result, Value,
-    Work, context, export_agent, json, log, messaging,
+    Agent, CallError, Error, Event, Health, Leadership, Message, Question, Reply, Result, Stage,
+    Value, Work, context, export_agent, json, log, messaging,
 };
 use serde::Deserialize;
 
@@ -37,6 +39,7 @@ struct Config {
     on_start: Option<Command>,
     on_stop: Option<Command>,
     on_message: Option<Command>,
+    on_stage: Option<Command>,
 }
 
 struct Probe {
@@ -53,6 +56,7 @@ struct Probe {
 /// What a command can know of the message that brought it.
 struct Origin<'a> {
     message: Option<&'a Message>,
+    stage: Option<&'a Stage>,
     retries: u32,
 }
 
@@ -76,6 +80,7 @@ impl Agent for Probe {
     fn execute(&mut self, message: &Message) -> Result<Reply> {
         let origin = Origin {
             message: Some(message),
+            stage: None,
             retries: 0,
         };
         self.answer(message.json()?, &origin)
@@ -84,9 +89,14 @@ impl Agent for Probe {
     fn work(&mut self, item: &Work) -> Result<Reply> {
         let origin = Origin {
             message: Some(item),
+            stage: None,
             retries: item.retries(),
         };
         self.answer(item.json()?, &origin)
+    }
+
+    fn stage(&mut self, input: &Stage) -> Result<Reply> {
+        self.staged(input)
     }
 
     fn message(&mut self, message: &Message) -> Result<Reply> {
@@ -104,6 +114,7 @@ impl Agent for Probe {
         };
         let origin = Origin {
             message: Some(message),
+            stage: None,
             retries: 0,
         };
         match command {
@@ -130,6 +141,7 @@ impl Agent for Probe {
         remember(&mut self.heard, heard.clone());
         let origin = Origin {
             message: Some(question),
+            stage: None,
             retries: 0,
         };
         match question.json() {
@@ -207,6 +219,7 @@ impl Probe {
     fn run_alone(&mut self, command: Command) -> Result<()> {
         let origin = Origin {
             message: None,
+            stage: None,
             retries: 0,
         };
         self.run(command, &origin).map(|_| ())
@@ -257,6 +270,7 @@ impl Probe {
             Plain::Context {} => self.context()?,
             Plain::Headers {} => json!(origin.message.map(Message::headers)),
             Plain::Header { name } => json!(origin.message.map(|m| m.header(&name))),
+            Plain::Stage {} => stage::told(origin),
             Plain::Counter {} => json!({
                 "agent": context::agent_id(), "count": self.calls, "instance": self.instance,
             }),

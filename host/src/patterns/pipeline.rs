@@ -1,0 +1,168 @@
+//! Pipelines: what a stage takes, and what becomes of what it makes.
+//!
+//! A stage's input is pulled, kept, handled and settled as a work item is; here is what differs. What
+//! comes in is checked against its subject, the cancelled workflows and, on a stage that joins, the
+//! record of the branches ([`joins`]). What a handler returns goes to the next stages ([`outputs`]).
+//! Nothing here acknowledges anything.
+
+mod deadlines;
+mod event;
+mod join;
+mod joins;
+mod outputs;
+
+use std::sync::Arc;
+
+use crate::config::StageSpec;
+use crate::limits::{MAX_STAGES, STORE_RETRY_DELAY};
+use crate::names::StageSubject;
+use crate::runtime::Kind;
+use crate::transport::{Kv, Link, Message, Trace};
+
+use super::cancelled::is_cancelled;
+use super::claims::Arrival;
+use super::delivery::{Held, Output, call};
+use super::disposition::{Reason, Settler, exhausted};
+
+pub use deadlines::watch;
+
+/// The header that names the stage whose output an input is.
+pub const STAGE: &str = "X-Stage";
+/// The header of what is special about an input of a joining stage: [`DEADLINE`] or [`JOINED`].
+pub const JOIN: &str = "X-Join";
+/// A host says that a join's time is over.
+const DEADLINE: &str = "deadline";
+/// The payload is the joined input: the branches are not waited for. A dead letter of a joining stage
+/// has it, so that it can be sent again.
+const JOINED: &str = "joined";
+
+/// A stage that a plugin does on this host.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// What the manifest says.
+    pub spec: StageSpec,
+    /// PIPELINES.
+    pub records: Kv,
+    /// The connection for work.
+    pub link: Link,
+    /// Largest input that wakes the plugin, in bytes.
+    pub payload: usize,
+}
+
+/// One input on its way through a stage.
+#[derive(Debug)]
+pub struct StageRun {
+    stage: Arc<Stage>,
+    /// Where in which workflow.
+    at: StageSubject,
+}
+
+/// What is to be done with a message that a stage got.
+enum Received {
+    /// The plugin is woken with it.
+    Input(Message, StageRun),
+    /// It has done what it was for: the record of a join has it, or it means nothing any more.
+    Over,
+    /// It failed at this stage.
+    Failed(Message, StageRun, Reason),
+    /// It belongs to no workflow: a dead letter, and no event.
+    Foreign(Message, Reason),
+    /// Something could not be asked: later.
+    Later,
+}
+
+impl Stage {
+    /// Takes in a message; what is to be handled is returned.
+    pub async fn receive(
+        self: Arc<Self>,
+        message: Message,
+        mut held: Box<Held>,
+        settler: Settler,
+    ) -> Option<Arrival> {
+        let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
+        let (message, run, refused) = match self.sort(message, &held).await {
+            Received::Over => {
+                settler.drop_handled(held).await;
+                return None;
+            }
+            Received::Later => {
+                settler.put_off(held, STORE_RETRY_DELAY).await;
+                return None;
+            }
+            Received::Foreign(message, reason) => {
+                let fallback = format!("pl-{}", held.meta.stream_sequence);
+                let trace = Trace::received(&message.headers, &fallback);
+                let kind = Kind::Stage { number: 0, retries };
+                settler
+                    .refuse(call(kind, message, trace), held, reason)
+                    .await;
+                return None;
+            }
+            Received::Failed(message, run, reason) => (message, run, Some(reason)),
+            Received::Input(message, run) => (message, run, None),
+        };
+        let mut message = message;
+        let refused = refused.or_else(|| self.unfit(&run, &held));
+        message.headers.set("X-Retry-Count", &retries.to_string());
+        let trace = Trace::received(&message.headers, run.at.workflow.as_str());
+        let number = run.at.number;
+        held.output = Output::Stage(Box::new(run));
+        let call = call(Kind::Stage { number, retries }, message, trace);
+        if let Some(reason) = refused {
+            settler.refuse(call, held, reason).await;
+            return None;
+        }
+        let schema = self.spec.schema.clone();
+        Some(Arrival { call, held, schema })
+    }
+
+    /// Why an input must not wake the plugin.
+    fn unfit(&self, run: &StageRun, held: &Held) -> Option<Reason> {
+        let circle = || {
+            let text = format!(
+                "number {MAX_STAGES} is the last that a workflow can have, and stage {:?} has \
+                 more to follow; do the stages' next form a circle?",
+                self.spec.stage
+            );
+            Reason::new("too-long", text)
+        };
+        let ends = run.at.number >= MAX_STAGES && !self.spec.next.is_empty();
+        ends.then(circle)
+            .or_else(|| exhausted(held.meta.deliveries, &held.rule))
+    }
+
+    async fn sort(self: &Arc<Self>, message: Message, held: &Held) -> Received {
+        let at: StageSubject = match message.subject.parse() {
+            Ok(at) => at,
+            Err(error) => {
+                return Received::Foreign(message, Reason::new("malformed", error.to_string()));
+            }
+        };
+        match is_cancelled(&self.link, &at.workflow).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::debug!(
+                    subject = message.subject,
+                    "dropped: its workflow is cancelled"
+                );
+                return Received::Over;
+            }
+            Err(error) => {
+                tracing::debug!(%error, subject = message.subject, "not taken in yet");
+                return Received::Later;
+            }
+        }
+        let stage = self.clone();
+        match &self.spec.join {
+            Some(join) => joins::arrive(StageRun { stage, at }, join, message, held).await,
+            None => Received::Input(message, StageRun { stage, at }),
+        }
+    }
+}
+
+impl StageRun {
+    /// Whether the workflow is cancelled; waits until that can be told.
+    pub(super) async fn is_cancelled(&self) -> Result<bool, crate::transport::TransportError> {
+        is_cancelled(&self.stage.link, &self.at.workflow).await
+    }
+}

@@ -1,0 +1,166 @@
+//! Says when the time of an open join is over.
+//!
+//! Every host that does the stage watches its records and publishes, when a deadline has passed, an
+//! input with `X-Join: deadline`. All of them give it the same id, so one is stored; whoever pulls it
+//! closes the join by the record. Clocks may differ: one that is early means nothing, and it is said
+//! again, at growing distances, for as long as the record is open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits;
+use crate::names::{StageSubject, WorkflowId};
+use crate::transport::{Change, Headers, MESSAGE_ID, Trace, TransportError, Watch};
+
+use super::join::{Moment, Record};
+use super::{DEADLINE, JOIN, Stage, joins};
+
+/// The wait before a deadline is said again that had no effect; then twice as long, and so on.
+const AGAIN: Duration = Duration::from_secs(5);
+/// The pause before the records are watched again, after the watch broke.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long one publish may take.
+const ATTEMPT: Duration = Duration::from_secs(4);
+
+/// Watches the open joins of a stage until told to stop.
+pub async fn watch(stage: Arc<Stage>, stop: CancellationToken) {
+    loop {
+        let watching = async {
+            let pattern = format!("*.{}", stage.spec.stage);
+            let watch = stage.records.watch(&pattern).await?;
+            follow(&stage, watch).await
+        };
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = watching => ended,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, stage = %stage.spec.stage, "open joins are not watched; again in a moment");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// A join that is open.
+struct Open {
+    record: Record,
+    /// How often its deadline was said.
+    said: u32,
+}
+
+async fn follow(stage: &Stage, mut watch: Watch) -> Result<(), TransportError> {
+    let mut open: BTreeMap<String, Open> = BTreeMap::new();
+    let mut clock = tokio::time::interval(limits::JOIN_LOOK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // What did not fit is seen when everything is watched anew.
+    let mut overflowed: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            change = watch.next() => match change {
+                Some(Ok(change)) => {
+                    if !note(&mut open, change) {
+                        overflowed.get_or_insert_with(Instant::now);
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            },
+            _ = clock.tick() => {
+                for (key, join) in &mut open {
+                    say(stage, key, join).await;
+                }
+                let full = open.len() >= limits::MAX_OPEN_JOINS;
+                if !full && overflowed.is_some_and(|at| at.elapsed() >= limits::UPKEEP) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Takes a change in; returns whether there was room for it.
+fn note(open: &mut BTreeMap<String, Open>, change: Change) -> bool {
+    let record = change.value.and_then(|value| joins::read(&value).ok());
+    match record.filter(|record| record.closed.is_none()) {
+        None => {
+            open.remove(&change.key);
+            true
+        }
+        Some(_) if open.len() >= limits::MAX_OPEN_JOINS && !open.contains_key(&change.key) => false,
+        Some(record) => {
+            let said = open.get(&change.key).map_or(0, |open| open.said);
+            open.insert(change.key, Open { record, said });
+            true
+        }
+    }
+}
+
+/// When a deadline is said for the n-th time (from 0), after it has passed.
+fn due(said: u32) -> Duration {
+    match said.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(n) => AGAIN.saturating_mul(1 << n.min(20)),
+    }
+}
+
+async fn say(stage: &Stage, key: &str, join: &mut Open) {
+    let Some(overdue) = join.record.deadline.overdue() else {
+        return;
+    };
+    if overdue < due(join.said) {
+        return;
+    }
+    let Some(workflow) = key
+        .split('.')
+        .next()
+        .and_then(|w| w.parse::<WorkflowId>().ok())
+    else {
+        return;
+    };
+    let at = StageSubject {
+        workflow,
+        number: join.record.number(),
+        stage: stage.spec.stage.clone(),
+    };
+    let mut headers = Headers::new();
+    Trace::begin(&join.record.request_id).stamp(None, &mut headers);
+    headers.set(JOIN, DEADLINE);
+    headers.set(MESSAGE_ID, &id(&at, join.record.opened_at, join.said));
+    let published = stage
+        .link
+        .publish_stored(&at.to_string(), headers, Bytes::new(), ATTEMPT)
+        .await;
+    match published {
+        Ok(_) => join.said += 1,
+        Err(error) => tracing::debug!(%error, key, "the deadline of a join was not said"),
+    }
+}
+
+/// The same on every host.
+fn id(at: &StageSubject, opened: Moment, said: u32) -> String {
+    format!(
+        "join:{}:{}:{}:{said}",
+        at.workflow,
+        at.stage,
+        opened.nanos()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_said_at_growing_distances() {
+        let seconds: Vec<u64> = (0..6).map(|n| due(n).as_secs()).collect();
+        assert_eq!(seconds, [0, 5, 10, 20, 40, 80]);
+        assert!(due(u32::MAX) > Duration::from_secs(3600));
+    }
+}
