@@ -13,6 +13,7 @@ mod finding;
 mod grants;
 mod head;
 mod host;
+mod idempotence;
 mod item;
 mod jetstream;
 mod limits;

@@ -72,6 +72,7 @@ pub(crate) struct Buckets {
     pub(crate) leases: Kv,
     pub(crate) claims: Kv,
     pub(crate) config: Kv,
+    pub(crate) circuits: Kv,
     pub(crate) pipelines: Kv,
 }
 

@@ -227,6 +227,14 @@ pub const HEARTBEAT: Bounded<Duration> = bounded(
     Duration::from_secs(120),
 );
 
+/// `idempotence.window`: for how long the result of a request is remembered. The most is how long the
+/// bucket keeps it.
+pub const WINDOW: Bounded<Duration> = bounded(
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(1),
+    Duration::from_secs(24 * 60 * 60),
+);
+
 /// `host.metrics`: how often the host publishes what it measures. Six small messages for each agent.
 pub const METRICS: Bounded<Duration> = bounded(
     Duration::from_secs(10),

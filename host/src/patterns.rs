@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod cancelled;
 pub mod cell;
+pub mod circuit;
 pub mod claims;
 pub mod commands;
 pub mod coordination;
@@ -19,6 +20,7 @@ pub mod disposition;
 pub mod election;
 pub mod failure;
 pub mod health;
+pub mod idempotence;
 pub mod keeper;
 pub mod lifecycle;
 pub mod metrics;

@@ -14,7 +14,7 @@ mod python;
 mod wait;
 
 pub use cli::Ran;
-pub use components::{component, components, rebuilt, renamed_in};
+pub use components::{component, components, rebuilt, renamed_in, repository};
 pub use ear::Ear;
 pub use host::{Host, Running};
 pub use logs::Line;
@@ -24,4 +24,4 @@ pub use outside::{Headers, Outside, Stored, header, headers};
 pub use plugin::Plugin;
 pub use process::{is_alive, signal};
 pub use python::python;
-pub use wait::{until, until_in};
+pub use wait::{PATIENCE, until, until_in};

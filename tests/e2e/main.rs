@@ -20,6 +20,7 @@
 mod bad_input;
 mod batches;
 mod bench;
+mod circuit;
 mod cli;
 mod coordination;
 mod deadlines;
@@ -27,7 +28,9 @@ mod deployment;
 mod docs;
 mod drain;
 mod election;
+mod examples;
 mod harness;
+mod idempotence;
 mod large_payloads;
 mod lifecycle;
 mod matcher;

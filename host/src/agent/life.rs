@@ -1,9 +1,11 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
 mod batch;
+mod circuit;
 mod ending;
 mod heard;
 mod leadership;
+mod once;
 mod replacing;
 mod told;
 
@@ -14,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::config::InstanceMode;
 use crate::limits;
+use crate::patterns::circuit::verdict;
 use crate::patterns::crew::Taking;
 use crate::patterns::disposition::Reason;
 use crate::patterns::election::Office;
@@ -52,6 +55,8 @@ pub(super) struct Life {
     /// What the instance was told that it leads.
     office: Option<Office>,
     _vacating: leadership::Vacating,
+    /// Tells when the circuit lets through, or does not.
+    gate: tokio::sync::watch::Receiver<u64>,
     /// The first instance was announced; with `instance = "message"` the others are not.
     announced: bool,
 }
@@ -89,6 +94,7 @@ impl Life {
             permissions: version.permissions.agent(&port.id),
             _vacating: leadership::Vacating(port.cell.clone()),
             office: None,
+            gate: crew.circuit.changes(),
             port,
             inboxes,
             swaps,
@@ -145,6 +151,7 @@ impl Life {
             (false, true) => self.taking = None,
             _ => {}
         }
+        self.gate.mark_unchanged();
         self.port.cell.set_takes(takes);
     }
 
@@ -221,7 +228,8 @@ impl Life {
     async fn next(&mut self) -> Next {
         let cell = self.port.cell.clone();
         let turned = cell.turned.notified();
-        let takes = self.taking.is_some();
+        let gated = self.gate.changed();
+        let takes = self.taking.is_some() && self.crew.circuit.lets_through();
         let idle = takes.then(|| self.crew.wait());
         let wake = async {
             match self.not_before {
@@ -235,6 +243,7 @@ impl Life {
                 told = self.inboxes.control.recv() => told.map_or(Next::Orphaned, Next::Told),
                 Some(swap) = self.swaps.recv() => Next::Replaced(swap),
                 () = turned => Next::Look,
+                Ok(()) = gated => Next::Look,
                 () = wake => Next::Look,
             }
         };
@@ -265,6 +274,12 @@ impl Life {
         if is_overdue(&call) {
             return tell_overdue(&self.port, &call, waiting).await;
         }
+        let Some(pass) = self.crew.circuit.begin() else {
+            return self.hold(call, waiting).await;
+        };
+        let Some((call, waiting)) = self.unless_done(call, waiting).await else {
+            return;
+        };
         if let Answer::Held(held) = &waiting {
             self.around.settler.begin(&self.port.id, &call, held).await;
         }
@@ -275,6 +290,8 @@ impl Life {
         self.crew.called(took);
         self.around.settler.times().handled(&waiting, begun, took);
         let reason = Reason::of(&outcome);
+        let error = reason.as_ref().map(|reason| reason.message.as_str());
+        pass.ended(self.port.id.as_str(), verdict(&outcome), error);
         self.port
             .cell
             .end(&call.kind, took, reason.as_ref().map(|r| r.message.clone()));

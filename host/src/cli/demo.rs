@@ -1,26 +1,27 @@
-//! `mistersmith demo`: a host of its own, real documents, and what came of it.
+//! `mistersmith demo`: a host of its own, real documents, a workflow of many agents, and what came of it.
 
 mod documents;
 mod feed;
 mod report;
+mod seen;
 mod tally;
+mod workflow;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::global::Global;
 use super::{connect, output};
+use crate::config::HostSpec;
 use crate::host::{Ended, Host};
-use crate::transport::{Link, Message, Role, Transport};
-use documents::Paragraph;
-use feed::Ids;
+use crate::transport::{Link, Role};
+use documents::Document;
+use feed::{Ids, Item};
+use seen::Seen;
 use tally::Tally;
 
 /// How long the demonstration goes on when no result comes any more.
@@ -30,7 +31,18 @@ const SILENCE: Duration = Duration::from_secs(30);
 const STOPPED: &str = "stopped before the end";
 
 /// The agents that it needs.
-const PLUGINS: [&str; 2] = ["sentiment", "word-count"];
+const PLUGINS: [&str; 10] = [
+    "analyze",
+    "coordinator",
+    "extract",
+    "librarian",
+    "preprocess",
+    "reporter",
+    "researcher",
+    "sentiment",
+    "summarize",
+    "word-count",
+];
 
 /// Options of `mistersmith demo`.
 #[derive(Debug, clap::Args)]
@@ -50,29 +62,12 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let paragraphs = documents::collect(&args.documents, args.paragraphs);
-    if paragraphs.is_empty() {
+    let documents = documents::read(&args.documents);
+    if documents.is_empty() {
         bail!("there is no text to work on; name files or folders: mistersmith demo PATH…");
     }
     let spec = global.host_spec()?;
-    let missing: Vec<&str> = PLUGINS
-        .into_iter()
-        .filter(|name| {
-            !spec
-                .plugins
-                .join(name)
-                .join(format!("{name}.wasm"))
-                .is_file()
-        })
-        .collect();
-    if !missing.is_empty() {
-        bail!(
-            "`{}` lacks the components of {}; run: mistersmith build --plugins {}",
-            spec.plugins.display(),
-            missing.join(" and "),
-            spec.plugins.display()
-        );
-    }
+    look_for_components(&spec.plugins)?;
     output::line(&format!(
         "starting a host on {}",
         if spec.nats.servers.is_empty() {
@@ -91,7 +86,7 @@ pub(super) async fn run(
     let worked = tokio::select! {
         biased;
         () = shutdown.cancelled() => Err(anyhow::anyhow!(STOPPED)),
-        worked = work(&spec, &introduction, &paragraphs, begun) => worked,
+        worked = work(&spec, &introduction, &documents, args.paragraphs, begun) => worked,
     };
     stopper.cancel();
     let worked = match worked {
@@ -119,56 +114,25 @@ async fn introduction(host: &Host) -> String {
     )
 }
 
-/// What is seen of the host from outside, over a connection of its own.
-struct Seen {
-    tally: Tally,
-    heard: mpsc::UnboundedReceiver<Message>,
-    _outside: Transport,
+fn look_for_components(plugins: &Path) -> anyhow::Result<()> {
+    let is_there = |name: &str| plugins.join(name).join(format!("{name}.wasm")).is_file();
+    let missing: Vec<&str> = PLUGINS.into_iter().filter(|name| !is_there(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "`{0}` lacks the components of {1}; run: mistersmith build --plugins {0}",
+        plugins.display(),
+        missing.join(", ")
+    )
 }
 
-impl Seen {
-    async fn listen(outside: Transport, tally: Tally) -> anyhow::Result<Self> {
-        let link = outside.link(Role::Bulk);
-        let (tell, heard) = mpsc::unbounded_channel();
-        for pattern in [
-            "agent.*.resp.*",
-            "dlq.>",
-            "agent.*.stopped",
-            "agent.*.error",
-        ] {
-            let mut messages = link.subscribe(pattern, None).await?;
-            let tell = tell.clone();
-            tokio::spawn(async move {
-                while let Some(message) = messages.next().await {
-                    if tell.send(message).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        // The subscriptions must stand before the work is published.
-        link.round_trip(Duration::from_secs(5)).await?;
-        Ok(Self {
-            tally,
-            heard,
-            _outside: outside,
-        })
-    }
-
-    /// Hears until nothing has come for a moment: the last words of the agents.
-    async fn hear_until_silence(&mut self) {
-        let pause = Duration::from_millis(700);
-        while let Ok(Some(message)) = tokio::time::timeout(pause, self.heard.recv()).await {
-            self.tally.hear(&message);
-        }
-    }
-}
-
-/// Publishes the work, and waits until every item has its result or its dead letter.
+/// First the workflow that many agents do together, then as much work as there are paragraphs.
 async fn work(
-    spec: &crate::config::HostSpec,
+    spec: &HostSpec,
     introduction: &str,
-    paragraphs: &[Paragraph],
+    documents: &[Document],
+    most: usize,
     begun: Instant,
 ) -> anyhow::Result<Seen> {
     output::line(introduction)?;
@@ -176,62 +140,47 @@ async fn work(
     let link = outside.link(Role::Work).clone();
     let ids = Ids::new();
     let mut seen = Seen::listen(outside, Tally::new(begun, ids.clone())).await?;
-    note_ready(&link, &mut seen.tally, begun).await?;
-    let items = feed::items(paragraphs, &ids);
-    let wanted = items.len() - 1;
-    let documents: std::collections::BTreeSet<&str> = paragraphs
-        .iter()
-        .map(|paragraph| paragraph.document.as_str())
-        .collect();
+    seen.note_ready(&link, begun).await?;
+    let chosen = documents::chosen(documents, workflow::DOCUMENTS);
+    workflow::run(&link, &mut seen, &ids, &chosen).await?;
+    seen.note_leaders(&link).await?;
+    let paragraphs = documents::paragraphs(documents, most);
     output::line(&format!(
         "{} paragraphs of {} documents, each to be scored and counted at four priorities, \
          and one item that is no text",
         paragraphs.len(),
         documents.len()
     ))?;
+    bulk(&link, &mut seen, feed::items(&paragraphs, &ids)).await?;
+    Ok(seen)
+}
+
+/// Publishes work, and waits until every item has its result or its dead letter.
+async fn bulk(link: &Link, seen: &mut Seen, items: Vec<Item>) -> anyhow::Result<()> {
+    let wanted = items.len() - 1;
     seen.tally
         .note(format!("{} work items are being published", items.len()));
     let (published, done) = bars(items.len());
-    let counting = published.clone();
+    let (counting, link) = (published.clone(), link.clone());
     let publishing = tokio::spawn(async move {
         let result = feed::publish(&link, items, || counting.inc(1)).await;
         counting.finish();
         result
     });
     while seen.tally.done() < wanted || !seen.tally.buried {
-        let heard = tokio::time::timeout(SILENCE, seen.heard.recv()).await;
-        let Ok(Some(message)) = heard else {
+        if !seen.hear(SILENCE).await {
             bail!(
                 "no result for {} s: {} of {wanted} items are done; look at the log above",
                 SILENCE.as_secs(),
                 seen.tally.done()
             );
-        };
-        seen.tally.hear(&message);
+        }
         done.set_position(seen.tally.done() as u64 + u64::from(seen.tally.buried));
     }
     done.finish();
     publishing.await.context("publishing")??;
     seen.tally
         .note("every item has its result, and the one that is no text its dead letter");
-    Ok(seen)
-}
-
-/// The agents were ready before anybody outside could listen; the stream has kept it.
-async fn note_ready(link: &Link, tally: &mut Tally, begun: Instant) -> anyhow::Result<()> {
-    let start = OffsetDateTime::now_utc() - begun.elapsed();
-    let stream = link.stream("AGENT_LIFECYCLE")?;
-    let mut from = 1;
-    while let Some(event) = stream.next(from, "agent.*.ready").await? {
-        from = event.sequence + 1;
-        let body: serde_json::Value = serde_json::from_slice(&event.payload).unwrap_or_default();
-        let text = |key: &str| body.get(key).and_then(|v| v.as_str()).unwrap_or_default();
-        let at = OffsetDateTime::parse(text("at"), &Rfc3339);
-        // Those of earlier runs are in the stream too.
-        if let Some(at) = at.ok().and_then(|at| Duration::try_from(at - start).ok()) {
-            tally.note_earlier(at, format!("{} is ready", text("agent_id")));
-        }
-    }
     Ok(())
 }
 
@@ -273,7 +222,9 @@ fn conclude(tally: &Tally, begun: Instant) -> anyhow::Result<()> {
             output::one_line(&totals.to_string(), 200)
         ))?;
     }
-    output::line(&format!("\nTimeline\n{}", report::timeline(tally)))?;
+    output::line(&format!("\n{}", report::dead_letters(tally)))?;
+    output::line(&format!("\n{}", report::leaders(tally)))?;
+    output::line(&format!("\nWhat happened\n{}", report::timeline(tally)))?;
     output::line(&format!(
         "\n{} results and 1 dead letter in {:.1} s. How to go on:\n\n{HOW_TO_GO_ON}",
         tally.done(),
@@ -288,4 +239,5 @@ const HOW_TO_GO_ON: &str =
   mistersmith publish work.nlp.high.sentiment 'What a fine day'
   mistersmith agents                               see them
   mistersmith dlq list                             see the dead letter
+  mistersmith timeline ID                          see a workflow, or any request, again
   mistersmith new my-agent                         write one of your own";

@@ -228,6 +228,13 @@ fn patterns(plugin: &PluginSpec) -> Vec<Setting> {
         );
         lines.push(Setting::of("circuit", value));
     }
+    if let Some(window) = plugin.idempotence {
+        let value = format!(
+            "what was done is not done again within {}",
+            show_duration(window)
+        );
+        lines.push(Setting::of("idempotence", value));
+    }
     lines
 }
 

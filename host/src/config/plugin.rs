@@ -11,7 +11,8 @@ use super::item::Item;
 use super::scan::Candidate;
 use super::section::Section;
 use super::{
-    Finding, Findings, PluginSpec, circuit, election, grants, limits, patterns, pipeline, scatter,
+    Finding, Findings, PluginSpec, circuit, election, grants, idempotence, limits, patterns,
+    pipeline, scatter,
 };
 use crate::names::PluginName;
 use crate::permissions::PermissionSpec;
@@ -68,6 +69,7 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
     let scatter = scatter::read(root, dir, &permissions, name);
     let election = election::read(root);
     let circuit = circuit::read(root);
+    let idempotence = idempotence::read(root);
     let execute_schema = patterns::execute(root, dir);
     let limits = root
         .section("limits")
@@ -102,6 +104,7 @@ fn plugin(root: &Section<'_>, candidate: &Candidate, manifest: &Path) -> Option<
         scatter,
         election,
         circuit,
+        idempotence,
         execute_schema,
         permissions,
         limits,

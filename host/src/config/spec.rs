@@ -51,6 +51,8 @@ pub struct PluginSpec {
     pub election: Option<ElectionSpec>,
     /// `[circuit]`: the service that it rests on.
     pub circuit: Option<CircuitSpec>,
+    /// `[idempotence]`: for how long a stored message that was handled is not handled again.
+    pub idempotence: Option<Duration>,
     /// `[execute] schema`: what the payload of `cmd.execute` must look like.
     pub execute_schema: Option<Schema>,
     /// What it may do.

@@ -76,6 +76,7 @@ async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Resu
         leases: control.kv("AGENT_LEASES").await?,
         claims: control.kv("AGENT_CLAIMS").await?,
         config: control.kv("AGENT_CONFIG").await?,
+        circuits: control.kv("CIRCUITS").await?,
         pipelines: transport.link(Role::Work).kv("PIPELINES").await?,
     };
     Ok(Ground {

@@ -39,6 +39,8 @@ pub(super) struct Unit {
     listeners: Vec<Listening>,
     work: Option<Running>,
     election: Option<Election>,
+    /// Shares the state of the circuit.
+    circuit: Option<Running>,
 }
 
 /// A task that feeds the agents.
@@ -92,12 +94,14 @@ impl Unit {
             listeners: Vec::new(),
             work: None,
             election: None,
+            circuit: None,
         }
     }
 
     /// Claims ids, starts the agents, and feeds them.
     pub(super) async fn start(&mut self) -> anyhow::Result<()> {
         let lanes = self.lanes(&self.version).await?;
+        self.share_circuit();
         self.fit_agents().await?;
         self.listen().await?;
         self.work = self.pull(lanes);
@@ -149,6 +153,7 @@ impl Unit {
         }))
         .await;
         self.version = version;
+        self.share_circuit();
         // An agent that had gone, or whose start failed where the first one's did not, is started
         // from nothing: it will try again by itself.
         for (id, result) in rest {

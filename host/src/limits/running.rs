@@ -89,6 +89,24 @@ pub const VOTES_ANSWERED: u32 = 100;
 /// Longest id of a candidate that others name, in bytes: it becomes a token of a subject.
 pub const MAX_ELECTOR: usize = 96;
 
+/// How soon the state of a circuit is looked at again while hosts do not agree, or it is half-open.
+pub const CIRCUIT_RETRY: Duration = Duration::from_millis(500);
+
+/// How often it is looked at although nothing was heard.
+pub const CIRCUIT_LOOK: Duration = Duration::from_secs(5);
+
+/// How long after it was given the right to a probe can be used that was not renewed.
+pub const PROBE_SAFE: Duration = Duration::from_secs(4);
+
+/// How long another host waits before it takes that right over.
+pub const PROBE_GRANT: Duration = Duration::from_secs(6);
+
+/// How long whoever had it waits before it takes it again.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(8);
+
+/// How often the right is renewed while the probe runs.
+pub const PROBE_RENEWAL: Duration = Duration::from_secs(2);
+
 /// How often the plugins folder is looked at.
 pub const SCAN: Duration = Duration::from_millis(500);
 

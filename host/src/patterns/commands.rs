@@ -240,6 +240,9 @@ impl Commands {
             ));
         }
         port.cell.admit(&message.payload)?;
+        if let Some(reason) = port.crew.circuit.refusal() {
+            return Err(reason);
+        }
         let trace = Trace::received(&message.headers, &new_request_id());
         let answer = match reply_subject(message) {
             Some(to) => Answer::Reply {

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::directory::Directory;
+use super::directory::{Directory, Target};
 use super::scatter;
 use crate::limits::MAX_GATHERINGS;
 use crate::names::{AgentId, PluginName};
@@ -76,8 +76,10 @@ impl Coordination for Coordinator {
         })
     }
 
-    fn own_circuit(&self, _plugin: &PluginName, _service: &str) -> Option<CircuitState> {
-        None
+    fn own_circuit(&self, plugin: &PluginName, service: &str) -> Option<CircuitState> {
+        let of_plugin = Target::Named(plugin.as_str().to_owned());
+        let port = self.agents.find(&of_plugin).into_iter().next()?;
+        port.crew.circuit.state_of(service)
     }
 }
 

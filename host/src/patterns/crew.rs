@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::circuit::Gate;
 use super::delivery::Delivery;
 use super::election::Board;
 use crate::limits;
@@ -33,6 +34,8 @@ pub struct Crew {
     changed: Notify,
     /// What they know of their election.
     pub election: Arc<Board>,
+    /// The gate before their calls.
+    pub circuit: Arc<Gate>,
 }
 
 impl Default for Crew {
@@ -46,6 +49,7 @@ impl Default for Crew {
             waiting_bytes: Arc::new(AtomicUsize::new(0)),
             changed: Notify::new(),
             election: Arc::default(),
+            circuit: Arc::default(),
         }
     }
 }

@@ -126,6 +126,8 @@ pub struct Held {
     pub output: Output,
     /// The payload that was fetched for it: it is removed once the message is acknowledged.
     pub claimed: Option<Claimed>,
+    /// Under this key its result is recorded, before it is stored, so that it is not handled twice.
+    pub record: Option<String>,
 }
 
 impl Held {

@@ -39,7 +39,7 @@ pub fn service_error(headers: &mut Headers, reason: &Reason) {
         "too-large" => "413",
         "timeout" | "cpu" => "408",
         "busy" => "429",
-        "paused" | "stopped" | "unavailable" | "retry" => "503",
+        "paused" | "stopped" | "circuit-open" | "unavailable" | "retry" => "503",
         _ => "500",
     };
     headers.set("Nats-Service-Error", &reason.message);

@@ -234,6 +234,11 @@ impl Task {
         if question && self.queue.is_some() && self.ports(&message).is_empty() {
             return self.refuse_own(&message).await;
         }
+        // Who waits for an answer is told now; an event waits for its turn.
+        let waits = question || plugin_reply_subject(&message).is_some();
+        if let Some(reason) = self.listener.crew.circuit.refusal().filter(|_| waits) {
+            return self.refuse_all(&message, &reason).await;
+        }
         let Some(rule) = rules.batch else {
             // A version before may have left some.
             self.hand_batch().await;

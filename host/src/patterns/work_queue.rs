@@ -138,6 +138,8 @@ impl WorkQueue {
                 crew.mean_call(),
             )
         };
+        let held = crew.waiting().saturating_add(asked);
+        let room = room.min(crew.circuit.room().saturating_sub(held));
         if room == 0 {
             return self.take_back_standing();
         }
@@ -235,6 +237,7 @@ impl WorkQueue {
             rule: lane.rule.clone(),
             output: Output::Nothing,
             claimed: None,
+            record: None,
         });
         match &lane.source {
             Source::Work { priority, schema } => {

@@ -192,6 +192,11 @@ fn buckets() -> Vec<Asset> {
         ),
         of("CIRCUITS", "State of the circuit of each service", None),
         of(
+            "IDEMPOTENCE",
+            "Results of requests that are not to be handled again",
+            Some(DAY),
+        ),
+        of(
             "PIPELINES",
             "Which branches of each workflow have come to the stage that joins them",
             // As long as COORDINATION remembers the branches.

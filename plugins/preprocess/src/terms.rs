@@ -20,14 +20,14 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-/// The words in lower case that are neither stop words nor single letters nor bare numbers.
+/// The words in lower case that are neither stop words nor very short nor bare numbers.
 pub(crate) fn terms(text: &str) -> Vec<String> {
     words(text)
         .map(|word| {
             let word = word.to_lowercase();
             word.strip_suffix("'s").map(str::to_owned).unwrap_or(word)
         })
-        .filter(|word| word.chars().nth(1).is_some())
+        .filter(|word| word.len() > 2)
         .filter(|word| word.contains(char::is_alphabetic))
         .filter(|word| !STOP_WORDS.split_whitespace().any(|stop| stop == word))
         .collect()
@@ -49,7 +49,7 @@ mod tests {
             (
                 "At-least-once, work_queue; v1.2",
                 vec!["At-least-once", "work_queue", "v1", "2"],
-                vec!["at-least-once", "work_queue", "v1"],
+                vec!["at-least-once", "work_queue"],
             ),
             ("Größe 日本", vec!["Größe", "日本"], vec!["größe", "日本"]),
         ] {

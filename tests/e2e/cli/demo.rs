@@ -2,6 +2,20 @@
 
 use crate::harness::{Host, Plugin};
 
+/// What it needs.
+const PLUGINS: [&str; 10] = [
+    "analyze",
+    "coordinator",
+    "extract",
+    "librarian",
+    "preprocess",
+    "reporter",
+    "researcher",
+    "sentiment",
+    "summarize",
+    "word-count",
+];
+
 #[tokio::test]
 async fn the_demonstration_does_real_work_and_tells_of_it() {
     let texts = [
@@ -16,9 +30,10 @@ async fn the_demonstration_does_real_work_and_tells_of_it() {
              It rains, and the rain is as wet as rain has always been wherever it has ever rained.\n",
         ),
     ];
-    let mut host = Host::alone()
-        .with(Plugin::shipped("sentiment"))
-        .with(Plugin::shipped("word-count"));
+    let mut host = Host::alone();
+    for plugin in PLUGINS {
+        host = host.with(Plugin::shipped(plugin));
+    }
     for (name, text) in texts {
         host = host.file(name, text);
     }
@@ -26,12 +41,28 @@ async fn the_demonstration_does_real_work_and_tells_of_it() {
     let ran = host.cli(&["demo", "good.txt", "bad.txt"]).await.ok();
     for word in [
         "its own nats-server",
-        "sentiment-001",
-        "word-count-001",
+        // The workflow: what came of it, and how.
+        "\nThe report\n  bad.txt: ",
+        "about: ",
+        "so say librarian-00",
+        ".01.extract",
+        ".04.summarize",
+        "stage complete",
+        "workflow complete",
+        "gather.",
+        "agent.coordinator-001.resp.",
+        // The load of each, the priorities, what failed, who led.
+        "sentiment-00",
+        "word-count-00",
+        "summarize-00",
+        "librarian-003",
         "critical",
         "low",
-        "dead letter",
-        "mistersmith",
+        "dlq.work.nlp.normal.sentiment",
+        "reports  reporter-00",
+        "the host has drained and stopped",
+        "8 results and 1 dead letter",
+        "mistersmith run",
     ] {
         assert!(
             ran.stdout.contains(word),

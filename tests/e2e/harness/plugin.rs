@@ -45,7 +45,15 @@ impl Plugin {
             .lines()
             .find_map(|line| line.strip_prefix("instances = "));
         let instances = instances.map_or(1, |number| number.trim().parse().unwrap());
-        Self::new(name).instances(instances).whole(&manifest)
+        let mut plugin = Self::new(name).instances(instances).whole(&manifest);
+        for file in std::fs::read_dir(repository(&format!("plugins/{name}"))).unwrap() {
+            let file = file.unwrap().path();
+            if file.extension().is_some_and(|ending| ending == "json") {
+                let name = file.file_name().unwrap().to_string_lossy().into_owned();
+                plugin = plugin.file(&name, std::fs::read(&file).unwrap());
+            }
+        }
+        plugin
     }
 
     /// A plugin without component.

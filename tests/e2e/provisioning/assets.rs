@@ -70,6 +70,12 @@ fn expected() -> Vec<(&'static str, Vec<&'static str>, u64, Value)> {
         ("KV_CIRCUITS", vec!["$KV.CIRCUITS.>"], 0, json!({})),
         ("KV_PIPELINES", vec!["$KV.PIPELINES.>"], 2 * DAY, json!({})),
         (
+            "KV_IDEMPOTENCE",
+            vec!["$KV.IDEMPOTENCE.>"],
+            24 * 3600 * SECOND,
+            json!({}),
+        ),
+        (
             "KV_NOTES",
             vec!["$KV.NOTES.>"],
             0,

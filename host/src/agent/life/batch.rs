@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::patterns::circuit::{Verdict, verdict};
 use crate::patterns::disposition::Reason;
 use crate::patterns::{Answer, Delivery};
 use crate::runtime::{Call, Failure, Outcome, Reply};
@@ -28,6 +29,12 @@ impl Life {
         if count == 0 {
             return;
         }
+        let Some(pass) = self.crew.circuit.begin() else {
+            for (call, waiting) in calls.into_iter().zip(waiting) {
+                self.hold(call, waiting).await;
+            }
+            return;
+        };
         let begun = Instant::now();
         self.port.cell.begin();
         let outcome = self.called_together(&calls).await;
@@ -38,6 +45,8 @@ impl Life {
             _ => None,
         };
         let outcomes = each(outcome, calls.len());
+        let (verdict, error) = together(&outcomes);
+        pass.ended(self.port.id.as_str(), verdict, error.as_deref());
         self.count(&calls, took, &outcomes);
         match died {
             Some(reason) => self.fell(reason),
@@ -80,6 +89,20 @@ impl Life {
             answer(&self.port, settler, work, call, waiting, outcome).await;
         }
     }
+}
+
+/// What a batch says of the service: one message that went well is enough to know that it is there.
+fn together(outcomes: &[Outcome]) -> (Verdict, Option<String>) {
+    let all: Vec<Verdict> = outcomes.iter().map(verdict).collect();
+    let failed = outcomes.iter().filter(|o| verdict(o) == Verdict::Failed);
+    let error = failed.filter_map(Reason::of).next();
+    let said = [Verdict::Well, Verdict::Failed]
+        .into_iter()
+        .find(|v| all.contains(v));
+    (
+        said.unwrap_or(Verdict::Neither),
+        error.map(|reason| reason.message),
+    )
 }
 
 /// What became of each of `count` messages.

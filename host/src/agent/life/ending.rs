@@ -14,7 +14,8 @@ impl Life {
     pub(super) async fn finish_waiting(&mut self, reason: &str) {
         let whole = matches!(reason, "drain" | "removed");
         loop {
-            let takes = self.instance.is_some() && !self.port.cell.is_paused();
+            let able = self.instance.is_some() && !self.port.cell.is_paused();
+            let takes = able && self.crew.circuit.lets_through();
             let delivery = match self.inboxes.mailbox.try_recv() {
                 Ok(delivery) => delivery,
                 Err(_) if whole && takes => match self.crew.try_take() {

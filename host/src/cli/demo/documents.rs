@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 /// Where Debian keeps the texts of the licences that its packages refer to.
 const LICENCES: &str = "/usr/share/common-licenses";
 
@@ -13,8 +15,20 @@ const OWN: [&str; 2] = [".", "docs"];
 /// Shorter pieces are headings and numbers.
 const SHORTEST: usize = 60;
 
+/// Of a longer document, in bytes, a report is made of its beginning.
+const LONGEST: usize = 64 * 1024;
+
 /// Largest file that is read, in bytes: nobody keeps a larger one in plain prose.
 const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// A text, and the name of its file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Document {
+    /// The name of the file.
+    pub(super) name: String,
+    /// The whole text.
+    pub(super) text: String,
+}
 
 /// One paragraph of one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +39,9 @@ pub(super) struct Paragraph {
     pub(super) text: String,
 }
 
-/// The documents in the folders that a person named, or those that are there anyway.
-pub(super) fn collect(named: &[PathBuf], most: usize) -> Vec<Paragraph> {
+/// The documents in the folders that a person named, or those that are there anyway, if they have
+/// any prose.
+pub(super) fn read(named: &[PathBuf]) -> Vec<Document> {
     let mut files = BTreeSet::new();
     if named.is_empty() {
         files.extend(texts(Path::new(LICENCES), |_| true));
@@ -46,8 +61,42 @@ pub(super) fn collect(named: &[PathBuf], most: usize) -> Vec<Paragraph> {
         .iter()
         .filter_map(|file| fs::canonicalize(file).ok())
         .collect();
-    let documents: Vec<Vec<Paragraph>> = files.iter().filter_map(|file| read(file)).collect();
-    take_in_turn(documents, most)
+    files.iter().filter_map(|file| read_one(file)).collect()
+}
+
+/// Their paragraphs, at most so many, some of every document.
+pub(super) fn paragraphs(documents: &[Document], most: usize) -> Vec<Paragraph> {
+    let of = |document: &Document| {
+        split(&document.text)
+            .map(|text| Paragraph {
+                document: document.name.clone(),
+                text,
+            })
+            .collect()
+    };
+    take_in_turn(documents.iter().map(of).collect(), most)
+}
+
+/// The documents that a report is worth, at most so many: Markdown before plain text, the one that
+/// everybody reads first. Very long ones are cut between two paragraphs.
+pub(super) fn chosen(documents: &[Document], most: usize) -> Vec<Document> {
+    let mut chosen: Vec<Document> = documents.to_vec();
+    chosen.sort_by_key(|document| {
+        (
+            document.name != "README.md",
+            !is_markdown(Path::new(&document.name)),
+        )
+    });
+    chosen.truncate(most);
+    for document in &mut chosen {
+        if document.text.len() > LONGEST {
+            let end = document.text.floor_char_boundary(LONGEST);
+            let end = document.text.get(..end).and_then(|text| text.rfind("\n\n"));
+            document.text.truncate(end.unwrap_or(0));
+        }
+    }
+    chosen.retain(|document| !document.text.is_empty());
+    chosen
 }
 
 /// Some of every document rather than all of the first.
@@ -78,19 +127,16 @@ fn texts(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         .collect()
 }
 
-fn read(file: &Path) -> Option<Vec<Paragraph>> {
+fn read_one(file: &Path) -> Option<Document> {
     if fs::metadata(file).ok()?.len() > LARGEST {
         return None;
     }
-    let text = fs::read_to_string(file).ok()?;
-    let document = file.file_name()?.to_string_lossy().into_owned();
-    let paragraphs: Vec<Paragraph> = split(&text)
-        .map(|text| Paragraph {
-            document: document.clone(),
-            text,
-        })
-        .collect();
-    (!paragraphs.is_empty()).then_some(paragraphs)
+    let document = Document {
+        text: fs::read_to_string(file).ok()?,
+        name: file.file_name()?.to_string_lossy().into_owned(),
+    };
+    split(&document.text).next()?;
+    Some(document)
 }
 
 /// The paragraphs of a text: what stands between empty lines, on one line each.
@@ -131,5 +177,24 @@ mod tests {
         let taken = take_in_turn(vec![document("a", 9), document("b", 1)], 4);
         let names: Vec<&str> = taken.iter().map(|p| p.document.as_str()).collect();
         assert_eq!(names, ["a", "b", "a", "a"]);
+    }
+
+    #[test]
+    fn a_report_is_made_of_readable_documents() {
+        let document = |name: &str, text: &str| Document {
+            name: name.into(),
+            text: text.into(),
+        };
+        let long = format!("first\n\n{}", "word ".repeat(20_000));
+        let documents = [
+            document("GPL-3", "text"),
+            document("A.md", &long),
+            document("README.md", "text"),
+            document("B.md", &"x".repeat(100_000)),
+        ];
+        let found = chosen(&documents, 3);
+        let found: Vec<(&str, &str)> = found.iter().map(|d| (&*d.name, &*d.text)).collect();
+        assert_eq!(found, [("README.md", "text"), ("A.md", "first")]);
+        assert_eq!(chosen(&documents[..1], 3).len(), 1);
     }
 }

@@ -15,6 +15,12 @@ const AT_ONCE: usize = 64;
 /// How long one publish may wait for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Random characters of an id: few, because people read them.
+const UNIQUE: usize = 8;
+
+/// What paragraphs are.
+const TEXT: &str = "text/plain";
+
 /// The request ids of one demonstration, told apart from those of an earlier one: the stream
 /// remembers message ids for two minutes.
 #[derive(Debug, Clone)]
@@ -23,7 +29,13 @@ pub(super) struct Ids(String);
 impl Ids {
     /// Ids that nobody had before.
     pub(super) fn new() -> Self {
-        Self(format!("demo-{}", nuid::next()))
+        let unique: String = nuid::next().chars().take(UNIQUE).collect();
+        Self(format!("demo-{unique}"))
+    }
+
+    /// The id of the request for a report.
+    pub(super) fn report(&self) -> String {
+        format!("{}-report", self.0)
     }
 
     fn item(&self, number: usize) -> String {
@@ -50,8 +62,10 @@ pub(super) struct Item {
     pub(super) subject: String,
     /// Its request id, by which its result is recognised.
     pub(super) id: String,
-    /// Its text.
+    /// What it is worked on.
     pub(super) payload: Bytes,
+    /// What that is.
+    pub(super) content_type: &'static str,
 }
 
 /// The work that some paragraphs make: each is scored and counted. Priorities alternate, and one
@@ -72,6 +86,7 @@ pub(super) fn items(paragraphs: &[Paragraph], ids: &Ids) -> Vec<Item> {
                 subject,
                 id,
                 payload: Bytes::from(paragraph.text.clone()),
+                content_type: TEXT,
             });
         }
     }
@@ -79,6 +94,7 @@ pub(super) fn items(paragraphs: &[Paragraph], ids: &Ids) -> Vec<Item> {
         subject: "work.nlp.normal.sentiment".to_owned(),
         id: ids.poison(),
         payload: Bytes::from_static(b"\xff\xfe this is no text \xff"),
+        content_type: TEXT,
     };
     items.insert(items.len() / 2, poison);
     items
@@ -103,11 +119,11 @@ pub(super) async fn publish(
 }
 
 /// A full queue is the stream's way to say: slower. Nothing is dropped.
-async fn store(link: &Link, item: Item) -> Result<(), TransportError> {
+pub(super) async fn store(link: &Link, item: Item) -> Result<(), TransportError> {
     loop {
         let mut headers = Headers::default();
         Trace::begin(&item.id).stamp(None, &mut headers);
-        headers.set("Content-Type", "text/plain");
+        headers.set("Content-Type", item.content_type);
         headers.set("Nats-Msg-Id", &item.id);
         match link
             .publish_stored(&item.subject, headers, item.payload.clone(), PATIENCE)

@@ -17,10 +17,33 @@ pub(super) fn load(tally: &Tally) -> String {
         .iter()
         .map(|(agent, items)| {
             let bar = usize::try_from(items * 40 / most).unwrap_or(0).max(1);
-            vec![agent.clone(), items.to_string(), "#".repeat(bar)]
+            vec![one_line(agent, WIDTH), items.to_string(), "#".repeat(bar)]
         })
         .collect();
-    table(&["agent", "items", "share"], &rows)
+    table(&["agent", "done", "share"], &rows)
+}
+
+/// Who led.
+pub(super) fn leaders(tally: &Tally) -> String {
+    let rows: Vec<Vec<String>> = tally
+        .leaders
+        .iter()
+        .map(|(domain, agent, term)| {
+            vec![
+                one_line(domain, WIDTH),
+                one_line(agent, WIDTH),
+                term.to_string(),
+            ]
+        })
+        .collect();
+    table(&["domain", "leader", "term"], &rows)
+}
+
+/// What nobody could handle.
+pub(super) fn dead_letters(tally: &Tally) -> String {
+    let shown = |letter: &[String; 3]| letter.iter().map(|text| one_line(text, WIDTH)).collect();
+    let rows: Vec<Vec<String>> = tally.letters.iter().map(shown).collect();
+    table(&["dead letter", "given up by", "because"], &rows)
 }
 
 /// How soon each priority was done: the mean place of its items among all results.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::feed::Ids;
@@ -15,7 +16,15 @@ pub(super) struct Tally {
     ids: Ids,
     /// Request ids whose result came.
     done: BTreeSet<String>,
-    /// Results per agent.
+    /// Pieces of the workflow that were done: who did what.
+    pieces: BTreeSet<(String, String)>,
+    /// The report, once it is there.
+    pub(super) report: Option<Bytes>,
+    /// Who leads: domain, agent, term.
+    pub(super) leaders: Vec<(String, String, u64)>,
+    /// Subject, agent and reason of every dead letter.
+    pub(super) letters: Vec<[String; 3]>,
+    /// Results, stages and answers per agent.
     pub(super) load: BTreeMap<String, u64>,
     /// Results and the sum of their places in line, per priority.
     pub(super) priorities: BTreeMap<String, Rank>,
@@ -44,6 +53,10 @@ impl Tally {
             begun,
             ids,
             done: BTreeSet::new(),
+            pieces: BTreeSet::new(),
+            report: None,
+            leaders: Vec::new(),
+            letters: Vec::new(),
             load: BTreeMap::new(),
             priorities: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -56,6 +69,11 @@ impl Tally {
     /// How many different items have a result.
     pub(super) fn done(&self) -> usize {
         self.done.len()
+    }
+
+    /// How many pieces of the workflow are done.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
     }
 
     /// Adds a line to the timeline.
@@ -72,10 +90,41 @@ impl Tally {
     pub(super) fn hear(&mut self, message: &Message) {
         let tokens: Vec<&str> = message.subject.split('.').collect();
         match tokens.as_slice() {
+            ["agent", id, "resp", request] if *request == self.ids.report() => {
+                self.piece(id, message);
+                if id.starts_with("coordinator-") {
+                    self.report = Some(message.payload.clone());
+                }
+            }
             ["agent", id, "resp", request] => self.result(id, request, message),
+            // The input of a first stage is what the coordinator publishes.
+            ["pipeline", _, "01", _] => {}
+            ["pipeline", ..] | ["gather", ..] => self.made(message),
             ["dlq", ..] => self.dead_letter(message),
             ["agent", id, step] => self.step(id, step, message),
             _ => {}
+        }
+    }
+
+    /// The output of a stage or an answer, if it belongs to the workflow.
+    fn made(&mut self, message: &Message) {
+        let header = |name| message.headers.get(name).map(str::to_owned);
+        if header("X-Request-ID").is_some_and(|request| self.ids.has(&request))
+            && let Some(agent) = header("X-Agent-ID")
+        {
+            self.piece(&agent, message);
+        }
+    }
+
+    /// At least once: the same piece may come twice.
+    fn piece(&mut self, agent: &str, message: &Message) {
+        let id = message.headers.get("Nats-Msg-Id").map(str::to_owned);
+        let piece = (
+            agent.to_owned(),
+            id.unwrap_or_else(|| message.subject.to_string()),
+        );
+        if self.pieces.insert(piece) {
+            *self.load.entry(agent.to_owned()).or_default() += 1;
         }
     }
 
@@ -118,14 +167,15 @@ impl Tally {
         if header("X-Request-ID") != self.ids.poison() {
             return;
         }
-        self.buried = true;
-        self.note(format!(
-            "{} gives an item up ({}: {}); it is stored as {}",
-            header("X-DLQ-Agent-ID"),
-            header("X-DLQ-Error-Kind"),
-            header("X-DLQ-Error"),
-            message.subject
-        ));
+        // At least once: it may be buried twice, under one id.
+        if std::mem::replace(&mut self.buried, true) {
+            return;
+        }
+        let agent = header("X-DLQ-Agent-ID");
+        let reason = format!("{}: {}", header("X-DLQ-Error-Kind"), header("X-DLQ-Error"));
+        self.note(format!("{agent} gives an item up"));
+        self.letters
+            .push([message.subject.to_string(), agent, reason]);
     }
 
     fn step(&mut self, agent: &str, step: &str, message: &Message) {

@@ -26,6 +26,7 @@ impl Unit {
     /// Whether something ended that should run.
     pub(in crate::host) async fn is_broken(&self) -> bool {
         self.work.as_ref().is_some_and(Running::has_broken)
+            || self.circuit.as_ref().is_some_and(Running::has_broken)
             || self.election.as_ref().is_some_and(Election::has_broken)
             || self.listeners.iter().any(|l| l.running.has_broken())
             || !self.broken_agents().await.is_empty()
@@ -38,6 +39,9 @@ impl Unit {
             self.agents.remove(&id);
             self.shared.directory.remove(&id);
             self.add(id).await?;
+        }
+        if self.circuit.as_ref().is_some_and(Running::has_broken) {
+            self.share_circuit();
         }
         if self.election.as_ref().is_some_and(Election::has_broken) {
             tracing::error!(plugin = %self.version.spec.name, "the election ended by a mistake of the host; it is started again");

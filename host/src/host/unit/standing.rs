@@ -1,14 +1,15 @@
-//! A plugin's part in the election of its domain.
+//! A plugin's part in what hosts agree upon: the election of its domain, the circuit of its service.
 
 use anyhow::Context;
 
 use crate::agent::Version;
 use crate::limits;
 use crate::names::Token;
+use crate::patterns::circuit::{Sharing, share};
 use crate::patterns::election::{Candidacy, Election};
 use crate::transport::Role;
 
-use super::Unit;
+use super::{Running, Unit};
 
 /// The domain in which a version takes part.
 pub(super) fn domain(version: &Version) -> Option<Token> {
@@ -42,6 +43,28 @@ impl Unit {
         })?;
         self.election = Some(election);
         Ok(())
+    }
+
+    /// Puts the gate before the service that the version names, and shares its state; or takes it away.
+    pub(super) fn share_circuit(&mut self) {
+        let spec = self.version.spec.circuit.clone();
+        self.crew.circuit.stand_before(spec.clone());
+        self.circuit = spec.map(|spec| {
+            let shared = &self.shared;
+            let sharing = Sharing {
+                spec,
+                crew: self.crew.clone(),
+                circuits: shared.kv.circuits.clone(),
+                link: shared.transport.link(Role::Control).clone(),
+                host: shared.name.clone(),
+            };
+            let cancel = shared.draining.child_token();
+            let task = tokio::spawn(share(sharing, cancel.clone()));
+            Running {
+                cancel,
+                task: Some(task),
+            }
+        });
     }
 
     /// Takes part no longer: what any agent led has ended when this first waits.

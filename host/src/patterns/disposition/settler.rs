@@ -13,6 +13,7 @@ use crate::limits;
 use crate::names::AgentId;
 use crate::patterns::claims::Claims;
 use crate::patterns::delivery::{Held, Output};
+use crate::patterns::idempotence::Guard;
 use crate::patterns::metrics::WorkTimes;
 use crate::patterns::outbox::Outbox;
 use crate::patterns::pipeline::StageRun;
@@ -31,6 +32,7 @@ pub struct Settler {
     tasks: TaskTracker,
     places: Arc<Semaphore>,
     times: Arc<WorkTimes>,
+    guard: Guard,
     claims: Claims,
 }
 
@@ -39,6 +41,7 @@ impl Settler {
     pub fn new(link: Link, outbox: Outbox) -> Self {
         Self {
             claims: Claims::new(link.clone()),
+            guard: Guard::new(link.clone()),
             link,
             outbox,
             tasks: TaskTracker::new(),
@@ -50,6 +53,11 @@ impl Settler {
     /// How long work items took, for whoever reports it.
     pub fn times(&self) -> &Arc<WorkTimes> {
         &self.times
+    }
+
+    /// What is recorded of messages that must not be handled twice.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// Takes over a message that an agent has handled. Waits only while [`limits::MAX_SETTLING`]
@@ -144,6 +152,13 @@ impl Settler {
     /// Stores what the handler made, and only then acknowledges the message.
     async fn finish(&self, agent: &AgentId, call: &Call, held: &Held, reply: Option<Reply>) {
         let reply = reply.unwrap_or_default();
+        if let Some(key) = &held.record
+            && let Err(error) = self.guard.record(key, agent, &reply).await
+        {
+            // Nothing could be stored now either.
+            tracing::error!(%agent, %error, key, "result not recorded; the message will run again");
+            return self.hand_back(held, limits::STORE_RETRY_DELAY).await;
+        }
         let stored = match &held.output {
             Output::Result => self.store_result(agent, call, held, reply).await,
             Output::Stage(run) => self.store_stage(agent, call, held, run, reply).await,
