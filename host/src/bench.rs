@@ -16,6 +16,7 @@ mod memory;
 pub mod native;
 mod neighbours;
 mod one_way;
+mod pipeline;
 mod plugin;
 mod process;
 mod replace;
@@ -139,6 +140,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "work",
         "work items end to end: pulled, handled, result stored, acknowledged",
         work::run
+    ),
+    scenario!(
+        "pipeline",
+        "workflows of four stages: inputs, outputs and events stored, acknowledged",
+        pipeline::run
     ),
     scenario!(
         "scatter",

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -11,8 +11,10 @@ use futures_util::StreamExt as _;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long those who count may take to tell after a burst, before they are asked again.
 const LOOK: Duration = Duration::from_millis(300);
-/// How many messages are sent between two questions how many have arrived.
+/// How many messages are sent between two questions how many have arrived; fewer where each is
+/// delivered to many, who together have room for so many bytes only.
 const WINDOW: u64 = 250;
+const WINDOW_OF_MANY: u64 = 50;
 /// How many such questions may be open: together fewer messages than an agent's mailbox holds.
 const WINDOWS: usize = 3;
 
@@ -151,17 +153,22 @@ pub(super) async fn stream(
     time: Duration,
 ) -> anyhow::Result<Flow> {
     let mut asked = Asked::new(client, subject, counters).await?;
+    let window = if counters > 10 {
+        WINDOW_OF_MANY
+    } else {
+        WINDOW
+    };
     let mut flow = Flow::default();
     let begun = Instant::now();
     let mut open = 0;
     while begun.elapsed() < time || open > 0 {
         if open < WINDOWS && begun.elapsed() < time {
-            for _ in 0..WINDOW {
+            for _ in 0..window {
                 client
                     .publish(asked.subject.clone(), payload.clone())
                     .await?;
             }
-            flow.sent += WINDOW;
+            flow.sent += window;
             asked.ask(client).await?;
             open += 1;
         } else {
@@ -173,6 +180,12 @@ pub(super) async fn stream(
         }
     }
     flow.took = begun.elapsed();
+    let wanted = flow.sent * counters as u64;
+    ensure!(
+        flow.counted == wanted,
+        "{subject}: {} of {wanted} deliveries were counted, though no more were sent than are taken",
+        flow.counted
+    );
     Ok(flow)
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use async_nats::{Client, ConnectOptions, Subscriber};
 use futures_util::StreamExt as _;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -188,6 +189,16 @@ impl Lab {
             "a stream cannot be made: {said}"
         );
         Ok(())
+    }
+
+    /// Makes a stream for the subjects of the native handler, as the host makes one for its own.
+    pub(super) async fn store_native(&self) -> anyhow::Result<()> {
+        self.make_stream(json!({
+            "name": "NATIVE", "subjects": ["native.>"], "storage": "file", "num_replicas": 1,
+            "retention": "limits", "discard": "old", "max_consumers": -1, "max_msgs": -1,
+            "max_bytes": -1, "max_age": 0, "max_msgs_per_subject": -1,
+        }))
+        .await
     }
 
     /// Waits until somebody answers on a subject.

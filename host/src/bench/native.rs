@@ -2,6 +2,7 @@
 //! headers, as short as it can be written. It runs in a process of its own, so that its CPU time is
 //! its own, and ends when its standard input ends.
 
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -39,6 +40,13 @@ pub(super) enum Job {
     /// Answers questions on `<prefix>.scatter.<id>.task` with their payload, on
     /// `<prefix>.gather.<id>.result`, several times, as so many agents do.
     Answer { prefix: String, agents: u32 },
+    /// Does a stage of `native.pipeline.<workflow>.<number>.<stage>`: output and event stored, the
+    /// acknowledgement confirmed; so many at once.
+    Stage {
+        stage: String,
+        next: Option<String>,
+        at_once: usize,
+    },
     /// Takes work items, stores the payload as result, and confirms the acknowledgement; so many at once.
     Work { subject: String, at_once: usize },
 }
@@ -65,6 +73,22 @@ pub async fn start(order: Order) -> anyhow::Result<()> {
                 for _ in 0..agents {
                     answer(&client, prefix.clone()).await?;
                 }
+            }
+            Job::Stage {
+                stage,
+                next,
+                at_once,
+            } => {
+                let filter = format!("native.pipeline.*.*.{stage}");
+                let (jetstream, inputs) = pull(&client, "NATIVE", &stage, filter, at_once).await?;
+                tokio::spawn(inputs.for_each_concurrent(at_once, move |input| {
+                    let (jetstream, next) = (jetstream.clone(), next.clone());
+                    async move {
+                        let Ok(input) = input else { return };
+                        // What fails comes again: that is what the stream is for.
+                        let _ = hand_on(&jetstream, &input, next.as_deref()).await;
+                    }
+                }));
             }
             Job::Work { subject, at_once } => work(&client, subject, at_once).await?,
         }
@@ -126,22 +150,30 @@ async fn answer(client: &Client, prefix: String) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn work(client: &Client, subject: String, at_once: usize) -> anyhow::Result<()> {
+/// The messages of a durable consumer of its own.
+async fn pull(
+    client: &Client,
+    stream: &str,
+    durable: &str,
+    filter: String,
+    at_once: usize,
+) -> anyhow::Result<(jetstream::Context, pull::Stream)> {
     let jetstream = jetstream::new(client.clone());
-    let stream = jetstream.get_stream("WORK_QUEUE").await?;
+    let stream = jetstream.get_stream(stream).await?;
     let config = pull::Config {
-        durable_name: Some("native".to_owned()),
-        filter_subject: subject,
+        durable_name: Some(durable.to_owned()),
+        filter_subject: filter,
         ack_wait: ACK_WAIT,
         max_ack_pending: i64::try_from(at_once * 2)?,
         ..Default::default()
     };
     let consumer = stream.create_consumer(config).await?;
-    let items = consumer
-        .stream()
-        .max_messages_per_batch(at_once)
-        .messages()
-        .await?;
+    let messages = consumer.stream().max_messages_per_batch(at_once);
+    Ok((jetstream, messages.messages().await?))
+}
+
+async fn work(client: &Client, subject: String, at_once: usize) -> anyhow::Result<()> {
+    let (jetstream, items) = pull(client, "WORK_QUEUE", "native", subject, at_once).await?;
     tokio::spawn(items.for_each_concurrent(at_once, move |item| {
         let jetstream = jetstream.clone();
         async move {
@@ -151,6 +183,29 @@ async fn work(client: &Client, subject: String, at_once: usize) -> anyhow::Resul
         }
     }));
     Ok(())
+}
+
+/// Tells that the stage begins, stores its output and that it is complete, then acknowledges.
+async fn hand_on(
+    jetstream: &jetstream::Context,
+    input: &jetstream::Message,
+    next: Option<&str>,
+) -> Result<(), async_nats::Error> {
+    let mut words = input.subject.split('.').skip(2);
+    let workflow = words.next().unwrap_or_default();
+    let number: u32 = words.next().unwrap_or_default().parse()?;
+    let output = match next {
+        Some(next) => format!("native.pipeline.{workflow}.{:02}.{next}", number + 1),
+        None => format!("native.pipeline.{workflow}.complete"),
+    };
+    let event = |name: &str| format!("native.coord.{workflow}.{name}");
+    let body = Bytes::from(format!("{{\"n\":{number}}}"));
+    // Its acknowledgement is not waited for.
+    let _begun = jetstream.publish(event("ready"), body.clone()).await?;
+    let stored = jetstream.publish(output, input.payload.clone()).await?;
+    let told = jetstream.publish(event("complete"), body).await?;
+    futures_util::future::try_join(stored.into_future(), told.into_future()).await?;
+    input.double_ack_with(AckKind::Ack).await
 }
 
 /// Stores the result, then acknowledges and waits for the confirmation, as the host does.

@@ -44,6 +44,14 @@ impl Plugin {
         self
     }
 
+    /// A stage of pipelines.
+    pub(super) fn stage(mut self, stage: &str, next: Option<&str>) -> Self {
+        let next = next.map(|next| format!("\"{next}\"")).unwrap_or_default();
+        let table = format!("[[pipeline]]\nstage = \"{stage}\"\nnext = [{next}]\n");
+        self.tables.push_str(&table);
+        self
+    }
+
     /// Another version of it; the code of each is different, though it does the same.
     pub(super) fn version(mut self, version: u32) -> Self {
         self.version = version;

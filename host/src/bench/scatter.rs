@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use serde_json::json;
 
 use super::figures::{Series, median, rows};
 use super::lab::Lab;
@@ -21,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "scatter").await?;
-    store_native(&lab).await?;
+    lab.store_native().await?;
     let mut all = Vec::new();
     for agents in bench.sizes(&[1, 10, 100]) {
         let case = format!("64 B to {agents} agents");
@@ -46,17 +45,6 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     }
     lab.close().await;
     Ok(rows(all))
-}
-
-/// A stream for the native subjects, as the host makes one for its own.
-async fn store_native(lab: &Lab) -> anyhow::Result<()> {
-    let subjects = ["scatter", "gather"].map(|word| format!("{NATIVE}.{word}.>"));
-    lab.make_stream(json!({
-        "name": "NATIVE", "subjects": subjects, "storage": "file", "num_replicas": 1,
-        "retention": "limits", "discard": "old", "max_consumers": -1, "max_msgs": -1,
-        "max_bytes": -1, "max_age": 0, "max_msgs_per_subject": -1,
-    }))
-    .await
 }
 
 /// The median time of questions, in microseconds.

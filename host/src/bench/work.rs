@@ -14,9 +14,12 @@ use super::native::Job;
 use super::plugin::Plugin;
 use super::{Bench, Row, client};
 
-const PRODUCT: &str = "work.bench.echo";
-const NATIVE: &str = "work.native.echo";
-/// Items that are published and not yet done, below what the stream takes of one subject.
+const PRODUCT: &str = "work.bench";
+const NATIVE: &str = "work.native";
+/// Tasks that the items are spread over: a result is heard before its item is acknowledged, so that more
+/// items are in the stream than are open, and the stream takes 1000 of one subject.
+const TASKS: u64 = 8;
+/// Items that are published and not yet done.
 const OPEN: u64 = 512;
 /// Agents; and what the native handler holds at once is [`OPEN`].
 const AGENTS: u32 = 4;
@@ -27,14 +30,11 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "work").await?;
     bench.tell("starting a host and a native handler");
     let host = lab
-        .host(
-            "host",
-            &[Plugin::new("bench", AGENTS).work("bench", "echo")],
-        )
+        .host("host", &[Plugin::new("bench", AGENTS).work("bench", "*")])
         .await?;
     // After the host, which makes the stream.
     let job = Job::Work {
-        subject: NATIVE.to_owned(),
+        subject: format!("{NATIVE}.*"),
         at_once: OPEN as usize,
     };
     let native = lab.native(vec![job]).await?;
@@ -72,20 +72,24 @@ impl Done {
 }
 
 /// Publishes items for a time, the next one when a result comes, and waits for all results.
-async fn feed(client: &Client, subject: &'static str, time: Duration) -> anyhow::Result<Done> {
+async fn feed(client: &Client, domain: &'static str, time: Duration) -> anyhow::Result<Done> {
     let mut results = results(client).await?;
     let payload = Bytes::from_static(&[b'x'; 64]);
+    let publish = |number: u64| {
+        let subject = format!("{domain}.task-{}", number % TASKS);
+        client.publish(subject, payload.clone())
+    };
     let begun = Instant::now();
     let (mut sent, mut items) = (0, 0);
     while sent < OPEN {
-        client.publish(subject, payload.clone()).await?;
+        publish(sent).await?;
         sent += 1;
     }
     while items < sent {
         next(&mut results, items, sent).await?;
         items += 1;
         if begun.elapsed() < time {
-            client.publish(subject, payload.clone()).await?;
+            publish(sent).await?;
             sent += 1;
         }
     }

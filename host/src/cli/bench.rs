@@ -257,12 +257,17 @@ async fn be_native() -> anyhow::Result<()> {
     let mut line = String::new();
     input.read_line(&mut line).await?;
     let order = serde_json::from_str(&line).context("the order on standard input")?;
-    native::start(order).await?;
-    output::line(native::READY)?;
-    // Nothing more is said; its end is ours.
+    let work = async {
+        native::start(order).await?;
+        output::line(native::READY)?;
+        std::future::pending().await
+    };
+    // Nothing more is said; its end is ours, also while we wait for a server that is gone.
     let mut rest = Vec::new();
-    input.read_to_end(&mut rest).await?;
-    Ok(())
+    tokio::select! {
+        failed = work => failed,
+        ended = input.read_to_end(&mut rest) => Ok(ended.map(|_| ())?),
+    }
 }
 
 /// A folder that is removed at the end.

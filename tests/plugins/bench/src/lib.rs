@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use mistersmith_sdk::kv::Bucket;
 use mistersmith_sdk::{
-    Agent, Error, Message, Question, Reply, Result, Work, export_agent, messaging,
+    Agent, Error, Message, Question, Reply, Result, Stage, Work, export_agent, messaging,
 };
 
 /// Where it publishes.
@@ -65,6 +65,10 @@ impl Agent for Bench {
 
     fn work(&mut self, item: &Work) -> Result<Reply> {
         self.execute(item)
+    }
+
+    fn stage(&mut self, input: &Stage) -> Result<Reply> {
+        self.execute(input)
     }
 
     fn scatter(&mut self, question: &Question) -> Result<Reply> {
