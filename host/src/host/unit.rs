@@ -101,7 +101,7 @@ impl Unit {
     /// Claims ids, starts the agents, and feeds them.
     pub(super) async fn start(&mut self) -> anyhow::Result<()> {
         let lanes = self.lanes(&self.version).await?;
-        self.share_circuit();
+        self.share_circuit().await;
         self.fit_agents().await?;
         self.listen().await?;
         self.work = self.pull(lanes);
@@ -153,7 +153,7 @@ impl Unit {
         }))
         .await;
         self.version = version;
-        self.share_circuit();
+        self.share_circuit().await;
         // An agent that had gone, or whose start failed where the first one's did not, is started
         // from nothing: it will try again by itself.
         for (id, result) in rest {

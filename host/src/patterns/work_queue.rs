@@ -93,6 +93,7 @@ impl WorkQueue {
     /// Pulls until cancelled; then takes its pulls back. What was handed to the crew stays there.
     pub async fn run(mut self, cancel: CancellationToken) {
         let crew = self.feed.crew.clone();
+        let mut gate = crew.circuit.changes();
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -108,6 +109,7 @@ impl WorkQueue {
                 Some(step) = self.pulls.next() => self.step(step).await,
                 Some((arrival, found)) = self.fetching.next() => take_in(arrival, found, &self.feed).await,
                 () = &mut changed => {}
+                Ok(()) = gate.changed() => {}
                 _ = clock.tick() => self.look_after_waiting().await,
             }
         }

@@ -41,7 +41,7 @@ impl Unit {
             self.add(id).await?;
         }
         if self.circuit.as_ref().is_some_and(Running::has_broken) {
-            self.share_circuit();
+            self.share_circuit().await;
         }
         if self.election.as_ref().is_some_and(Election::has_broken) {
             tracing::error!(plugin = %self.version.spec.name, "the election ended by a mistake of the host; it is started again");

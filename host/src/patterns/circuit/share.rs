@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::CircuitSpec;
@@ -47,8 +47,9 @@ struct Shared {
     seen: Option<Seen>,
 }
 
-/// Shares the state of a circuit until cancelled.
-pub async fn share(with: Sharing, cancel: CancellationToken) {
+/// Shares the state of a circuit until cancelled; tells when it has looked at the record once.
+pub async fn share(with: Sharing, looked: oneshot::Sender<()>, cancel: CancellationToken) {
+    let mut looked = Some(looked);
     let mut changes = with.crew.circuit.changes();
     let mut shared = Shared {
         with,
@@ -70,6 +71,9 @@ pub async fn share(with: Sharing, cancel: CancellationToken) {
             if matches!(local, State::HalfOpen { .. }) {
                 shared.follow(span, shared.shared_state(local));
             }
+        }
+        if let Some(looked) = looked.take() {
+            let _ = looked.send(());
         }
         tokio::select! {
             () = cancel.cancelled() => {}
