@@ -4,7 +4,7 @@
 //! [`runtime`] calls the component. The component calls [`capabilities`]; each asks [`permissions`].
 //! Effects leave by [`transport`]. [`agent`] is one agent's life, [`host`] the life of the process;
 //! [`config`] reads the files, [`provision`] sets JetStream up, [`cli`] is what a person types,
-//! [`bench`] what it measures.
+//! [`mod@bench`] what it measures.
 
 pub mod agent;
 pub mod bench;

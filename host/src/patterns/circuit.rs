@@ -1,6 +1,6 @@
 //! The circuit breaker of a service: calls that keep failing are not made for a while.
 //!
-//! [`Gate`] is asked before each call and told of its end; it decides here and now ([`breaker`]). Its
+//! [`Gate`] is asked before each call and told of its end; it decides here and now (`breaker`). Its
 //! state is shared with other hosts and plugins of the same service by a record in CIRCUITS
 //! ([`share`]), by compare-and-swap, which also gives one of them the right to the one probe. Work for
 //! an open circuit is not pulled, and what was pulled is held: that is delay, and counts as no try.

@@ -1,7 +1,7 @@
 //! Leader election: of all agents whose manifests name the same `[election] domain`, at most one leads.
 //!
 //! What decides is the key `election.<domain>` in AGENT_LEASES: who creates it leads, for as long as it
-//! renews it on top of its own last write ([`tenure`]). The revision of the creating write is the term,
+//! renews it on top of its own last write (`tenure`). The revision of the creating write is the term,
 //! the fencing token. Whatever is said on `election.<domain>.…` reports that and decides nothing, so
 //! that nothing forged there can. Nothing is ever decided from a read either: a read only saves writes.
 

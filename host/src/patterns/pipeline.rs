@@ -2,7 +2,7 @@
 //!
 //! A stage's input is pulled, kept, handled and settled as a work item is; here is what differs. What
 //! comes in is checked against its subject, the cancelled workflows and, on a stage that joins, the
-//! record of the branches ([`joins`]). What a handler returns goes to the next stages ([`outputs`]).
+//! record of the branches (`joins`). What a handler returns goes to the next stages (`outputs`).
 //! Nothing here acknowledges anything.
 
 mod deadlines;
@@ -28,7 +28,7 @@ pub use deadlines::watch;
 
 /// The header that names the stage whose output an input is.
 pub const STAGE: &str = "X-Stage";
-/// The header of what is special about an input of a joining stage: [`DEADLINE`] or [`JOINED`].
+/// The header of what is special about an input of a joining stage: `deadline` or `joined`.
 pub const JOIN: &str = "X-Join";
 /// A host says that a join's time is over.
 const DEADLINE: &str = "deadline";
