@@ -1,5 +1,6 @@
 //! Leader election: one leader of a domain, whatever happens to hosts and servers.
 
+mod clock;
 mod faults;
 mod history;
 mod outside;
