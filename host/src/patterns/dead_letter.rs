@@ -144,6 +144,8 @@ pub fn audit(
         "error_kind": reason.kind,
         "error": reason.message,
         "dlq_sequence": letter.sequence,
+        "trace_id": &*call.trace.trace_id,
+        "request_id": &*call.trace.request_id,
     })
 }
 

@@ -167,11 +167,28 @@ async fn send(link: Link, mut notes: mpsc::Receiver<Note>) {
     }
 }
 
+/// The trace that an entry names, so that it is found with what it is about; else one of its own.
+fn trace(body: &Value) -> Trace {
+    let mut named = Headers::default();
+    for (header, name) in [("X-Trace-ID", "trace_id"), ("X-Request-ID", "request_id")] {
+        if let Some(id) = body.get(name).and_then(Value::as_str) {
+            named.set(header, id);
+        }
+    }
+    Trace::received(&named, &new_request_id())
+}
+
+/// The agent that an entry is about.
+fn agent(body: &Value) -> Option<AgentId> {
+    let id = body.get("agent_id").or_else(|| body.get("agent"));
+    id?.as_str()?.parse().ok()
+}
+
 async fn audit(link: &Link, kind: &str, id: &str, body: &Value) {
     let subject = format!("audit.{kind}");
     let mut headers = Headers::default();
     headers.set("Content-Type", "application/json");
-    Trace::begin(&new_request_id()).stamp(None, &mut headers);
+    trace(body).stamp(agent(body).as_ref(), &mut headers);
     loop {
         link.connected().await;
         match link
