@@ -29,6 +29,14 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
         .limit("memory = \"128MiB\"")
         .section("[election]\ndomain = \"lab\"")
         .section("[scatter]")
+        .section("[circuit]\nservice = \"db\"\nfailures = 1\nreset = \"1s\"")
+        .section("[idempotence]\nwindow = \"10m\"")
+        .section("[[pipeline]]\nstage = \"one\"\nnext = [\"two\"]")
+        .section("[[pipeline]]\nstage = \"two\"")
+        .instances(2)
+        .grant_publish("pipeline.*.01.one")
+        .grant_publish("coord.*.mine")
+        .grant_subscribe("coord.*.*")
         .grant_publish("scatter.*.task");
     let leaders = nats.listen("election.lab.leader").await;
     host.drop_in(&large);
@@ -38,7 +46,26 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
     nats.publish("scatter.who.task", r#"{"do": "context"}"#)
         .await;
     answers.on_subject("gather.who.result").await;
-    nats.agents_ready("probe", "kitchen", 1).await;
+    nats.agents_ready("probe", "kitchen", 2).await;
+    // A workflow from start to result, with an event of the plugin's own; a circuit that opens and closes.
+    let stage = json!({"do": "echo", "value": 1});
+    let together = json!({"do": "sequence", "commands": [
+        {"do": "start_pipeline", "stage": "one", "workflow": "w", "payload": stage},
+        {"do": "pipeline_result", "workflow": "w", "timeout_ms": 100},
+        {"do": "watch", "workflow": "x"},
+        {"do": "signal", "workflow": "x", "event": "mine", "payload": 1},
+        {"do": "await_event", "workflow": "x", "event": "mine", "timeout_ms": 4000},
+    ]});
+    nats.tell("probe-001", together).await;
+    nats.stored("COORDINATION", "pipeline.w.>").await;
+    let circuit = nats.listen("circuit.db.*").await;
+    nats.work_as("opener", "work.lab.x", r#"{"do": "fail_times", "n": 1}"#)
+        .await;
+    circuit.on_subject("circuit.db.open").await;
+    circuit.on_subject("circuit.db.closed").await;
+    nats.result_of("opener").await;
+    let metric = nats.listen("metrics.agent.probe-001.tasks_failed").await;
+    metric.number(1).await;
     let item = json!({"do": "echo", "value": "x".repeat(2_000_000)}).to_string();
     let sent = [
         "publish",
