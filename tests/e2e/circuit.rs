@@ -193,3 +193,34 @@ async fn events_of_others_and_records_that_are_none_decide_nothing() {
     nats.work_is_done().await;
     assert_eq!(nats.result_of("opener").await.header("X-Retry-Count"), "2");
 }
+
+#[tokio::test]
+async fn stages_wait_for_an_open_circuit_too() {
+    let nats = Nats::start().await;
+    let said = nats.listen("circuit.>").await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| {
+            fragile(p, "3s").section("[[pipeline]]\nstage = \"one\"")
+        })
+        .run()
+        .await;
+    open(&nats, &said).await;
+    let input = json!({"do": "echo", "value": 7}).to_string();
+    nats.publish("pipeline.w.01.one", input).await;
+    said.on_subject("circuit.db.closed").await;
+    until("the workflow is complete", async || {
+        (nats
+            .stored("COORDINATION", "pipeline.w.complete")
+            .await
+            .len()
+            == 1)
+            .then_some(())
+    })
+    .await;
+    let told = nats.stored("COORDINATION", "coord.w.*").await;
+    let events: Vec<&str> = told
+        .iter()
+        .filter_map(|event| event.subject.rsplit('.').next())
+        .collect();
+    assert_eq!(events, ["ready", "complete"], "it was tried once");
+}
