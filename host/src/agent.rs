@@ -62,7 +62,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Agent {
     port: AgentPort,
-    swap: mpsc::Sender<Swap>,
+    swap: mpsc::Sender<Box<Swap>>,
     task: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
@@ -104,7 +104,7 @@ impl Agent {
         let gone = || Reason::new("stopped", format!("agent `{}` has stopped", self.port.id));
         let (done, answer) = oneshot::channel();
         self.swap
-            .send(Swap { version, done })
+            .send(Box::new(Swap { version, done }))
             .await
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

@@ -8,7 +8,6 @@ mod audit;
 mod context;
 mod coordination;
 mod counters;
-mod deadline;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod guest;
@@ -33,7 +32,6 @@ pub use coordination::{
     Question,
 };
 pub use counters::{Counter, Counters, Counts};
-pub(crate) use deadline::within;
 pub(crate) use guest::{Guest, Scope};
 pub(crate) use log::clean;
 pub(crate) use wasi::{WASI_INTERFACES, WASI_VERSION, wasi_context};
@@ -65,7 +63,7 @@ pub struct AgentContext {
     pub config: Arc<SharedConfig>,
     /// Where the messages of its run-time subscriptions go. Bounded: when it is full they wait in
     /// their subscription, and are lost and counted when that is full too.
-    pub inbox: mpsc::Sender<Heard>,
+    pub inbox: mpsc::Sender<Box<Heard>>,
     /// Requests that may wait for an answer, shared by all agents of the plugin on this host; an
     /// agent alone never has more than one, since it handles one message at a time.
     pub requests: Arc<Semaphore>,
@@ -88,7 +86,8 @@ pub enum Source {
     Workflow(Arc<str>),
 }
 
-/// A message that an agent asked to hear at run time.
+/// A message that an agent asked to hear at run time. Goes by a pointer: a queue keeps room for its
+/// elements, and every agent has one.
 #[derive(Debug)]
 pub struct Heard {
     /// Why it hears it.

@@ -11,6 +11,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
+/// Messages are small allocations, made on one thread and freed on another: with this one the host takes
+/// a fifth more of them than with the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long the end of the process waits for work on blocking threads, such as a read of standard
 /// input that nobody will ever satisfy.
 const BLOCKING_GRACE: Duration = Duration::from_millis(500);

@@ -10,6 +10,7 @@ mod death;
 mod engine;
 mod instance;
 mod state;
+mod ticker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -34,8 +35,9 @@ pub use crate::capabilities::{
 
 use crate::capabilities;
 use crate::limits::PluginLimits;
-use engine::Ticker;
+use cpu::Aside;
 use state::State;
+use ticker::Ticker;
 
 /// How long one component may take to compile, the wait for others included.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -80,7 +82,9 @@ pub enum RuntimeError {
 pub struct Runtime {
     linker: Arc<Linker<State>>,
     compiling: Arc<Semaphore>,
-    _ticker: Ticker,
+    /// Where calls go on that compute long.
+    aside: Aside,
+    ticker: Ticker,
 }
 
 impl Runtime {
@@ -95,7 +99,8 @@ impl Runtime {
         Ok(Self {
             linker: Arc::new(linker),
             compiling: Arc::new(Semaphore::new(1)),
-            _ticker: ticker,
+            aside: Aside::new(),
+            ticker,
         })
     }
 
@@ -121,7 +126,8 @@ impl Runtime {
         component: &Component,
         context: Arc<AgentContext>,
     ) -> Result<Instance, Death> {
-        Instance::new(self.linker.engine(), component, context).await
+        let clock = (self.aside.clone(), self.ticker.pulse().clone());
+        Instance::new(self.linker.engine(), component, context, clock).await
     }
 
     async fn compile_on_thread(

@@ -10,9 +10,11 @@ pub(crate) mod api;
 mod check;
 mod claim;
 mod connect;
+mod deadline;
 mod delivered;
 mod error;
 mod health;
+mod intake;
 mod kv;
 mod link;
 mod message;
@@ -39,8 +41,10 @@ use tokio::sync::watch;
 
 pub use claim::{CLAIM, CLAIM_SIZE, Claim, ClaimError, PAYLOADS};
 pub use connect::{Auth, ConnectSpec, TlsFiles};
+pub(crate) use deadline::within;
 pub use delivered::{Delivered, Fate, Meta};
 pub use error::TransportError;
+pub use intake::Intake;
 pub use kv::{Change, Entry, Kv, Watch};
 pub use link::Link;
 pub use message::{Headers, Message};
@@ -50,7 +54,7 @@ pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
 pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
 pub use subscription::{Budget, Charge, Subscription};
-pub use trace::Trace;
+pub use trace::{RequestId, Trace};
 pub use unreadable::Unreadable;
 
 /// What a connection is for. One connection is about one core's worth of messages, and a flood on one
@@ -121,9 +125,9 @@ impl Transport {
     /// be read, `Unavailable` when patience is over.
     pub async fn connect(spec: ConnectSpec) -> Result<Self, TransportError> {
         let changed = watch::channel(0).0;
-        let control = Self::open(&spec, Role::Control.as_str(), &changed).await?;
-        let work = Self::open(&spec, Role::Work.as_str(), &changed).await?;
-        let bulk = Self::open(&spec, Role::Bulk.as_str(), &changed).await?;
+        let open = |role: Role| Self::open(&spec, role.as_str(), &changed);
+        let (control, work, bulk) =
+            tokio::try_join!(open(Role::Control), open(Role::Work), open(Role::Bulk))?;
         if control.has_unsafe_conditions() {
             tracing::warn!(
                 version = control.inner.client.server_info().version,

@@ -17,7 +17,7 @@ pub(super) async fn answer(
     port: &AgentPort,
     settler: &Settler,
     work: &Link,
-    call: Call,
+    call: Box<Call>,
     answer: Answer,
     outcome: Outcome,
 ) {
@@ -26,11 +26,11 @@ pub(super) async fn answer(
     }
     match answer {
         Answer::Nobody => {}
-        Answer::Held(held) => settler.settle(&port.id, call, held, outcome).await,
+        Answer::Held(held) => Box::pin(settler.settle(&port.id, call, held, outcome)).await,
         Answer::Reply { to, link } => reply(port, &link, &to, &call, outcome).await,
         Answer::Gather { .. } if matches!(outcome, Outcome::Done(None)) => {}
-        Answer::Gather { to, link } => reply(port, &link, &to, &call, outcome).await,
-        Answer::Stored => store(&port.id, work, &call, outcome).await,
+        Answer::Gather { to, link } => Box::pin(reply(port, &link, &to, &call, outcome)).await,
+        Answer::Stored => Box::pin(store(&port.id, work, &call, outcome)).await,
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn tell_overdue(port: &AgentPort, call: &Call, answer: Answer) 
 
 async fn reply(port: &AgentPort, link: &Link, to: &str, call: &Call, outcome: Outcome) {
     if let Some(reason) = Reason::of(&outcome) {
-        return send_error(link, to, port, &call.trace, &reason).await;
+        return Box::pin(send_error(link, to, port, &call.trace, &reason)).await;
     }
     let Outcome::Done(reply) = outcome else {
         return;
@@ -67,13 +67,13 @@ async fn reply(port: &AgentPort, link: &Link, to: &str, call: &Call, outcome: Ou
         tracing::warn!(agent = %port.id, %error, "reply not sent");
         // A reply that is too large for the server can at least be said to be so.
         let reason = Reason::new("too-large", format!("the reply was not sent: {error}"));
-        send_error(link, to, port, &call.trace, &reason).await;
+        Box::pin(send_error(link, to, port, &call.trace, &reason)).await;
     }
 }
 
 /// A command without a reply subject: what the handler returned, or why not, goes into RESULTS.
 async fn store(agent: &AgentId, work: &Link, call: &Call, outcome: Outcome) {
-    let subject = result_subject(agent, &call.trace.request_id);
+    let subject = result_subject(agent, call.trace.request_id());
     let (headers, payload) = match Reason::of(&outcome) {
         None => {
             let Outcome::Done(reply) = outcome else {

@@ -3,9 +3,11 @@
 mod batch;
 mod circuit;
 mod ending;
+mod going;
 mod heard;
 mod leadership;
 mod once;
+mod raising;
 mod replacing;
 mod told;
 
@@ -15,7 +17,6 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::config::InstanceMode;
-use crate::limits;
 use crate::patterns::circuit::verdict;
 use crate::patterns::crew::Taking;
 use crate::patterns::disposition::Reason;
@@ -24,22 +25,22 @@ use crate::patterns::lifecycle::Step;
 use crate::patterns::scatter::asks;
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
 use crate::permissions::Permissions;
-use crate::runtime::{
-    AgentContext, Call, Failure, Heard, Instance, Kind, Meters, Outcome, SharedConfig,
-};
+use crate::runtime::{Call, Failure, Heard, Instance, Kind, Meters, Outcome};
 use crate::status::AgentStatus;
 
 use super::answer::{answer, is_overdue, tell_overdue};
 use super::backoff::Backoff;
+use raising::Raised;
+
 use super::{Inboxes, Surroundings, Swap, Version};
 
 pub(super) struct Life {
     port: AgentPort,
     inboxes: Inboxes,
-    swaps: mpsc::Receiver<Swap>,
+    swaps: mpsc::Receiver<Box<Swap>>,
     /// Messages of the instance's run-time subscriptions. Each instance has a channel of its own:
     /// what its predecessor subscribed to means nothing to it.
-    heard: mpsc::Receiver<Heard>,
+    heard: mpsc::Receiver<Box<Heard>>,
     version: Version,
     crew: Arc<Crew>,
     around: Surroundings,
@@ -59,21 +60,16 @@ pub(super) struct Life {
     gate: tokio::sync::watch::Receiver<u64>,
     /// The first instance was announced; with `instance = "message"` the others are not.
     announced: bool,
-}
-
-/// An instance that has started and does not run yet.
-struct Raised {
-    instance: Instance,
-    heard: mpsc::Receiver<Heard>,
-    config: Arc<SharedConfig>,
+    /// Which of its inboxes is looked at first for the next message.
+    turn: usize,
 }
 
 /// What happens next.
 enum Next {
     Told(Control),
-    Replaced(Swap),
+    Replaced(Box<Swap>),
     Handle(Delivery),
-    Heard(Heard),
+    Heard(Box<Heard>),
     /// Something changed: look again.
     Look,
     /// Nobody can tell this agent anything any more.
@@ -84,7 +80,7 @@ impl Life {
     pub(super) fn new(
         port: AgentPort,
         inboxes: Inboxes,
-        swaps: mpsc::Receiver<Swap>,
+        swaps: mpsc::Receiver<Box<Swap>>,
         version: Version,
         crew: Arc<Crew>,
         around: Surroundings,
@@ -108,29 +104,40 @@ impl Life {
             taking: None,
             meters,
             announced: false,
+            turn: 0,
         }
     }
 
     /// Lives until told to stop.
+    ///
+    /// What is rare goes into a place of its own: it would make the task of every agent larger.
     pub(super) async fn run(mut self) {
         self.adopt();
         self.announce(&Step::Created);
         loop {
             self.revive().await;
-            self.tell_of_leadership().await;
+            if !self.knows_its_office() {
+                Box::pin(self.tell_of_leadership()).await;
+            }
             match self.next().await {
-                Next::Handle(delivery) => self.handle(delivery).await,
-                Next::Heard(heard) => self.handle_heard(heard).await,
-                Next::Replaced(swap) => self.replaced(swap).await,
+                Next::Handle(delivery) => {
+                    self.handle(delivery).await;
+                    self.go_on().await;
+                }
+                Next::Heard(heard) => {
+                    self.handle_heard(heard).await;
+                    self.go_on().await;
+                }
+                Next::Replaced(swap) => Box::pin(self.replaced(swap)).await,
                 Next::Look => {}
-                Next::Orphaned => return self.end("abandoned").await,
+                Next::Orphaned => return Box::pin(self.end("abandoned")).await,
                 Next::Told(Control::Stop { reason, done }) => {
-                    self.finish_waiting(reason).await;
-                    self.end(reason).await;
+                    Box::pin(self.finish_waiting(reason)).await;
+                    Box::pin(self.end(reason)).await;
                     let _ = done.send(());
                     return;
                 }
-                Next::Told(control) => self.told(control).await,
+                Next::Told(control) => Box::pin(self.told(control)).await,
             }
         }
     }
@@ -140,7 +147,8 @@ impl Life {
     async fn revive(&mut self) {
         let due = self.not_before.is_none_or(|at| at <= Instant::now());
         if self.instance.is_none() && due {
-            match self.raise(&self.version.clone(), self.meters.clone()).await {
+            let version = self.version.clone();
+            match Box::pin(self.raise(&version, self.meters.clone())).await {
                 Ok(raised) => self.ready(raised),
                 Err(reason) => self.fell(reason),
             }
@@ -172,59 +180,6 @@ impl Life {
         !self.announced || self.version.spec.instance == InstanceMode::Agent
     }
 
-    /// Instantiates and starts a version.
-    async fn raise(&mut self, version: &Version, meters: Meters) -> Result<Raised, Reason> {
-        let (hear, heard) = mpsc::channel(limits::MAILBOX);
-        let config = self.port.cell.config_of(&version.spec);
-        let context = self.context(version, config.clone(), hear, meters);
-        let instantiated = self
-            .around
-            .runtime
-            .instantiate(&version.component, context)
-            .await;
-        let mut instance = instantiated.map_err(|death| Reason::died(&death))?;
-        if self.is_worth_telling() {
-            self.announce(&Step::Started);
-        }
-        let outcome = instance.start().await;
-        match Reason::of(&outcome) {
-            None => Ok(Raised {
-                instance,
-                heard,
-                config,
-            }),
-            Some(reason) => Err(Reason::new(
-                "start",
-                format!("start failed: {} ({})", reason.message, reason.kind),
-            )),
-        }
-    }
-
-    fn context(
-        &self,
-        version: &Version,
-        config: Arc<SharedConfig>,
-        inbox: mpsc::Sender<Heard>,
-        meters: Meters,
-    ) -> Arc<AgentContext> {
-        let spec = &version.spec;
-        Arc::new(AgentContext {
-            agent: self.port.id.clone(),
-            plugin: spec.name.clone(),
-            version: spec.version.clone(),
-            permissions: Arc::new(version.permissions.agent(&self.port.id)),
-            limits: Arc::new(spec.limits.clone()),
-            link: Some(version.link.clone()),
-            config,
-            inbox,
-            requests: version.requests.clone(),
-            counters: self.port.cell.counters.clone(),
-            audit: self.around.audit.clone(),
-            coordination: self.around.coordination.clone(),
-            meters,
-        })
-    }
-
     async fn next(&mut self) -> Next {
         let cell = self.port.cell.clone();
         let turned = cell.turned.notified();
@@ -251,7 +206,7 @@ impl Life {
             next = control => next,
             Some(delivery) = self.inboxes.mailbox.recv(), if takes => Next::Handle(delivery),
             Some(heard) = self.heard.recv(), if takes => Next::Heard(heard),
-            Some(delivery) = self.crew.take(), if takes => Next::Handle(delivery),
+            delivery = self.crew.take(), if takes => Next::Handle(delivery),
         };
         drop(idle);
         next
@@ -259,7 +214,7 @@ impl Life {
 
     async fn handle(&mut self, mut delivery: Delivery) {
         if let Some(rest) = delivery.rest.take() {
-            return self.handle_batch(delivery, rest).await;
+            return Box::pin(self.handle_batch(delivery, rest)).await;
         }
         let Delivery {
             call,
@@ -272,19 +227,26 @@ impl Life {
             return;
         }
         if is_overdue(&call) {
-            return tell_overdue(&self.port, &call, waiting).await;
+            return Box::pin(tell_overdue(&self.port, &call, waiting)).await;
         }
         let Some(pass) = self.crew.circuit.begin() else {
-            return self.hold(call, waiting).await;
+            return Box::pin(self.hold(call, waiting)).await;
         };
-        let Some((call, waiting)) = self.unless_done(call, waiting).await else {
-            return;
+        let (call, waiting) = match (self.version.spec.idempotence, waiting) {
+            (Some(window), Answer::Held(held)) => {
+                match Box::pin(self.unless_done(window, call, held)).await {
+                    Some((call, held)) => (call, Answer::Held(held)),
+                    None => return,
+                }
+            }
+            (_, waiting) => (call, waiting),
         };
         if let Answer::Held(held) = &waiting {
-            self.around.settler.begin(&self.port.id, &call, held).await;
+            let settler = &self.around.settler;
+            Box::pin(settler.begin(&self.port.id, &call, held)).await;
         }
         let begun = Instant::now();
-        self.port.cell.begin();
+        self.port.cell.begin(begun);
         let outcome = self.called(&call).await;
         let took = begun.elapsed();
         self.crew.called(took);
@@ -334,7 +296,7 @@ impl Life {
             && let Some(used) = self.instance.take()
             && !ended
         {
-            used.stop("shutdown").await;
+            Box::pin(used.stop("shutdown")).await;
         }
     }
 

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(300);
 /// How many messages are sent between two questions how many have arrived; fewer where each is
 /// delivered to many, who together have room for so many bytes only.
-const WINDOW: u64 = 250;
+const WINDOW: u64 = 2000;
 const WINDOW_OF_MANY: u64 = 50;
 /// How many such questions may be open: together fewer messages than an agent's mailbox holds.
 const WINDOWS: usize = 3;

@@ -1,7 +1,7 @@
 //! What a host and its agents hold in memory, every agent having handled a message; and what the host
 //! computes when nobody asks anything.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -13,6 +13,8 @@ use super::{Bench, Row, client, process};
 /// Starts take long: more rounds than these are not made.
 const MOST_ROUNDS: u32 = 3;
 const COUNT: &str = "bench.count";
+/// How long an idle host is looked at, at least: its CPU time is exact to 10 ms.
+const IDLE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "memory").await?;
@@ -32,7 +34,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
             let payload = Bytes::from_static(&[b'x'; 64]);
             client::burst(&lab.client, COUNT, &payload, agents as usize, 1).await?;
             let (cpu, begun) = (host.cpu()?, Instant::now());
-            tokio::time::sleep(bench.settings.turn).await;
+            tokio::time::sleep(bench.settings.turn.max(IDLE)).await;
             let used = (host.cpu()? - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
             let memory = process::resident(host.pid)? as f64;
             idle.product(used * 100.0);

@@ -1,13 +1,13 @@
-//! The native handler that the product is compared with: async-nats alone, no sandbox, no checks, no
-//! headers, as short as it can be written. It runs in a process of its own, so that its CPU time is
+//! The native handler that the product is compared with: async-nats alone, no sandbox, no checks, as
+//! short as it can be written. It sends no headers, unless it is told to. It runs in a process of its own, so that its CPU time is
 //! its own, and ends when its standard input ends.
 
 use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::Client;
 use async_nats::jetstream::{self, AckKind, consumer::pull};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,9 @@ pub struct Order {
 /// One thing to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Job {
-    /// Replies each request with its payload.
-    Echo { subject: String },
+    /// Replies each request with its payload; with the headers that every message of an agent has, or
+    /// with none.
+    Echo { subject: String, headers: bool },
     /// Counts messages; a request whose payload begins with `?` asks how many.
     Count { subject: String },
     /// Counts with several subscribers, each on a connection of its own, as `nats bench` does.
@@ -59,7 +60,7 @@ pub async fn start(order: Order) -> anyhow::Result<()> {
     let client = connect(&order.connection).await?;
     for job in order.jobs {
         match job {
-            Job::Echo { subject } => echo(&client, subject).await?,
+            Job::Echo { subject, headers } => echo(&client, subject, headers).await?,
             Job::Count { subject } => count(&client, subject).await?,
             Job::CountWith {
                 subject,
@@ -104,18 +105,39 @@ async fn connect(connection: &ServerConnection) -> anyhow::Result<Client> {
         .context("cannot connect")
 }
 
-async fn echo(client: &Client, subject: String) -> anyhow::Result<()> {
+async fn echo(client: &Client, subject: String, headers: bool) -> anyhow::Result<()> {
     let mut requests = client.queue_subscribe(subject, "native".to_owned()).await?;
     let client = client.clone();
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
-            if let Some(reply) = request.reply {
-                // The client is told by the silence.
+            let Some(reply) = request.reply else { continue };
+            // The client is told by the silence.
+            if headers {
+                let traced = trace_headers(request.headers.as_ref());
+                let _ = client
+                    .publish_with_headers(reply, traced, request.payload)
+                    .await;
+            } else {
                 let _ = client.publish(reply, request.payload).await;
             }
         }
     });
     Ok(())
+}
+
+/// Continues the trace of a request, as a service in plain Rust would that keeps the contract.
+fn trace_headers(received: Option<&HeaderMap>) -> HeaderMap {
+    let given = |name: &str| received?.get(name).map(|value| value.as_str().to_owned());
+    let request = given("X-Request-ID").unwrap_or_else(|| nuid::next().to_string());
+    let trace = given("X-Trace-ID").unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    let span = format!("{:016x}", rand::random::<u64>());
+    let mut headers = HeaderMap::new();
+    headers.insert("X-Agent-ID", "native-001");
+    headers.insert("X-Request-ID", request);
+    headers.insert("traceparent", format!("00-{trace}-{span}-01"));
+    headers.insert("X-Trace-ID", trace);
+    headers.insert("X-Span-ID", span);
+    headers
 }
 
 async fn count(client: &Client, subject: String) -> anyhow::Result<()> {

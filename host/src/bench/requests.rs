@@ -1,93 +1,106 @@
 //! Requests through NATS: a client, the server, and a host with one agent or a native handler, three
 //! processes on one machine.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::client::{self, Load};
-use super::figures::{Series, rows};
-use super::lab::{HostProcess, Lab, NativeProcess};
+use super::figures::{self, Series, rows};
+use super::lab::Lab;
 use super::native::Job;
 use super::plugin::Plugin;
 use super::{Bench, Row};
 
 const PRODUCT: &str = "bench.echo";
 const NATIVE: &str = "native.echo";
+const TRACED: &str = "traced.echo";
+/// The native handler that does what the contract asks of every message.
+const SAME_HEADERS: &str = "native, same headers";
 
-/// The figures of one case.
-struct Figures {
-    rate: Series,
-    p50: Series,
-    p99: Series,
-    cpu: Series,
+/// What came of one turn.
+struct Turn {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+    cpu: f64,
 }
 
+/// The figures of one case.
+struct Figures([Series; 4]);
+
 impl Figures {
-    fn new(case: &str) -> Self {
-        Self {
-            rate: Series::new(case, "requests", "1/s"),
-            p50: Series::new(case, "round trip p50", "µs"),
-            p99: Series::new(case, "round trip p99", "µs"),
-            cpu: Series::new(case, "CPU of a request", "µs"),
-        }
+    fn new(case: &str, beside: &'static str) -> Self {
+        let series = |figure, unit| Series::new(case, figure, unit).against(beside);
+        Self([
+            series("requests", "1/s"),
+            series("round trip p50", "µs"),
+            series("round trip p99", "µs"),
+            series("CPU of a request", "µs"),
+        ])
     }
 
-    fn into_series(self) -> [Series; 4] {
-        [self.rate, self.p50, self.p99, self.cpu]
+    fn pair(&mut self, product: &Turn, reference: &Turn) {
+        let of = |turn: &Turn| [turn.rate, turn.p50, turn.p99, turn.cpu];
+        let figures = of(product).into_iter().zip(of(reference));
+        for (series, (product, reference)) in self.0.iter_mut().zip(figures) {
+            series.pair(product, reference);
+        }
     }
 }
 
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "request").await?;
-    bench.tell("starting a host and a native handler");
+    bench.tell("starting a host and two native handlers");
     let plugin = Plugin::new("bench", 1).subscribe(PRODUCT, "queue = \"bench\"");
     let host = lab.host("host", &[plugin]).await?;
-    let echo = Job::Echo {
-        subject: NATIVE.to_owned(),
+    let echo = |subject: &str, headers| Job::Echo {
+        subject: subject.to_owned(),
+        headers,
     };
-    let native = lab.native(vec![echo]).await?;
-    lab.answers(PRODUCT).await?;
-    lab.answers(NATIVE).await?;
+    let native = lab.native(vec![echo(NATIVE, false)]).await?;
+    let traced = lab.native(vec![echo(TRACED, true)]).await?;
+    for subject in [PRODUCT, NATIVE, TRACED] {
+        lab.answers(subject).await?;
+    }
     let mut all = Vec::new();
     for in_flight in [1, 16, 256] {
         let case = format!("64 B, {in_flight} in flight");
         bench.tell(&case);
-        let mut figures = Figures::new(&case);
+        let mut plain = Figures::new(&case, figures::NATIVE);
+        let mut same = Figures::new(&case, SAME_HEADERS);
         for _ in 0..bench.settings.rounds {
-            round(bench, &lab, (&host, &native), in_flight, &mut figures).await?;
+            let product = turn(bench, &lab, PRODUCT, in_flight, || host.cpu()).await?;
+            let reference = turn(bench, &lab, NATIVE, in_flight, || native.cpu()).await?;
+            plain.pair(&product, &reference);
+            let reference = turn(bench, &lab, TRACED, in_flight, || traced.cpu()).await?;
+            same.pair(&product, &reference);
         }
-        all.extend(figures.into_series());
+        all.extend(plain.0.into_iter().chain(same.0));
     }
-    drop(native);
+    drop((native, traced));
     host.end().await?;
     lab.close().await;
     Ok(rows(all))
 }
 
-async fn round(
+async fn turn(
     bench: &Bench<'_>,
     lab: &Lab,
-    (host, native): (&HostProcess, &NativeProcess),
+    subject: &str,
     in_flight: usize,
-    figures: &mut Figures,
-) -> anyhow::Result<()> {
+    cpu: impl Fn() -> anyhow::Result<Duration>,
+) -> anyhow::Result<Turn> {
     let payload = Bytes::from_static(&[b'x'; 64]);
-    let before = host.cpu()?;
-    let mut product = load(bench, lab, PRODUCT, &payload, in_flight).await?;
-    let product_cpu = (host.cpu()? - before).as_secs_f64() * 1e6 / product.answers as f64;
-    let before = native.cpu()?;
-    let mut reference = load(bench, lab, NATIVE, &payload, in_flight).await?;
-    let native_cpu = (native.cpu()? - before).as_secs_f64() * 1e6 / reference.answers as f64;
-    figures
-        .rate
-        .pair(product.per_second(), reference.per_second());
-    figures
-        .p50
-        .pair(product.quantile(0.5), reference.quantile(0.5));
-    figures
-        .p99
-        .pair(product.quantile(0.99), reference.quantile(0.99));
-    figures.cpu.pair(product_cpu, native_cpu);
-    Ok(())
+    let before = cpu()?;
+    let mut load = load(bench, lab, subject, &payload, in_flight).await?;
+    let used = cpu()? - before;
+    Ok(Turn {
+        rate: load.per_second(),
+        p50: load.quantile(0.5),
+        p99: load.quantile(0.99),
+        cpu: used.as_secs_f64() * 1e6 / load.answers as f64,
+    })
 }
 
 async fn load(

@@ -23,7 +23,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     }
     if let Some(most) = bench.sizes(&[200]).first() {
         let plugins: Vec<Plugin> = (0..*most)
-            .map(|number| Plugin::new(format!("bench-{number}"), 1))
+            .map(|number| Plugin::new(format!("bench-a{number}"), 1))
             .collect();
         let what = format!("plugins with one agent each: {most}");
         all.extend(starts(bench, &lab, rounds, &what, &plugins).await?);

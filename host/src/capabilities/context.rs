@@ -81,15 +81,13 @@ impl context::Host for Guest {
     fn request_id(&mut self) -> String {
         let trace = self.scope().trace.as_ref();
         trace
-            .map(|trace| trace.request_id.to_string())
+            .map(|trace| trace.request_id().to_string())
             .unwrap_or_default()
     }
 
     fn trace_id(&mut self) -> String {
         let trace = self.scope().trace.as_ref();
-        trace
-            .map(|trace| trace.trace_id.to_string())
-            .unwrap_or_default()
+        trace.map(|trace| trace.trace_id()).unwrap_or_default()
     }
 
     fn headers(&mut self, item: u32) -> Vec<context::Header> {

@@ -20,11 +20,12 @@ pub use port::{
 
 use super::context::owned;
 use super::messaging::{busy, forward};
-use super::{Guest, Source, within};
+use super::{Guest, Source};
 use crate::bindings::mistersmith::agent::coordination::{self as wit, Error, Header, Message};
 use crate::limits::{GATHERED_PART, MAX_EXPECTED, MAX_GATHERED_BYTES, MAX_STARTED};
 use crate::names::{AgentId, ForeignId, quoted};
 use crate::permissions::{Access, Permissions, Refusal};
+use crate::transport::within;
 use crate::transport::{CLAIM, CLAIM_SIZE, Claim, ClaimError, Headers, Link};
 use events::{Found, Until};
 

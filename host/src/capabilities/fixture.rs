@@ -28,7 +28,7 @@ pub(crate) struct Fixture {
 /// An agent's context and what a test looks at.
 pub(crate) struct Built {
     pub(crate) context: Arc<AgentContext>,
-    pub(crate) inbox: mpsc::Receiver<Heard>,
+    pub(crate) inbox: mpsc::Receiver<Box<Heard>>,
     pub(crate) refused: Arc<Mutex<Vec<Refused>>>,
 }
 

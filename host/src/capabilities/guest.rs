@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{AgentContext, Source};
-use crate::transport::{Headers, Trace};
+use crate::transport::{Headers, RequestId, Trace};
 
 /// Kept back from what a host function may wait, so that the guest can still do something with
 /// the error: without it a slow answer would always end the instance instead.
@@ -90,7 +90,7 @@ impl Guest {
             Some(trace) => trace,
             None => self
                 .own_trace
-                .get_or_insert_with(|| Trace::begin(&nuid::next())),
+                .get_or_insert_with(|| Trace::begin(RequestId::new())),
         }
     }
 

@@ -6,9 +6,10 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use super::{Guest, within};
+use super::Guest;
 use crate::bindings::mistersmith::agent::kv::{self, Entry, Error};
 use crate::permissions::Access;
+use crate::transport::within;
 use crate::transport::{Kv, TransportError};
 
 impl kv::Host for Guest {

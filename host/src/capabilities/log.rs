@@ -23,9 +23,7 @@ impl log::Host for Guest {
             log::Level::Error => Level::ERROR,
         };
         let trace = self.scope().trace.as_ref();
-        let trace = trace
-            .map(|trace| trace.trace_id.to_string())
-            .unwrap_or_default();
+        let trace = trace.map(|trace| trace.trace_id()).unwrap_or_default();
         self.context.write_line(level, &message, &fields, &trace);
     }
 }

@@ -11,12 +11,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::owned;
-use super::{AgentContext, Guest, Heard, Source, within};
+use super::{AgentContext, Guest, Heard, Source};
 use crate::bindings::mistersmith::agent::messaging::{self, Error, Header, Message, Stored};
 use crate::permissions::headers::guest_headers;
 use crate::permissions::{Permissions, Refusal};
 use crate::transport::trace::header;
-use crate::transport::{Claim, Headers, Subscription};
+use crate::transport::{Claim, Headers, Subscription, within};
 
 impl messaging::Host for Guest {
     async fn publish(
@@ -196,12 +196,12 @@ impl Guest {
 
     /// The guest's headers, and over them those of the host.
     fn stamp(&mut self, headers: &[Header]) -> Result<Headers, Error> {
-        let mut stamped = Headers::new();
+        let context = Arc::clone(&self.context);
+        // The guest's were checked: none of them has the name of one of the host's.
+        let mut stamped = self.trace().stamped(Some(&context.agent));
         for (name, value) in headers {
             stamped.append(name, value)?;
         }
-        let context = Arc::clone(&self.context);
-        self.trace().stamp(Some(&context.agent), &mut stamped);
         Ok(stamped)
     }
 }
@@ -225,11 +225,11 @@ pub(super) async fn forward(
             continue;
         }
         context.counters.heard.add_one();
-        let heard = Heard {
+        let heard = Box::new(Heard {
             source: source.clone(),
             message,
             charge,
-        };
+        });
         if context.inbox.send(heard).await.is_err() {
             return;
         }

@@ -42,7 +42,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let link = transport.link(Role::Bulk);
     let payload = args.content.payload(link.max_payload()).await?;
     let request = nuid::next().to_string();
-    Trace::received(&headers, &request).stamp(None, &mut headers);
+    Trace::received(&headers, || &*request).stamp(None, &mut headers);
     let question = Question {
         request,
         payload,

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::names::AgentId;
 use crate::patterns::{AgentPort, health, lifecycle};
 use crate::status::AgentStatus;
-use crate::transport::{Headers, Role, Trace};
+use crate::transport::{Headers, RequestId, Role, Trace};
 
 use super::Shared;
 
@@ -71,7 +71,7 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
     if beat {
         let mut headers = Headers::default();
         headers.set("Content-Type", "application/json");
-        Trace::begin(&lifecycle::new_request_id()).stamp(Some(&port.id), &mut headers);
+        Trace::begin(RequestId::new()).stamp(Some(&port.id), &mut headers);
         let subject = format!("agent.{}.heartbeat", port.id);
         let control = shared.transport.link(Role::Control);
         if let Err(error) = control

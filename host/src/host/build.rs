@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde_json::json;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Surroundings;
@@ -17,7 +18,7 @@ use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{Directory, audit, health, metrics, micro};
 use crate::provision::{self, ConsumerClaims};
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::runtime::{Runtime, RuntimeError, RuntimeOptions};
 use crate::transport::server::OwnServer;
 use crate::transport::{Role, Transport};
 
@@ -96,6 +97,7 @@ pub(super) async fn build(
         .name
         .clone()
         .unwrap_or_else(|| format!("host-{}", short(id.as_str())));
+    let runtime = reserve(&data);
     let ground = tokio::select! {
         ground = prepare(&spec, &name, &data) => ground?,
         () = draining.cancelled() => return Ok(None),
@@ -108,10 +110,7 @@ pub(super) async fn build(
     let control = transport.link(Role::Control).clone();
     let work = transport.link(Role::Work).clone();
     let consumers = ConsumerClaims::new(control.clone(), id.clone()).await?;
-    let runtime = Arc::new(Runtime::new(RuntimeOptions {
-        cache_dir: Some(data.path().join("compiled")),
-        max_agents: limits::MAX_AGENTS,
-    })?);
+    let runtime = Arc::new(runtime.await??);
     let lease = Lease::take(kv.leases.clone(), &id, &name)
         .await
         .context("the host's lease")?;
@@ -155,8 +154,17 @@ pub(super) async fn build(
     }))
 }
 
+/// Reserves address space for every agent that may come, beside everything that waits for NATS.
+fn reserve(data: &DataFolder) -> JoinHandle<Result<Runtime, RuntimeError>> {
+    let options = RuntimeOptions {
+        cache_dir: Some(data.path().join("compiled")),
+        max_agents: limits::MAX_AGENTS,
+    };
+    tokio::task::spawn_blocking(move || Runtime::new(options))
+}
+
 /// Starts to publish what is measured; it ends with the host's drain.
-fn measure(shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
+fn measure(shared: &Arc<Shared>) -> JoinHandle<()> {
     let reporter = metrics::Reporter {
         link: shared.transport.link(Role::Bulk).clone(),
         directory: shared.directory.clone(),

@@ -4,7 +4,7 @@
 //! again), and anybody's when its holder's lease has expired. Every step is a compare-and-swap, so
 //! two hosts that reach for the same number cannot both have it.
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -13,7 +13,7 @@ use crate::transport::{Kv, TransportError};
 
 use super::lease;
 
-/// Claims that are given up at once.
+/// Claims that are looked at, taken or given up at once.
 const AT_ONCE: usize = 64;
 
 /// The value of a claim.
@@ -52,13 +52,19 @@ impl Claims {
         count: u32,
     ) -> Result<Vec<AgentId>, TransportError> {
         let mut ids = Vec::new();
-        let mut number = 1;
+        let mut next = 1_u32;
         while ids.len() < count as usize {
-            let id = AgentId::new(plugin, number);
-            if self.take_one(&id).await? {
-                ids.push(id);
-            }
-            number += 1;
+            // As many numbers as are still needed, so that none is taken that a lower one stands for.
+            let missing = count.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            let tried = next..next.saturating_add(missing);
+            next = tried.end;
+            let tried = tried.map(|number| async move {
+                let id = AgentId::new(plugin, number);
+                self.take_one(&id).await.map(|taken| taken.then_some(id))
+            });
+            let taken: Vec<Option<AgentId>> =
+                stream::iter(tried).buffered(AT_ONCE).try_collect().await?;
+            ids.extend(taken.into_iter().flatten());
         }
         Ok(ids)
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,9 @@ use super::Shared;
 use super::claims::Claims;
 use listening::Listening;
 use standing::domain;
+
+/// Agents whose overrides are read at once.
+const AT_ONCE: usize = 64;
 
 /// A running plugin.
 pub(super) struct Unit {
@@ -204,10 +208,21 @@ impl Unit {
             .collect();
         self.end(surplus.clone(), "removed").await;
         self.claims().give_up(surplus).await;
-        for id in ids {
-            if !self.agents.contains_key(&id) && !self.down.contains(&id) {
-                self.add(id).await?;
-            }
+        let here = |id: &AgentId| self.agents.contains_key(id) || self.down.contains(id);
+        let missing: Vec<AgentId> = ids.into_iter().filter(|id| !here(id)).collect();
+        self.add_all(missing).await
+    }
+
+    /// Starts these agents, as commands have left them.
+    async fn add_all(&mut self, ids: Vec<AgentId>) -> anyhow::Result<()> {
+        let shared = self.shared.clone();
+        let overrides = stream::iter(ids).map(|id| async {
+            let overrides = Overrides::load(&shared.kv.config, &id).await?;
+            anyhow::Ok((id, overrides))
+        });
+        let mut overrides = std::pin::pin!(overrides.buffered(AT_ONCE));
+        while let Some((id, overrides)) = overrides.try_next().await? {
+            self.add(id, overrides);
         }
         Ok(())
     }
@@ -225,9 +240,8 @@ impl Unit {
         }
     }
 
-    async fn add(&mut self, id: AgentId) -> anyhow::Result<()> {
+    fn add(&mut self, id: AgentId, overrides: Overrides) {
         let shared = &self.shared;
-        let overrides = Overrides::load(&shared.kv.config, &id).await?;
         let cell = AgentCell::new(&shared.name, shared.id.as_str(), &self.version.spec.name);
         let cell = Arc::new(cell);
         cell.set_overrides(overrides.config);
@@ -247,7 +261,6 @@ impl Unit {
             shared.around.clone(),
         );
         self.agents.insert(id, agent);
-        Ok(())
     }
 
     fn claims(&self) -> Claims {

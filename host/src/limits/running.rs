@@ -43,8 +43,9 @@ pub const MAX_EVENTS_WAITING: usize = 65_536;
 /// Most commands, and most health checks, that are answered at once.
 pub const MAX_ANSWERING: usize = 256;
 
-/// Most messages in an agent's own mailbox, and in that of its run-time subscriptions.
-pub const MAILBOX: usize = 1024;
+/// Most messages in an agent's own mailbox, and in that of its run-time subscriptions: as many as
+/// a client of NATS keeps for a subscription. Their bytes have bounds of their own.
+pub const MAILBOX: usize = 65_536;
 
 /// Most things that an agent is told while it handles one message.
 pub const CONTROLS: usize = 16;

@@ -237,10 +237,10 @@ impl AgentCell {
     }
 
     /// A message is being handled.
-    pub fn begin(&self) {
+    pub fn begin(&self, at: Instant) {
         let mut inner = self.inner();
         inner.status = AgentStatus::Busy;
-        inner.busy_since = Some(Instant::now());
+        inner.busy_since = Some(at);
         drop(inner);
         self.mark_dirty();
     }

@@ -67,7 +67,7 @@ pub struct Claimed {
 #[derive(Debug)]
 pub struct Arrival {
     /// What the component will be called with.
-    pub call: Call,
+    pub call: Box<Call>,
     /// How it is settled.
     pub held: Box<Held>,
     /// What its payload must look like.

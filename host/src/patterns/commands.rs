@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::runtime::Kind;
-use crate::transport::{Kv, Link, Message, Trace, TransportError};
+use crate::transport::{Kv, Link, Message, RequestId, Trace, TransportError};
 
 use super::delivery::{Answer, Delivery, call, reply_subject};
 use super::directory::{AgentPort, Control, Directory, Target};
 use super::disposition::Reason;
 use super::failure::{json_headers, send_error, service_error};
-use super::lifecycle::{self, new_request_id};
+use super::lifecycle;
 use super::outbox::Outbox;
 use super::overrides::Overrides;
 use super::{audit, health};
@@ -112,7 +112,7 @@ impl Commands {
     }
 
     async fn carry_out(&self, command: Command, message: &Message, port: &AgentPort) {
-        let trace = Trace::received(&message.headers, &new_request_id());
+        let trace = Trace::received(&message.headers, RequestId::new);
         let done = match command {
             Command::Pause => self.pause(port, true).await,
             Command::Resume => self.pause(port, false).await,
@@ -131,7 +131,7 @@ impl Commands {
                     "command": command.name(),
                     "subject": message.subject,
                     "from": message.headers.get("X-Agent-ID"),
-                    "trace_id": &*trace.trace_id,
+                    "trace_id": trace.trace_id(),
                     "ok": done.is_ok(),
                     "error": done.as_ref().err().map(|reason| &reason.message),
                 }),
@@ -243,7 +243,7 @@ impl Commands {
         if let Some(reason) = port.crew.circuit.refusal() {
             return Err(reason);
         }
-        let trace = Trace::received(&message.headers, &new_request_id());
+        let trace = Trace::received(&message.headers, RequestId::new);
         let answer = match reply_subject(message) {
             Some(to) => Answer::Reply {
                 to: to.to_owned(),
@@ -279,7 +279,7 @@ impl Commands {
             tracing::warn!(agent = %port.id, kind = %reason.kind, error = %reason.message, "execute refused");
             return;
         };
-        let trace = Trace::received(&message.headers, &new_request_id());
+        let trace = Trace::received(&message.headers, RequestId::new);
         send_error(&self.bulk, reply, port, &trace, reason).await;
     }
 }

@@ -103,7 +103,7 @@ async fn claim(
 /// Stores the dead letter of a message that cannot be delivered to this host at all.
 pub async fn store_unreadable(link: &Link, found: &Unreadable) -> Result<Stored, TransportError> {
     let mut headers = Headers::default();
-    Trace::begin(&format!("wq-{}", found.meta.stream_sequence)).stamp(None, &mut headers);
+    Trace::begin(format!("wq-{}", found.meta.stream_sequence)).stamp(None, &mut headers);
     headers.set(SUBJECT, &found.subject);
     headers.set(STREAM, &found.meta.stream);
     headers.set(SEQUENCE, &found.meta.stream_sequence.to_string());
@@ -144,8 +144,8 @@ pub fn audit(
         "error_kind": reason.kind,
         "error": reason.message,
         "dlq_sequence": letter.sequence,
-        "trace_id": &*call.trace.trace_id,
-        "request_id": &*call.trace.request_id,
+        "trace_id": call.trace.trace_id(),
+        "request_id": call.trace.request_id(),
     })
 }
 

@@ -20,7 +20,7 @@ use super::pipeline::StageRun;
 #[derive(Debug)]
 pub struct Delivery {
     /// What the component is called with.
-    pub call: Call,
+    pub call: Box<Call>,
     /// Where the outcome goes.
     pub answer: Answer,
     /// The room that it takes while it waits, where the pattern counts that.
@@ -29,8 +29,8 @@ pub struct Delivery {
     pub rest: Option<Vec<Delivery>>,
 }
 
-/// What a component is called with for a message. No deadline but the plugin's own `timeout`.
-pub fn call(kind: Kind, message: Message, trace: Trace) -> Call {
+/// What a component is called with for a message. It goes through several hands: so it is a pointer.
+pub fn call(kind: Kind, message: Message, trace: Trace) -> Box<Call> {
     let asked = match &kind {
         Kind::Execute | Kind::Subscription { .. } => message.reply.is_some(),
         Kind::Scatter { .. } => true,
@@ -39,15 +39,14 @@ pub fn call(kind: Kind, message: Message, trace: Trace) -> Call {
     };
     let wait = message.headers.get(header::TIMEOUT);
     let wait = wait.filter(|_| asked).and_then(wait_of);
-    Call {
+    Box::new(Call {
         kind,
         subject: message.subject,
         payload: message.payload,
         headers: Arc::new(message.headers),
         trace,
-        deadline: Instant::now() + limits::TIMEOUT.max,
         waits_until: wait.map(|wait| Instant::now() + wait),
-    }
+    })
 }
 
 /// Reads `X-Timeout-Ms`; none for what is no number of milliseconds, or more than a call may ever take.

@@ -1,7 +1,8 @@
 //! The agents of this host, as patterns reach them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,28 +67,50 @@ impl Target {
 
 /// The agents of this host. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Directory(Arc<RwLock<BTreeMap<AgentId, AgentPort>>>);
+pub struct Directory(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    agents: RwLock<BTreeMap<AgentId, AgentPort>>,
+    /// How often an agent came or went.
+    changes: AtomicU64,
+}
+
+/// The agents of one plugin, as they were when they were looked up last: for whoever needs them with
+/// every message.
+#[derive(Debug, Clone, Default)]
+pub struct Roll {
+    seen: Option<u64>,
+    ports: Arc<[AgentPort]>,
+}
 
 impl Directory {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<AgentId, AgentPort>> {
+        self.0.agents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change who is here.
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<AgentId, AgentPort>> {
+        let agents = self.0.agents.write();
+        let agents = agents.unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: who counts the same sees the same agents.
+        self.0.changes.fetch_add(1, Ordering::Release);
+        agents
+    }
+
     /// Makes an agent reachable.
     pub fn add(&self, port: AgentPort) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(port.id.clone(), port);
+        self.write().insert(port.id.clone(), port);
     }
 
     /// Makes an agent unreachable.
     pub fn remove(&self, id: &AgentId) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.write().remove(id);
     }
 
     /// Makes an agent unreachable, unless another has taken its id since.
     pub fn remove_same(&self, port: &AgentPort) {
-        let mut agents = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut agents = self.write();
         if agents
             .get(&port.id)
             .is_some_and(|found| Arc::ptr_eq(&found.cell, &port.cell))
@@ -98,34 +121,33 @@ impl Directory {
 
     /// Whether this agent is here.
     pub fn contains(&self, id: &AgentId) -> bool {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains_key(id)
+        self.read().contains_key(id)
     }
 
     /// One agent, if it is here.
     pub fn get(&self, id: &AgentId) -> Option<AgentPort> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(id)
-            .cloned()
+        self.read().get(id).cloned()
     }
 
     /// Every agent, by id.
     pub fn all(&self) -> Vec<AgentPort> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.read().values().cloned().collect()
+    }
+
+    /// The agents of a plugin, by id. `roll` is brought up to date if any agent came or went.
+    pub fn call_roll(&self, plugin: &PluginName, roll: &mut Roll) -> Arc<[AgentPort]> {
+        if roll.seen != Some(self.0.changes.load(Ordering::Acquire)) {
+            let agents = self.read();
+            roll.seen = Some(self.0.changes.load(Ordering::Acquire));
+            let ports = agents.values().filter(|port| port.plugin == *plugin);
+            roll.ports = ports.cloned().collect();
+        }
+        roll.ports.clone()
     }
 
     /// The agents that a target means.
     pub fn find(&self, target: &Target) -> Vec<AgentPort> {
-        let agents = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let agents = self.read();
         match target {
             Target::All => agents.values().cloned().collect(),
             Target::Named(name) => {

@@ -6,11 +6,11 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits;
-use crate::transport::{Headers, Link, Message, Trace, TransportError};
+use crate::transport::{Headers, Link, Message, RequestId, Trace, TransportError};
 
 use super::delivery::reply_subject;
 use super::directory::{AgentPort, Control, Directory, Target};
-use super::lifecycle::{self, new_request_id};
+use super::lifecycle;
 
 /// How long an idle agent may think about its health before the last known answer is given.
 const ASK: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ async fn answer(link: &Link, message: &Message, port: &AgentPort) {
     let body = lifecycle::health(&port.cell.snapshot(&port.id)).to_string();
     let mut headers = Headers::default();
     headers.set("Content-Type", "application/json");
-    Trace::received(&message.headers, &new_request_id()).stamp(Some(&port.id), &mut headers);
+    Trace::received(&message.headers, RequestId::new).stamp(Some(&port.id), &mut headers);
     if let Err(error) = link.publish(reply, None, headers, body.into()).await {
         tracing::debug!(agent = %port.id, %error, "health check not answered");
     }

@@ -129,7 +129,7 @@ fn read(value: &[u8], window: Duration, now: OffsetDateTime) -> Option<Recorded>
 /// is of the subject and the payload too. An id that the host made of the sequence counts together
 /// with the time at which the message was stored, since a stream that is made anew counts from one again.
 pub fn key(plugin: &PluginName, call: &Call, held: &Held) -> String {
-    let id = &*call.trace.request_id;
+    let id = call.trace.request_id();
     let made = id == format!("wq-{}", held.meta.stream_sequence);
     let stored = if made { held.meta.stored_at_ns } else { 0 };
     digest_key(plugin, id, stored, &call.subject, &call.payload)

@@ -76,14 +76,14 @@ pub fn result_subject(agent: &AgentId, request_id: &str) -> String {
 
 /// The headers of what a handler returned.
 pub fn reply_headers(agent: &AgentId, call: &Call, reply: &Reply) -> Headers {
-    let mut headers = Headers::default();
+    // What an agent sets was checked: none of it has the name of one of the host's headers.
+    let mut headers = call.trace.stamped(Some(agent));
     for (name, value) in &reply.headers {
         headers.set(name, value);
     }
     if let Some(content_type) = &reply.content_type {
         headers.set("Content-Type", content_type);
     }
-    call.trace.stamp(Some(agent), &mut headers);
     if let Kind::Work { priority, retries } = &call.kind {
         headers.set("X-Priority", priority.as_str());
         headers.set("X-Retry-Count", &retries.to_string());

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::names::AgentId;
 use crate::permissions::reserved::HOST_METRICS;
 use crate::status::{AgentSnapshot, AgentStatus};
-use crate::transport::{Headers, Link, Trace};
+use crate::transport::{Headers, Link, RequestId, Trace};
 
 use super::directory::{AgentPort, Directory};
-use super::lifecycle::{new_request_id, now};
+use super::lifecycle::now;
 
 pub use times::WorkTimes;
 
@@ -113,7 +113,7 @@ impl Reporter {
     async fn publish(&self, subject: &str, agent: Option<&AgentId>, body: Value) {
         let mut headers = Headers::default();
         headers.set("Content-Type", "application/json");
-        Trace::begin(&new_request_id()).stamp(agent, &mut headers);
+        Trace::begin(RequestId::new()).stamp(agent, &mut headers);
         let sent = self
             .link
             .publish(subject, None, headers, body.to_string().into());

@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::status::{AgentSnapshot, AgentStatus};
-use crate::transport::{Link, Message, Trace, TransportError};
+use crate::transport::{Link, Message, RequestId, Trace, TransportError};
 
 use super::delivery::reply_subject;
 use super::directory::{AgentPort, Directory};
 use super::failure::json_headers;
-use super::lifecycle::new_request_id;
 
 /// The version of what has none that a micro service may have.
 const NO_VERSION: &str = "0.0.0";
@@ -126,7 +125,7 @@ async fn answer(link: &Link, directory: &Directory, message: &Message) {
     else {
         return;
     };
-    let trace = Trace::received(&message.headers, &new_request_id());
+    let trace = Trace::received(&message.headers, RequestId::new);
     for port in directory.all() {
         let snapshot = port.cell.snapshot(&port.id);
         if !question.means(&port) || snapshot.status == AgentStatus::Stopped {

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::limits;
 use crate::names::AgentId;
-use crate::transport::{Headers, Link, Trace, TransportError};
+use crate::transport::{Headers, Link, RequestId, Trace, TransportError};
 
-use super::lifecycle::{new_request_id, now};
+use super::lifecycle::now;
 
 /// Takes notes from everywhere in the host.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ async fn send(link: Link, mut notes: mpsc::Receiver<Note>) {
             } => {
                 let mut headers = Headers::default();
                 headers.set("Content-Type", "application/json");
-                Trace::begin(&new_request_id()).stamp(agent.as_ref(), &mut headers);
+                Trace::begin(RequestId::new()).stamp(agent.as_ref(), &mut headers);
                 let payload = body.to_string();
                 loop {
                     link.connected().await;
@@ -175,7 +175,7 @@ fn trace(body: &Value) -> Trace {
             named.set(header, id);
         }
     }
-    Trace::received(&named, &new_request_id())
+    Trace::received(&named, RequestId::new)
 }
 
 /// The agent that an entry is about.

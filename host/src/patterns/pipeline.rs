@@ -90,8 +90,8 @@ impl Stage {
                 return None;
             }
             Received::Foreign(message, reason) => {
-                let fallback = format!("pl-{}", held.meta.stream_sequence);
-                let trace = Trace::received(&message.headers, &fallback);
+                let fallback = || format!("pl-{}", held.meta.stream_sequence);
+                let trace = Trace::received(&message.headers, fallback);
                 let kind = Kind::Stage { number: 0, retries };
                 settler
                     .refuse(call(kind, message, trace), held, reason)
@@ -104,7 +104,7 @@ impl Stage {
         let mut message = message;
         let refused = refused.or_else(|| self.unfit(&run, &held));
         message.headers.set("X-Retry-Count", &retries.to_string());
-        let trace = Trace::received(&message.headers, run.at.workflow.as_str());
+        let trace = Trace::received(&message.headers, || run.at.workflow.as_str());
         let number = run.at.number;
         held.output = Output::Stage(Box::new(run));
         let call = call(Kind::Stage { number, retries }, message, trace);

@@ -8,6 +8,7 @@
 //! With `batch` messages are collected here for a moment, and handed to an agent together.
 
 mod batch;
+mod hand;
 mod refusal;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,14 +20,12 @@ use crate::config::Schema;
 use crate::limits;
 use crate::names::PluginName;
 use crate::permissions::Permissions;
-use crate::runtime::Kind;
-use crate::transport::{Link, Message, Subscription, Trace, TransportError};
+use crate::transport::{Intake, Link, Message, TransportError};
 
-use super::crew::{Crew, Weight};
-use super::delivery::{Answer, Delivery, admit, call, plugin_reply_subject};
-use super::directory::{AgentPort, Directory, Target};
-use super::lifecycle::new_request_id;
-use super::scatter::{asked, asks, result_subject};
+use super::crew::Crew;
+use super::delivery::{admit, plugin_reply_subject};
+use super::directory::{Directory, Roll};
+use super::scatter::result_subject;
 use batch::Batch;
 
 pub use batch::BatchRule;
@@ -101,13 +100,14 @@ impl Listener {
         queue: Option<&str>,
         cancel: CancellationToken,
     ) -> Result<tokio::task::JoinHandle<()>, TransportError> {
-        let messages = self.link.subscribe(subject, queue).await?;
+        let messages = self.link.take_in(subject, queue).await?;
         let task = Task {
             listener: self,
             subject: subject.to_owned(),
             queue: queue.map(str::to_owned),
             dropped: 0,
             batch: Batch::default(),
+            roll: Roll::default(),
         };
         Ok(tokio::spawn(task.run(messages, cancel)))
     }
@@ -122,10 +122,12 @@ struct Task {
     dropped: u64,
     /// Messages that wait for others.
     batch: Batch,
+    /// The agents of the plugin.
+    roll: Roll,
 }
 
 impl Task {
-    async fn run(mut self, messages: Subscription, cancel: CancellationToken) {
+    async fn run(mut self, messages: Intake, cancel: CancellationToken) {
         let mut messages = Some(messages);
         loop {
             match messages.take() {
@@ -140,13 +142,13 @@ impl Task {
 
     /// Delivers until cancelled, or until no agent has taken messages for a while: a queue group
     /// must not send a part of its requests to a host where nobody will answer.
-    async fn hear(&mut self, messages: Subscription, cancel: &CancellationToken) {
+    async fn hear(&mut self, messages: Intake, cancel: &CancellationToken) {
         self.hear_out(messages, cancel).await;
         // The last ones wait for no others.
         self.hand_batch().await;
     }
 
-    async fn hear_out(&mut self, mut messages: Subscription, cancel: &CancellationToken) {
+    async fn hear_out(&mut self, mut messages: Intake, cancel: &CancellationToken) {
         let crew = self.listener.crew.clone();
         let mut overflowed = 0;
         let mut stopping = false;
@@ -163,7 +165,7 @@ impl Task {
                 // What has arrived is still delivered: a requester waits for it.
                 () = cancel.cancelled(), if !stopping => {
                     stopping = true;
-                    messages.stop();
+                    messages.stop().await;
                     continue;
                 }
                 _ = clock.tick(), if self.queue.is_some() && !stopping => {
@@ -171,13 +173,17 @@ impl Task {
                         deserted = None;
                     } else if deserted.get_or_insert_with(Instant::now).elapsed() >= limits::DESERTED {
                         stopping = true;
-                        messages.stop();
+                        messages.stop().await;
                     }
                     continue;
                 }
             };
             let Some(message) = message else { return };
-            self.deliver(message).await;
+            let rules = self.listener.rules.now();
+            self.deliver(message, &rules).await;
+            while let Some(message) = messages.at_hand() {
+                self.deliver(message, &rules).await;
+            }
             let now = messages.dropped();
             if now > overflowed {
                 self.count_dropped(now - overflowed);
@@ -187,7 +193,7 @@ impl Task {
     }
 
     /// Waits until an agent takes messages again, and subscribes again.
-    async fn return_to_group(&self, cancel: &CancellationToken) -> Option<Subscription> {
+    async fn return_to_group(&self, cancel: &CancellationToken) -> Option<Intake> {
         let crew = &self.listener.crew;
         let back = async {
             loop {
@@ -207,7 +213,7 @@ impl Task {
         match self
             .listener
             .link
-            .subscribe(&self.subject, self.queue.as_deref())
+            .take_in(&self.subject, self.queue.as_deref())
             .await
         {
             Ok(messages) => Some(messages),
@@ -219,8 +225,7 @@ impl Task {
         }
     }
 
-    async fn deliver(&mut self, message: Message) {
-        let rules = self.listener.rules.now();
+    async fn deliver(&mut self, message: Message, rules: &Rules) {
         if !rules.permissions.hears(&message.subject) {
             return;
         }
@@ -235,122 +240,26 @@ impl Task {
             return self.refuse_own(&message).await;
         }
         // Who waits for an answer is told now; an event waits for its turn.
-        let waits = question || plugin_reply_subject(&message).is_some();
-        if let Some(reason) = self.listener.crew.circuit.refusal().filter(|_| waits) {
+        if (question || plugin_reply_subject(&message).is_some())
+            && let Some(reason) = self.listener.crew.circuit.refusal()
+        {
             return self.refuse_all(&message, &reason).await;
         }
         let Some(rule) = rules.batch else {
             // A version before may have left some.
             self.hand_batch().await;
-            return self.hand(&[message], false).await;
+            return self.hand(message).await;
         };
         for ready in self.batch.add(message, rule) {
-            self.hand(&ready, true).await;
+            self.hand_together(ready).await;
         }
     }
 
     async fn hand_batch(&mut self) {
         let waiting = self.batch.take();
         if !waiting.is_empty() {
-            self.hand(&waiting, true).await;
+            self.hand_together(waiting).await;
         }
-    }
-
-    /// Hands messages to one agent or to each, as far as there is room for them.
-    async fn hand(&mut self, messages: &[Message], together: bool) {
-        let crew = self.listener.crew.clone();
-        if self.queue.is_some() {
-            let (fits, crowded) = self.weighed(messages, together);
-            if let Some(delivery) = fits {
-                crew.offer(delivery);
-            }
-            if let Some(first) = crowded.first() {
-                let ports = self.ports(first);
-                self.turn_away(&crowded, ports.first()).await;
-            }
-            return;
-        }
-        let Some(first) = messages.first() else {
-            return;
-        };
-        for port in &self.ports(first) {
-            let (fits, crowded) = self.weighed(messages, together);
-            let full = fits.is_some_and(|delivery| port.mailbox.try_send(delivery).is_err());
-            if full {
-                let all: Vec<&Message> = messages.iter().collect();
-                self.turn_away(&all, Some(port)).await;
-            } else {
-                self.turn_away(&crowded, Some(port)).await;
-            }
-        }
-    }
-
-    /// The messages that there is room for, as one delivery, and those that there is none for.
-    fn weighed<'a>(
-        &self,
-        messages: &'a [Message],
-        together: bool,
-    ) -> (Option<Delivery>, Vec<&'a Message>) {
-        let (mut fits, mut crowded) = (Vec::new(), Vec::new());
-        for message in messages {
-            match self.listener.crew.weigh(message.payload.len()) {
-                Some(weight) => fits.push(self.delivery(message, weight)),
-                None => crowded.push(message),
-            }
-        }
-        let mut fits = fits.into_iter();
-        let first = fits.next().map(|first| Delivery {
-            rest: together.then(|| fits.collect()),
-            ..first
-        });
-        (first, crowded)
-    }
-
-    /// The agents of the plugin that a message is for. Walks the directory: not for what one of them
-    /// takes anyway.
-    fn ports(&self, message: &Message) -> Vec<AgentPort> {
-        let mut ports = self.all_ports();
-        if self.listener.what == What::Questions {
-            ports.retain(|port| !asks(&port.id, &message.headers));
-        }
-        ports
-    }
-
-    fn all_ports(&self) -> Vec<AgentPort> {
-        let plugin = self.listener.plugin.as_str().to_owned();
-        self.listener.directory.find(&Target::Named(plugin))
-    }
-
-    fn delivery(&self, message: &Message, weight: Weight) -> Delivery {
-        let trace = Trace::received(&message.headers, &new_request_id());
-        let (kind, answer) = self.called_with(message);
-        Delivery {
-            call: call(kind, message.clone(), trace),
-            answer,
-            weight: Some(weight),
-            rest: None,
-        }
-    }
-
-    fn called_with(&self, message: &Message) -> (Kind, Answer) {
-        if self.listener.what == What::Questions
-            && let Some(asked) = asked(message, &self.listener.link)
-        {
-            return asked;
-        }
-        let reply = plugin_reply_subject(message);
-        let answer = match reply {
-            Some(to) => Answer::Reply {
-                to: to.to_owned(),
-                link: self.listener.link.clone(),
-            },
-            None => Answer::Nobody,
-        };
-        let kind = Kind::Subscription {
-            id: None,
-            wants_reply: reply.is_some(),
-        };
-        (kind, answer)
     }
 }
 

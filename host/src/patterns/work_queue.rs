@@ -268,7 +268,7 @@ impl WorkQueue {
         held.output = Output::Result;
         let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
         let sequence = held.meta.stream_sequence;
-        let trace = Trace::received(&message.headers, &format!("wq-{sequence}"));
+        let trace = Trace::received(&message.headers, || format!("wq-{sequence}"));
         message.headers.set("X-Retry-Count", &retries.to_string());
         message.headers.set("X-Priority", priority.as_str());
         let kind = Kind::Work { priority, retries };

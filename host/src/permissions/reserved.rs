@@ -164,10 +164,7 @@ pub(crate) fn queue(pattern: &str) -> Option<&'static str> {
 /// captures: the sender would take it for the acknowledgement of the stream.
 pub fn may_answer(heard: &str) -> bool {
     let command = subject::matches("agent.*.cmd.>", heard);
-    let captured = CAPTURED
-        .iter()
-        .any(|captured| subject::matches(captured, heard));
-    !command && !captured && publish(heard, Own::Plugin("")).is_none()
+    !command && !is_captured(heard) && publish(heard, Own::Plugin("")).is_none()
 }
 
 /// May the host send an answer to this reply subject, which a stranger chose?
@@ -179,13 +176,18 @@ pub fn may_reply_to(reply: &str) -> bool {
         return false;
     }
     let inbox = reply.starts_with('_');
-    let captured = || {
-        CAPTURED
-            .iter()
-            .any(|captured| subject::matches(captured, reply))
-    };
     let command = || subject::matches("agent.*.cmd.>", reply);
-    inbox || !(captured() || command() || publish(reply, Own::Plugin("")).is_some())
+    inbox || !(is_captured(reply) || command() || publish(reply, Own::Plugin("")).is_some())
+}
+
+/// Whether one of the host's streams captures this literal subject. Asked for every message, so most
+/// are told by their first token.
+fn is_captured(literal: &str) -> bool {
+    let first = first(literal);
+    CAPTURED
+        .iter()
+        .filter(|captured| captured.starts_with(first))
+        .any(|captured| subject::matches(captured, literal))
 }
 
 /// Server and inbox subjects. Every prefix with `_` is closed, not only `_INBOX`, `_R_` and `_GR_`:

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,28 +37,41 @@ pub(super) struct State {
 /// Reads what exists of these assets, and what stands in the way of the others.
 pub async fn read(link: &Link, assets: &[Asset]) -> Result<Current, TransportError> {
     let mut current = Current::default();
-    for asset in assets {
-        match stream(link, &asset.stream).await? {
-            Some(stream) => {
-                current.streams.insert(asset.stream.clone(), stream);
+    // Together: each is a question and an answer, and a host that starts asks a dozen.
+    let found = try_join_all(assets.iter().map(|asset| look(link, asset))).await?;
+    for (asset, found) in assets.iter().zip(found) {
+        match found {
+            Found::Stream(stream) => {
+                current.streams.insert(asset.stream.clone(), *stream);
             }
-            None => {
-                let mut others = in_the_way(link, asset).await?;
-                if others.contains(&asset.stream) {
-                    // Another host has made it since we asked for it.
-                    others.retain(|name| *name != asset.stream);
-                    if let Some(stream) = stream(link, &asset.stream).await? {
-                        current.streams.insert(asset.stream.clone(), stream);
-                        continue;
-                    }
-                }
-                if !others.is_empty() {
-                    current.in_the_way.insert(asset.stream.clone(), others);
-                }
+            Found::InTheWay(others) if others.is_empty() => {}
+            Found::InTheWay(others) => {
+                current.in_the_way.insert(asset.stream.clone(), others);
             }
         }
     }
     Ok(current)
+}
+
+/// What there is of one asset.
+enum Found {
+    Stream(Box<Stream>),
+    InTheWay(Vec<String>),
+}
+
+async fn look(link: &Link, asset: &Asset) -> Result<Found, TransportError> {
+    if let Some(stream) = stream(link, &asset.stream).await? {
+        return Ok(Found::Stream(Box::new(stream)));
+    }
+    let mut others = in_the_way(link, asset).await?;
+    if others.contains(&asset.stream) {
+        // Another host has made it since we asked for it.
+        others.retain(|name| *name != asset.stream);
+        if let Some(stream) = stream(link, &asset.stream).await? {
+            return Ok(Found::Stream(Box::new(stream)));
+        }
+    }
+    Ok(Found::InTheWay(others))
 }
 
 /// One stream; none when it does not exist.

@@ -28,8 +28,6 @@ pub struct Call {
     pub headers: Arc<Headers>,
     /// The trace that it continues.
     pub trace: Trace,
-    /// When the call must be over at the latest; the plugin's `timeout` may end it sooner.
-    pub deadline: Instant,
     /// Until when whoever asked waits for the answer, where that was said. It ends no call, since a
     /// stranger's hurry must not cost an agent its memory; but no request made in it waits longer.
     pub waits_until: Option<Instant>,

@@ -5,8 +5,20 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::ready;
 use std::time::{Duration, Instant};
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
+use tokio_util::sync::PollSemaphore;
+
+use super::ticker::Pulse;
+
+/// How long a call computes without being looked after: so late can its end be that somebody else wants.
+const STAY: Duration = Duration::from_millis(100);
 
 /// Measures one call at a time. Shared by the call, which is polled, and by the store, whose ticks
 /// ask from inside of a poll.
@@ -17,14 +29,22 @@ pub(super) struct Stopwatch {
     used: AtomicU64,
     /// When the poll that runs began, in nanoseconds since the origin.
     since: AtomicU64,
+    /// A tick has come in the poll that runs.
+    ticked: AtomicBool,
+    /// A tick had come in the last poll, be it of the call before: the next one begins aside.
+    long: AtomicBool,
+    pulse: Pulse,
 }
 
 impl Stopwatch {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(pulse: Pulse) -> Self {
         Self {
+            pulse,
             origin: Instant::now(),
             used: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            ticked: AtomicBool::new(false),
+            long: AtomicBool::new(false),
         }
     }
 
@@ -34,7 +54,26 @@ impl Stopwatch {
         self.resume(now);
     }
 
-    /// How long the call has computed. To be asked while it does.
+    /// A tick has come and the call computes still: its clock must not stand still.
+    pub(super) fn goes_on(&self) {
+        self.ticked.store(true, Ordering::Relaxed);
+        self.pulse.beat();
+    }
+
+    /// Whether the call may go on computing where it is: aside, and nobody waits for its place. The
+    /// longer a thread computes the sooner the system prefers others to it, and it begins anew with
+    /// each other thread.
+    pub(super) fn stays(&self, now: Instant, aside: &Aside) -> bool {
+        let begun = self.since.load(Ordering::Relaxed);
+        let computed = Duration::from_nanos(self.at(now).saturating_sub(begun));
+        self.is_long() && computed < STAY && aside.has_room()
+    }
+
+    fn is_long(&self) -> bool {
+        self.long.load(Ordering::Relaxed)
+    }
+
+    /// How long the call has computed. To be asked while it does, and at least with every turn.
     pub(super) fn used(&self, now: Instant) -> Duration {
         let running = self
             .at(now)
@@ -48,12 +87,15 @@ impl Stopwatch {
     }
 
     fn resume(&self, now: Instant) {
+        self.pulse.beat();
         self.since.store(self.at(now), Ordering::Relaxed);
     }
 
     fn pause(&self, now: Instant) {
         let used = u64::try_from(self.used(now).as_nanos()).unwrap_or(u64::MAX);
         self.used.store(used, Ordering::Relaxed);
+        let ticked = self.ticked.swap(false, Ordering::Relaxed);
+        self.long.store(ticked, Ordering::Relaxed);
     }
 
     fn at(&self, now: Instant) -> u64 {
@@ -62,15 +104,48 @@ impl Stopwatch {
     }
 }
 
+/// Room beside the threads that serve messages for calls that compute long: one for each processor.
+/// Whoever finds none waits for its turn, and all get turns of the same length.
+#[derive(Debug, Clone)]
+pub(super) struct Aside(Arc<Semaphore>);
+
+impl Aside {
+    pub(super) fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Semaphore::new(processors)))
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.available_permits() > 0
+    }
+}
+
 /// A call whose polls are measured; [`Stopwatch::restart`] began the first one.
-pub(super) async fn measured<F: Future>(stopwatch: &Stopwatch, call: F) -> F::Output {
+///
+/// A call that computes beyond one tick goes on aside: its thread serves nobody else meanwhile, and
+/// others serve in its place, so that it is the system that shares the processors out.
+pub(super) async fn measured<F: Future>(
+    stopwatch: &Stopwatch,
+    aside: &Aside,
+    call: F,
+) -> F::Output {
     let mut call = pin!(call);
     let mut waited = false;
+    let mut turn: Option<PollSemaphore> = None;
     poll_fn(|cx| {
+        let place = if stopwatch.is_long() {
+            let turn = turn.get_or_insert_with(|| PollSemaphore::new(Arc::clone(&aside.0)));
+            Some(ready!(turn.poll_acquire(cx)))
+        } else {
+            None
+        };
         if waited {
             stopwatch.resume(Instant::now());
         }
-        let poll = call.as_mut().poll(cx);
+        let poll = match place {
+            Some(_) if can_step_aside() => block_in_place(|| call.as_mut().poll(cx)),
+            _ => call.as_mut().poll(cx),
+        };
         waited = poll.is_pending();
         stopwatch.pause(Instant::now());
         poll
@@ -78,13 +153,20 @@ pub(super) async fn measured<F: Future>(stopwatch: &Stopwatch, call: F) -> F::Ou
     .await
 }
 
+/// Only a runtime with several threads has others to serve in its place.
+fn can_step_aside() -> bool {
+    let runtime = Handle::try_current();
+    runtime.is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn polls_are_added_up_and_waits_are_not() {
-        let watch = Stopwatch::new();
+        let watch = Stopwatch::new(Pulse::alone());
         let at = |ms| watch.origin + Duration::from_millis(ms);
         watch.restart(at(1000));
         assert_eq!(watch.used(at(1030)), Duration::from_millis(30));
@@ -100,11 +182,48 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_call_is_long_after_a_poll_in_which_a_tick_came() {
+        let watch = Stopwatch::new(Pulse::alone());
+        let now = watch.origin;
+        watch.restart(now);
+        watch.goes_on();
+        watch.pause(now);
+        assert!(watch.is_long());
+        watch.resume(now);
+        watch.pause(now);
+        assert!(!watch.is_long(), "then it waited, and computed little");
+        watch.goes_on();
+        watch.pause(now);
+        watch.restart(now);
+        assert!(watch.is_long(), "the next call is taken for one like it");
+    }
+
+    #[test]
+    fn a_call_stays_aside_for_a_while_where_there_is_room() {
+        let (watch, aside) = (Stopwatch::new(Pulse::alone()), Aside::new());
+        let at = |ms| watch.origin + Duration::from_millis(ms);
+        watch.restart(at(0));
+        assert!(!watch.stays(at(2), &aside), "it is not aside yet");
+        watch.goes_on();
+        watch.pause(at(2));
+        watch.resume(at(10));
+        assert!(watch.stays(at(30), &aside));
+        assert!(!watch.stays(at(110), &aside));
+        let all = aside.0.available_permits();
+        let _others = aside
+            .0
+            .try_acquire_many(u32::try_from(all).unwrap())
+            .unwrap();
+        assert!(!watch.stays(at(30), &aside));
+    }
+
     #[tokio::test]
     async fn a_future_that_sleeps_computes_little() {
-        let watch = Stopwatch::new();
+        let watch = Stopwatch::new(Pulse::alone());
         watch.restart(Instant::now());
-        measured(&watch, tokio::time::sleep(Duration::from_millis(200))).await;
+        let slept = tokio::time::sleep(Duration::from_millis(200));
+        measured(&watch, &Aside::new(), slept).await;
         assert!(
             Duration::from_nanos(watch.used.load(Ordering::Relaxed)) < Duration::from_millis(150)
         );

@@ -1,16 +1,14 @@
-//! The engine: how machine code is made, where instances live, and the clock of their CPU budget.
+//! The engine: how machine code is made, and where instances live.
 
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
 
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, EngineWeak, InstanceAllocationStrategy,
-    PoolingAllocationConfig, Strategy,
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Strategy,
 };
 
 use super::{RuntimeError, RuntimeOptions};
-use crate::limits::{EPOCH_TICK, MEMORY};
+use crate::limits::MEMORY;
 
 /// Address space behind one linear memory, in bytes: with all that 32 bits can address reserved,
 /// guest code needs no bounds checks. It costs no memory.
@@ -101,49 +99,6 @@ fn open_cache(folder: &Path) -> Result<Cache, RuntimeError> {
     })
 }
 
-/// Advances the epoch of an engine, so that guests give way to others and use up their CPU budget.
-/// Ends when it is dropped, or with the engine.
-pub(super) struct Ticker {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
-        let engine = engine.weak();
-        let (stop, stopped) = channel::<()>();
-        let tick = move || {
-            while stopped.recv_timeout(EPOCH_TICK) == Err(RecvTimeoutError::Timeout) {
-                if advance(&engine).is_none() {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("epochs".to_owned())
-            .spawn(tick)?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-fn advance(engine: &EngineWeak) -> Option<()> {
-    engine.upgrade()?.increment_epoch();
-    Some(())
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It only sleeps and counts; it has nothing to fail with.
-            let _ = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -166,16 +121,5 @@ mod tests {
     #[test]
     fn ten_thousand_agents_fit_into_the_address_space() {
         build(&options(crate::limits::MAX_INSTANCES)).unwrap();
-    }
-
-    #[test]
-    fn the_ticker_ends_with_the_engine() {
-        let engine = build(&options(1)).unwrap();
-        let mut ticker = Ticker::start(&engine).unwrap();
-        let weak = engine.weak();
-        drop(engine);
-        let thread = ticker.thread.take().unwrap();
-        thread.join().unwrap();
-        assert!(weak.upgrade().is_none());
     }
 }

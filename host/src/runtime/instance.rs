@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,17 +14,19 @@ use wasmtime::{Engine, Result as WasmResult, Store};
 
 use super::call::{Call, Failure, Health, Notice, Outcome, Reply, answer};
 use super::component::Component;
-use super::cpu::{Stopwatch, measured};
+use super::cpu::{Aside, Stopwatch, measured};
 use super::death::{Death, DeathKind};
 use super::state::{State, batch_fuel, hostcall_fuel};
+use super::ticker::Pulse;
 use crate::bindings::Agent;
 use crate::bindings::exports::mistersmith::agent::handler as wit;
-use crate::capabilities::{AgentContext, Scope, Source, within};
+use crate::capabilities::{AgentContext, Scope, Source};
+use crate::transport::within;
 
 /// A running agent component.
 pub struct Instance {
     /// None while a call runs, and after the end: a call that is dropped takes the store with it.
-    live: Option<Live>,
+    live: Option<Box<Live>>,
     context: Arc<AgentContext>,
     /// Its share of the agent's memory, as it was last told.
     told_memory: usize,
@@ -33,6 +36,7 @@ struct Live {
     store: Store<State>,
     agent: Agent,
     stopwatch: Arc<Stopwatch>,
+    aside: Aside,
 }
 
 /// What one call may use.
@@ -54,12 +58,6 @@ impl Budget {
             deadline: begun + wall,
         }
     }
-
-    /// Ends sooner when the caller says so.
-    fn by(self, deadline: Instant) -> Self {
-        let deadline = self.deadline.min(deadline);
-        Self { deadline, ..self }
-    }
 }
 
 impl Instance {
@@ -68,24 +66,24 @@ impl Instance {
         engine: &Engine,
         component: &Component,
         context: Arc<AgentContext>,
+        (aside, pulse): (Aside, Pulse),
     ) -> Result<Self, Death> {
         let wall = context.limits.start_timeout;
         let budget = Budget::new(wall, wall);
-        let mut store = State::store(engine, Arc::clone(&context));
+        let mut store = State::store(engine, Arc::clone(&context), aside.clone(), pulse);
         enter(&mut store, Scope::outside(budget.deadline), budget);
         let stopwatch = Arc::clone(&store.data().cpu.stopwatch);
-        let made = run(
-            budget,
-            &stopwatch,
-            component.pre.instantiate_async(&mut store),
-        )
-        .await;
+        let made = {
+            let made = pin!(component.pre.instantiate_async(&mut store));
+            run(budget, &stopwatch, &aside, made).await
+        };
         let agent = made.map_err(|stopped| stopped.death(&mut store))?;
-        let live = Some(Live {
+        let live = Some(Box::new(Live {
             store,
             agent,
             stopwatch,
-        });
+            aside,
+        }));
         let mut made = Self {
             live,
             context,
@@ -105,11 +103,11 @@ impl Instance {
         // Preparing is rare and may be heavy: it may compute for as long as it may take.
         let budget = Budget::new(wall, wall);
         let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
-        let called = live
-            .agent
-            .mistersmith_agent_handler()
-            .call_start(&mut live.store);
-        let returned = run(budget, &live.stopwatch, called).await;
+        let handler = live.agent.mistersmith_agent_handler();
+        let returned = {
+            let called = pin!(handler.call_start(&mut live.store));
+            run(budget, &live.stopwatch, &live.aside, called).await
+        };
         let started = self.end(live, returned)?;
         Ok(started.map_err(Failure::from))
     }
@@ -120,7 +118,7 @@ impl Instance {
     }
 
     async fn try_handle(&mut self, call: &Call) -> Result<Result<Option<Reply>, Failure>, Death> {
-        let budget = self.budget().by(call.deadline);
+        let budget = self.budget();
         let scope = Scope {
             deadline: budget.deadline,
             waits_until: call.waits_until,
@@ -131,38 +129,40 @@ impl Instance {
         let kind = wit::Kind::from(call.kind.clone());
         let mut live = self.begin(budget, scope)?;
         let handler = live.agent.mistersmith_agent_handler();
-        let called = handler.call_handle(&mut live.store, &kind, &call.subject, &call.payload);
-        let returned = run(budget, &live.stopwatch, called).await;
+        let returned = {
+            let called =
+                pin!(handler.call_handle(&mut live.store, &kind, &call.subject, &call.payload));
+            run(budget, &live.stopwatch, &live.aside, called).await
+        };
         let answered = self.end(live, returned)?;
         Ok(answer(&self.context, answered))
     }
 
     /// Hands over several messages at once; one answer for each, in order. They continue the trace
-    /// of the first, and the soonest deadline ends them all.
+    /// of the first.
     pub async fn handle_batch(
         &mut self,
-        calls: &[Call],
+        calls: &[Box<Call>],
     ) -> Outcome<Vec<Result<Option<Reply>, Failure>>> {
         self.try_handle_batch(calls).await.into()
     }
 
     async fn try_handle_batch(
         &mut self,
-        calls: &[Call],
+        calls: &[Box<Call>],
     ) -> Result<Result<Vec<Result<Option<Reply>, Failure>>, Failure>, Death> {
-        let deadlines = calls.iter().map(|call| call.deadline);
-        let budget = deadlines.fold(self.budget(), Budget::by);
+        let budget = self.budget();
         let mut scope = Scope::outside(budget.deadline);
         scope.waits_until = longest(calls.iter().map(|call| call.waits_until));
         let items: Vec<wit::Item> = calls.iter().map(|call| batched(call, &mut scope)).collect();
         let mut live = self.begin(budget, scope)?;
         let fuel = batch_fuel(items.len(), self.context.limits.payload);
         live.store.set_hostcall_fuel(fuel);
-        let called = live
-            .agent
-            .mistersmith_agent_handler()
-            .call_handle_batch(&mut live.store, &items);
-        let returned = run(budget, &live.stopwatch, called).await;
+        let handler = live.agent.mistersmith_agent_handler();
+        let returned = {
+            let called = pin!(handler.call_handle_batch(&mut live.store, &items));
+            run(budget, &live.stopwatch, &live.aside, called).await
+        };
         let answers = self.end(live, returned)?;
         if answers.len() != items.len() {
             let problem = format!(
@@ -187,11 +187,11 @@ impl Instance {
     async fn try_notify(&mut self, notice: wit::Notice) -> Result<(), Death> {
         let budget = self.budget();
         let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
-        let called = live
-            .agent
-            .mistersmith_agent_handler()
-            .call_notify(&mut live.store, &notice);
-        let returned = run(budget, &live.stopwatch, called).await;
+        let handler = live.agent.mistersmith_agent_handler();
+        let returned = {
+            let called = pin!(handler.call_notify(&mut live.store, &notice));
+            run(budget, &live.stopwatch, &live.aside, called).await
+        };
         self.end(live, returned)
     }
 
@@ -206,11 +206,11 @@ impl Instance {
     async fn try_health(&mut self) -> Result<wit::HealthReport, Death> {
         let budget = self.budget();
         let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
-        let called = live
-            .agent
-            .mistersmith_agent_handler()
-            .call_health(&mut live.store);
-        let returned = run(budget, &live.stopwatch, called).await;
+        let handler = live.agent.mistersmith_agent_handler();
+        let returned = {
+            let called = pin!(handler.call_health(&mut live.store));
+            run(budget, &live.stopwatch, &live.aside, called).await
+        };
         self.end(live, returned)
     }
 
@@ -223,11 +223,11 @@ impl Instance {
         let limits = &self.context.limits;
         let budget = Budget::new(limits.stop_timeout, limits.cpu);
         let mut live = self.begin(budget, Scope::outside(budget.deadline))?;
-        let called = live
-            .agent
-            .mistersmith_agent_handler()
-            .call_stop(&mut live.store, reason);
-        let returned = run(budget, &live.stopwatch, called).await;
+        let handler = live.agent.mistersmith_agent_handler();
+        let returned = {
+            let called = pin!(handler.call_stop(&mut live.store, reason));
+            run(budget, &live.stopwatch, &live.aside, called).await
+        };
         self.end(live, returned)
     }
 
@@ -254,14 +254,14 @@ impl Instance {
         Budget::new(self.context.limits.timeout, self.context.limits.cpu)
     }
 
-    fn begin(&mut self, budget: Budget, scope: Scope) -> Result<Live, Death> {
+    fn begin(&mut self, budget: Budget, scope: Scope) -> Result<Box<Live>, Death> {
         let mut live = self.live.take().ok_or_else(Death::gone)?;
         enter(&mut live.store, scope, budget);
         Ok(live)
     }
 
     /// Keeps the instance if the call came back.
-    fn end<T>(&mut self, mut live: Live, returned: Result<T, Stopped>) -> Result<T, Death> {
+    fn end<T>(&mut self, mut live: Box<Live>, returned: Result<T, Stopped>) -> Result<T, Death> {
         let computed = u64::try_from(live.stopwatch.total().as_nanos()).unwrap_or(u64::MAX);
         self.context.counters.computed_ns.add(computed);
         let ended = match returned {
@@ -313,6 +313,7 @@ fn enter(store: &mut Store<State>, scope: Scope, budget: Budget) {
     let state = store.data_mut();
     state.guest.enter(scope);
     state.cpu.budget = budget.cpu;
+    state.cpu.deadline = budget.deadline;
     state.cpu.stopwatch.restart(budget.begun);
     state.memory.take_refused();
     let fuel = hostcall_fuel(state.guest.context.limits.payload);
@@ -369,9 +370,11 @@ impl Stopped {
 async fn run<T>(
     budget: Budget,
     stopwatch: &Stopwatch,
-    call: impl Future<Output = WasmResult<T>>,
+    aside: &Aside,
+    // Pinned by the caller: what wraps it moves a pointer, not the future.
+    call: Pin<&mut impl Future<Output = WasmResult<T>>>,
 ) -> Result<T, Stopped> {
-    let call = AssertUnwindSafe(measured(stopwatch, call)).catch_unwind();
+    let call = AssertUnwindSafe(measured(stopwatch, aside, call)).catch_unwind();
     match within(budget.deadline, call).await {
         Some(Ok(Ok(value))) => Ok(value),
         Some(Ok(Err(error))) => Err(Stopped::Engine(error)),

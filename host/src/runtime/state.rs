@@ -7,8 +7,9 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Result, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::cpu::Stopwatch;
+use super::cpu::{Aside, Stopwatch};
 use super::death::OutOfCpu;
+use super::ticker::Pulse;
 use crate::capabilities::{AgentContext, Guest, wasi_context};
 use crate::limits::{HOSTCALL_FUEL_EXTRA, MAX_BATCH_BYTES, MESSAGE_OVERHEAD};
 
@@ -32,7 +33,12 @@ pub(super) struct State {
 
 impl State {
     /// A store in which every limit of the agent is set.
-    pub(super) fn store(engine: &Engine, context: Arc<AgentContext>) -> Store<Self> {
+    pub(super) fn store(
+        engine: &Engine,
+        context: Arc<AgentContext>,
+        aside: Aside,
+        pulse: Pulse,
+    ) -> Store<Self> {
         let limits = Arc::clone(&context.limits);
         let handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
         let mut table = ResourceTable::new();
@@ -42,8 +48,10 @@ impl State {
             guest: Guest::new(context),
             memory: Memory::new(usize::try_from(limits.memory).unwrap_or(usize::MAX)),
             cpu: Cpu {
-                stopwatch: Arc::new(Stopwatch::new()),
+                stopwatch: Arc::new(Stopwatch::new(pulse)),
                 budget: Duration::ZERO,
+                deadline: Instant::now(),
+                aside,
             },
             table,
         };
@@ -85,22 +93,34 @@ impl Drop for State {
     }
 }
 
-/// The CPU budget of a call. Looked at with every tick of the epoch, so a call may exceed it by one tick.
+/// The CPU budget of a call. Looked at after every turn, so a call may exceed it by one.
 #[derive(Debug)]
 pub(super) struct Cpu {
     pub(super) stopwatch: Arc<Stopwatch>,
     pub(super) budget: Duration,
+    /// When the call must be over.
+    pub(super) deadline: Instant,
+    pub(super) aside: Aside,
 }
+
+/// How long a call that computes goes on before others that do have their turn, in ticks. The first
+/// time it is one tick: then it goes on aside.
+const TURN: u64 = 5;
 
 /// Every tick ends a call whose budget is used up, and lets other agents run before this one goes on.
 fn tick(store: StoreContextMut<'_, State>) -> Result<UpdateDeadline> {
     let cpu = &store.data().cpu;
-    if cpu.stopwatch.used(Instant::now()) >= cpu.budget {
+    cpu.stopwatch.goes_on();
+    let now = Instant::now();
+    if cpu.stopwatch.used(now) >= cpu.budget {
         return Err(OutOfCpu(cpu.budget).into());
+    }
+    if cpu.stopwatch.stays(now, &cpu.aside) && now < cpu.deadline {
+        return Ok(UpdateDeadline::Continue(TURN));
     }
     // The runtime's own yield lets timers and sockets be looked at; a mere wake-up would not.
     Ok(UpdateDeadline::YieldCustom(
-        1,
+        TURN,
         Box::pin(tokio::task::yield_now()),
     ))
 }

@@ -45,7 +45,6 @@ fn call(payload: impl Into<Bytes>) -> Call {
         payload: payload.into(),
         headers: Arc::default(),
         trace: Trace::begin("test"),
-        deadline: Instant::now() + Duration::from_secs(60),
         waits_until: None,
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions};
@@ -196,7 +196,7 @@ async fn options(
         .client_capacity(SEND_CAPACITY)
         .read_buffer_capacity(u16::MAX)
         .max_reconnects(None)
-        .reconnect_delay_callback(pause)
+        .reconnect_delay_callback(pauses())
         .require_tls(plan.require_tls)
         .event_callback(move |event| {
             let heard = Arc::clone(&heard);
@@ -280,6 +280,15 @@ async fn read(path: &std::path::Path, kind: &str) -> Result<String, TransportErr
     })
 }
 
+/// The pauses before the attempts of one connection: none before its very first.
+fn pauses() -> impl Fn(usize) -> Duration + Send + Sync + 'static {
+    let begun = AtomicBool::new(false);
+    move |attempt| match begun.swap(true, Ordering::Relaxed) {
+        false => Duration::ZERO,
+        true => pause(attempt),
+    }
+}
+
 /// The pause before an attempt: doubling from 100 ms, with jitter so that many hosts do not come at once.
 fn pause(attempt: usize) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1))
@@ -358,6 +367,13 @@ mod tests {
                 "{servers:?} {plaintext}"
             );
         }
+    }
+
+    #[test]
+    fn only_the_very_first_attempt_begins_at_once() {
+        let pause = pauses();
+        assert_eq!(pause(1), Duration::ZERO);
+        assert!(pause(1) > Duration::ZERO, "after a break");
     }
 
     #[test]

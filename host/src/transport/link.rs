@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::health::Health;
 use super::replies::Replies;
-use super::{Budget, Headers, Message, Subscription, TransportError, check};
+use super::{Budget, Headers, Intake, Message, Subscription, TransportError, check, within};
 
 /// How long a publish waits for room in the client's queue before it counts as no connection.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
@@ -100,6 +100,19 @@ impl Link {
         self.raw_subscribe(pattern, queue)
             .await
             .map(|subscriber| Subscription::start(subscriber, None))
+    }
+
+    /// As [`Link::subscribe`], for a reader that takes every message at once.
+    pub async fn take_in(
+        &self,
+        pattern: &str,
+        queue: Option<&str>,
+    ) -> Result<Intake, TransportError> {
+        check::pattern(pattern)?;
+        if let Some(queue) = queue {
+            check::queue(queue)?;
+        }
+        self.raw_subscribe(pattern, queue).await.map(Intake::new)
     }
 
     /// As [`Link::subscribe`]; what waits counts against a budget that other subscriptions share.
@@ -251,10 +264,10 @@ impl Link {
                 }
             }
         };
-        match tokio::time::timeout(QUEUE_WAIT, sent).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.publish_error(&error)),
-            Err(_) => Err(TransportError::Unavailable(
+        match within(Instant::now() + QUEUE_WAIT, sent).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.publish_error(&error)),
+            None => Err(TransportError::Unavailable(
                 "the connection to NATS takes no more messages at the moment".to_owned(),
             )),
         }

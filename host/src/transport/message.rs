@@ -79,10 +79,10 @@ impl Headers {
     }
 
     /// Sets one of the host's own headers where no other spelling of its name can stand: on a message
-    /// that the host begins. Saves a look at every header that is there.
-    pub(super) fn set_first(&mut self, name: &'static str, value: &str) {
-        if let Ok(value) = header_value(name, value) {
-            self.0.insert(HeaderName::from_static(name), value);
+    /// that the host begins. Saves a look at every header that is there, and takes the value over.
+    pub(super) fn set_first(&mut self, name: &'static HeaderName, value: String) {
+        if is_line(&value) {
+            self.0.insert(name.clone(), value);
         }
     }
 
@@ -149,6 +149,11 @@ fn header_name(name: &str) -> Result<HeaderName, TransportError> {
         return Err(refused());
     }
     name.parse::<HeaderName>().map_err(|_| refused())
+}
+
+/// Whether a header can have this value.
+fn is_line(value: &str) -> bool {
+    !value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0))
 }
 
 fn header_value(name: &str, value: &str) -> Result<HeaderValue, TransportError> {

@@ -3,12 +3,18 @@
 //! Continues the sender's trace when there is one, in our headers or in W3C's. Never trusts an id that
 //! could not stand in a subject.
 
+mod numbers;
+mod request;
+
 use std::sync::Arc;
 
-use rand::Rng as _;
+use async_nats::HeaderName;
 
-use super::{Headers, TransportError};
+use super::Headers;
 use crate::names::{AgentId, ForeignId, Priority};
+use numbers::{hex64, hex128, push_hex, random_span, random_trace};
+
+pub use request::RequestId;
 
 /// Longest `tracestate` that is passed on, in bytes, as W3C demands at least.
 const MAX_STATE: usize = 512;
@@ -33,64 +39,95 @@ pub mod header {
     pub const TRACESTATE: &str = "tracestate";
 }
 
-/// Where a message stands in a trace. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
-    /// 32 hexadecimal digits, or what the sender used.
-    pub trace_id: Arc<str>,
-    /// 16 hexadecimal digits: this span.
-    pub span_id: Arc<str>,
-    /// The request; a valid token of a subject.
-    pub request_id: Arc<str>,
-    /// How urgent the work is that this belongs to; none outside of work.
-    pub priority: Option<Priority>,
-    w3c: W3c,
+/// The same names as the client library wants them, looked up once.
+mod wire {
+    use async_nats::HeaderName;
+
+    use super::header;
+
+    pub(super) static AGENT_ID: HeaderName = HeaderName::from_static(header::AGENT_ID);
+    pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
+    pub(super) static TRACE_ID: HeaderName = HeaderName::from_static(header::TRACE_ID);
+    pub(super) static SPAN_ID: HeaderName = HeaderName::from_static(header::SPAN_ID);
+    pub(super) static PRIORITY: HeaderName = HeaderName::from_static(header::PRIORITY);
+    pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static(header::TRACEPARENT);
+    pub(super) static TRACESTATE: HeaderName = HeaderName::from_static(header::TRACESTATE);
 }
 
+/// Where a message stands in a trace. Cheap to make and to clone: a trace that nobody sent allocates
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct W3c {
-    trace_id: Arc<str>,
+pub struct Trace {
+    /// How urgent the work is that this belongs to; none outside of work.
+    pub priority: Option<Priority>,
+    request: RequestId,
+    w3c: u128,
+    /// What the sender calls the trace, where that is not W3C's id in lower case.
+    name: Option<Arc<str>>,
+    span: u64,
     flags: u8,
     state: Option<Arc<str>>,
 }
 
 impl Trace {
     /// A new trace, for what the host begins by itself.
-    pub fn begin(request_id: &str) -> Self {
-        Self::received(&Headers::new(), request_id)
+    pub fn begin(request: impl Into<RequestId>) -> Self {
+        Self {
+            priority: None,
+            request: request.into(),
+            w3c: random_trace(),
+            name: None,
+            span: random_span(),
+            flags: 1,
+            state: None,
+        }
     }
 
     /// Continues the trace of a received message in a span of its own. Without a usable `X-Request-ID`
-    /// the request is `fallback_request_id`.
-    pub fn received(headers: &Headers, fallback_request_id: &str) -> Self {
+    /// the request is what `fallback` makes.
+    pub fn received<R: Into<RequestId>>(headers: &Headers, fallback: impl FnOnce() -> R) -> Self {
+        if headers.is_empty() {
+            return Self::begin(fallback());
+        }
         let parent = headers.get(header::TRACEPARENT).and_then(parse_traceparent);
         let sender = headers.get(header::TRACE_ID).filter(|id| is_id(id));
-        let hex = sender.filter(|id| is_hex(id, 32));
-        let (w3c_id, flags) = match (parent, hex) {
-            (Some((id, flags)), _) => (id.into(), flags),
-            (None, Some(id)) => (id.to_ascii_lowercase().into(), 1),
-            (None, None) => (random_hex(16), 1),
+        let (w3c, flags) = match (parent, sender.and_then(parse_trace)) {
+            (Some(parent), _) => parent,
+            (None, Some(id)) => (id, 1),
+            (None, None) => (random_trace(), 1),
         };
+        let request = headers.get(header::REQUEST_ID).filter(|id| is_id(id));
+        let priority = headers.get(header::PRIORITY);
         let state = headers.get(header::TRACESTATE);
         Self {
-            trace_id: sender.map_or_else(|| Arc::clone(&w3c_id), Arc::from),
-            span_id: random_hex(8),
-            request_id: headers
-                .get(header::REQUEST_ID)
-                .filter(|id| is_id(id))
-                .unwrap_or(fallback_request_id)
-                .into(),
-            priority: headers
-                .get(header::PRIORITY)
-                .and_then(|text| text.parse().ok()),
-            w3c: W3c {
-                trace_id: w3c_id,
-                flags,
-                state: state
-                    .filter(|state| parent.is_some() && state.len() <= MAX_STATE)
-                    .map(Arc::from),
-            },
+            priority: priority.and_then(|text| text.parse().ok()),
+            request: request.map_or_else(|| fallback().into(), RequestId::from),
+            w3c,
+            name: sender.filter(|id| *id != hex128(w3c)).map(Arc::from),
+            span: random_span(),
+            flags,
+            state: state
+                .filter(|state| parent.is_some() && state.len() <= MAX_STATE)
+                .map(Arc::from),
         }
+    }
+
+    /// The trace: 32 hexadecimal digits, or what the sender used.
+    pub fn trace_id(&self) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => hex128(self.w3c),
+        }
+    }
+
+    /// This span: 16 hexadecimal digits.
+    pub fn span_id(&self) -> String {
+        hex64(self.span)
+    }
+
+    /// The request; a valid token of a subject.
+    pub fn request_id(&self) -> &str {
+        self.request.as_str()
     }
 
     /// The same, for work of this priority.
@@ -104,39 +141,54 @@ impl Trace {
     /// The same trace and request in a new span.
     pub fn child(&self) -> Self {
         Self {
-            span_id: random_hex(8),
+            span: random_span(),
             ..self.clone()
         }
     }
 
     /// Writes all trace headers, and `X-Agent-ID` when an agent sends, over whatever stood there.
     pub fn stamp(&self, agent: Option<&AgentId>, headers: &mut Headers) {
-        let parent = format!(
-            "00-{}-{}-{:02x}",
-            self.w3c.trace_id, self.span_id, self.w3c.flags
-        );
         let fresh = headers.is_empty();
-        // Every value is hexadecimal or was checked: no insert can fail.
-        let mut set = |name: &'static str, value: &str| -> Result<(), TransportError> {
+        let mut set = |name: &'static HeaderName, value: String| {
             if fresh {
                 headers.set_first(name, value);
-                return Ok(());
+            } else {
+                // Every value is hexadecimal or was checked: it cannot fail.
+                let _ = headers.insert(name.as_ref(), &value);
             }
-            headers.insert(name, value)
         };
-        let _ = set(header::REQUEST_ID, &self.request_id);
-        let _ = set(header::TRACE_ID, &self.trace_id);
-        let _ = set(header::SPAN_ID, &self.span_id);
-        let _ = set(header::TRACEPARENT, &parent);
-        if let Some(state) = &self.w3c.state {
-            let _ = set(header::TRACESTATE, state);
+        set(&wire::REQUEST_ID, self.request_id().to_owned());
+        set(&wire::TRACE_ID, self.trace_id());
+        set(&wire::SPAN_ID, self.span_id());
+        set(&wire::TRACEPARENT, self.traceparent());
+        if let Some(state) = &self.state {
+            set(&wire::TRACESTATE, state.to_string());
         }
         if let Some(priority) = self.priority {
-            let _ = set(header::PRIORITY, priority.as_str());
+            set(&wire::PRIORITY, priority.as_str().to_owned());
         }
         if let Some(agent) = agent {
-            let _ = set(header::AGENT_ID, agent.as_str());
+            set(&wire::AGENT_ID, agent.as_str().to_owned());
         }
+    }
+
+    /// The headers that a message begins with: the trace, and who sends. What is added to them
+    /// afterwards must not have their names.
+    pub fn stamped(&self, agent: Option<&AgentId>) -> Headers {
+        let mut headers = Headers::new();
+        self.stamp(agent, &mut headers);
+        headers
+    }
+
+    fn traceparent(&self) -> String {
+        let mut text = String::with_capacity(55);
+        text.push_str("00-");
+        push_hex(&mut text, &self.w3c.to_be_bytes());
+        text.push('-');
+        push_hex(&mut text, &self.span.to_be_bytes());
+        text.push('-');
+        push_hex(&mut text, &[self.flags]);
+        text
     }
 }
 
@@ -152,7 +204,7 @@ fn is_hex(text: &str, digits: usize) -> bool {
 }
 
 /// `00-<32 digits>-<16 digits>-<2 digits>`; newer versions may add fields behind.
-fn parse_traceparent(text: &str) -> Option<(&str, u8)> {
+fn parse_traceparent(text: &str) -> Option<(u128, u8)> {
     let mut parts = text.trim().split('-');
     let (version, trace, span, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -160,23 +212,18 @@ fn parse_traceparent(text: &str) -> Option<(&str, u8)> {
     let good = version.len() == 2
         && version != "ff"
         && u8::from_str_radix(version, 16).is_ok()
-        && is_hex(trace, 32)
         && is_hex(span, 16)
         && lower(text)
         && flags.len() == 2
         && (version != "00" || parts.next().is_none());
+    let trace = parse_trace(trace)?;
     let flags = u8::from_str_radix(flags, 16).ok()?;
     good.then_some((trace, flags))
 }
 
-fn random_hex(bytes: usize) -> Arc<str> {
-    let mut text = String::with_capacity(bytes * 2);
-    let mut random = rand::rng();
-    while text.len() < bytes * 2 {
-        // Never all zeros, which W3C calls invalid.
-        text.push_str(&format!("{:016x}", random.random_range(1..=u64::MAX)));
-    }
-    text.into()
+/// 32 hexadecimal digits in either case.
+fn parse_trace(text: &str) -> Option<u128> {
+    is_hex(text, 32).then(|| u128::from_str_radix(text, 16).ok())?
 }
 
 #[cfg(test)]
@@ -198,10 +245,10 @@ mod tests {
     fn a_trace_is_continued_in_both_forms() {
         let trace = Trace::received(
             &headers(&[("Traceparent", PARENT), ("tracestate", "a=b")]),
-            "r",
+            || "r",
         );
-        assert_eq!(&*trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_ne!(&*trace.span_id, "00f067aa0ba902b7");
+        assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_ne!(trace.span_id(), "00f067aa0ba902b7");
         let mut sent = Headers::new();
         trace.stamp(Some(&"echo-001".parse().unwrap()), &mut sent);
         assert_eq!(
@@ -211,21 +258,22 @@ mod tests {
         assert_eq!(sent.get("X-Agent-ID"), Some("echo-001"));
         assert_eq!(sent.get("X-Request-ID"), Some("r"));
         assert_eq!(sent.get("tracestate"), Some("a=b"));
-        let again = Trace::received(&sent, "other");
+        let again = Trace::received(&sent, || "other");
         assert_eq!(
-            (&again.trace_id, &again.request_id),
-            (&trace.trace_id, &trace.request_id)
+            (again.trace_id(), again.request_id()),
+            (trace.trace_id(), trace.request_id())
         );
-        assert_ne!(again.span_id, trace.span_id);
+        assert_ne!(again.span_id(), trace.span_id());
     }
 
     #[test]
     fn a_sender_may_use_ids_of_its_own() {
         let trace = Trace::received(
             &headers(&[("x-trace-id", "order_7"), ("X-Request-ID", "req-1")]),
-            "r",
+            || "r",
         );
-        assert_eq!((&*trace.trace_id, &*trace.request_id), ("order_7", "req-1"));
+        assert_eq!(trace.trace_id(), "order_7");
+        assert_eq!(trace.request_id(), "req-1");
         let mut sent = Headers::new();
         trace.child().stamp(None, &mut sent);
         let parent = sent.get("traceparent").unwrap();
@@ -239,10 +287,10 @@ mod tests {
         for bad in ["", "a.b", "a b", "*", ">", "caf\u{e9}", &long] {
             let trace = Trace::received(
                 &headers(&[("X-Request-ID", bad), ("X-Trace-ID", bad)]),
-                "wq-7",
+                || "wq-7",
             );
-            assert_eq!(&*trace.request_id, "wq-7", "{bad:?}");
-            assert!(is_hex(&trace.trace_id, 32), "{bad:?}");
+            assert_eq!(trace.request_id(), "wq-7", "{bad:?}");
+            assert!(is_hex(&trace.trace_id(), 32), "{bad:?}");
         }
         for bad in [
             "",

@@ -36,7 +36,7 @@ impl Life {
             return;
         };
         let begun = Instant::now();
-        self.port.cell.begin();
+        self.port.cell.begin(begun);
         let outcome = self.called_together(&calls).await;
         let took = begun.elapsed();
         self.crew.called(took / count);
@@ -57,7 +57,7 @@ impl Life {
 
     async fn called_together(
         &mut self,
-        calls: &[Call],
+        calls: &[Box<Call>],
     ) -> Outcome<Vec<Result<Option<Reply>, Failure>>> {
         let Some(instance) = &mut self.instance else {
             // The loop takes messages only while there is an instance.
@@ -70,7 +70,7 @@ impl Life {
     }
 
     /// The numbers are those of messages, however many came at once.
-    fn count(&self, calls: &[Call], took: Duration, outcomes: &[Outcome]) {
+    fn count(&self, calls: &[Box<Call>], took: Duration, outcomes: &[Outcome]) {
         let share = took / u32::try_from(outcomes.len()).unwrap_or(u32::MAX).max(1);
         for (call, outcome) in calls.iter().zip(outcomes) {
             let error = Reason::of(outcome).map(|reason| reason.message);
@@ -78,9 +78,10 @@ impl Life {
         }
     }
 
+    #[allow(clippy::vec_box, reason = "they came boxed, and go on so")]
     async fn answer_each(
         &mut self,
-        calls: Vec<Call>,
+        calls: Vec<Box<Call>>,
         waiting: Vec<Answer>,
         outcomes: Vec<Outcome>,
     ) {

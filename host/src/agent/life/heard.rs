@@ -1,15 +1,14 @@
 //! What reaches an agent because its instance asked for it at run time.
 
 use crate::patterns::delivery::{call, plugin_reply_subject};
-use crate::patterns::lifecycle::new_request_id;
 use crate::patterns::{Answer, Delivery};
 use crate::runtime::{Heard, Instance, Kind, Notice, Source};
-use crate::transport::{Message, Trace};
+use crate::transport::{Message, RequestId, Trace};
 
 use super::Life;
 
 impl Life {
-    pub(super) async fn handle_heard(&mut self, heard: Heard) {
+    pub(super) async fn handle_heard(&mut self, heard: Box<Heard>) {
         let wanted = |instance: &Instance| instance.wants(&heard.source);
         if !self.instance.as_ref().is_some_and(wanted) {
             return;
@@ -20,7 +19,7 @@ impl Life {
                 return self.notify_of_event(&workflow, heard.message).await;
             }
         };
-        let trace = Trace::received(&heard.message.headers, &new_request_id());
+        let trace = Trace::received(&heard.message.headers, RequestId::new);
         let reply = plugin_reply_subject(&heard.message);
         let answer = match reply {
             Some(to) => Answer::Reply {

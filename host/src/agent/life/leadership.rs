@@ -25,10 +25,6 @@ impl Life {
             return;
         }
         let leads = self.port.cell.seat.office(Instant::now());
-        let term = |office: &Option<Office>| office.as_ref().map(|office| office.term);
-        if term(&leads) == term(&self.office) {
-            return;
-        }
         if let Some(ended) = self.office.take() {
             self.notify(notice(&ended, false)).await;
         }
@@ -37,6 +33,15 @@ impl Life {
             self.notify(notice(&begun, true)).await;
             self.office = Some(begun);
         }
+    }
+
+    /// Whether there is nothing to tell the instance of its leadership.
+    pub(super) fn knows_its_office(&self) -> bool {
+        if self.version.spec.election.is_none() && self.office.is_none() {
+            return true;
+        }
+        let leads = self.port.cell.seat.office(Instant::now());
+        leads.map(|office| office.term) == self.office.as_ref().map(|office| office.term)
     }
 
     /// What is over for this instance, before another one begins: neither it nor the next leads.

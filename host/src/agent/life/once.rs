@@ -1,7 +1,9 @@
 //! What was handled before is not handled again, where the manifest says so.
 
+use std::time::Duration;
+
 use crate::limits;
-use crate::patterns::Answer;
+use crate::patterns::delivery::Held;
 use crate::patterns::idempotence;
 use crate::runtime::{Call, Outcome};
 
@@ -12,19 +14,16 @@ impl Life {
     /// with what was answered then; what cannot be known is handed back.
     pub(super) async fn unless_done(
         &mut self,
-        call: Call,
-        waiting: Answer,
-    ) -> Option<(Call, Answer)> {
-        let (window, mut held) = match (self.version.spec.idempotence, waiting) {
-            (Some(window), Answer::Held(held)) => (window, held),
-            (_, waiting) => return Some((call, waiting)),
-        };
+        window: Duration,
+        call: Box<Call>,
+        mut held: Box<Held>,
+    ) -> Option<(Box<Call>, Box<Held>)> {
         let settler = &self.around.settler;
         let key = idempotence::key(&self.port.plugin, &call, &held);
         match settler.guard().find(&key, window).await {
             Ok(None) => {
                 held.record = Some(key);
-                Some((call, Answer::Held(held)))
+                Some((call, held))
             }
             Ok(Some(recorded)) => {
                 tracing::debug!(agent = %self.port.id, key, "handled before: its result is stored again");

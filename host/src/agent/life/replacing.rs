@@ -8,7 +8,8 @@ use super::Life;
 
 impl Life {
     /// The new version is started beside the old one, which goes on if the new one fails.
-    pub(super) async fn replaced(&mut self, Swap { version, done }: Swap) {
+    pub(super) async fn replaced(&mut self, swap: Box<Swap>) {
+        let Swap { version, done } = *swap;
         let meters = Meters::new(&version.spec.limits);
         self.resign();
         match self.raise(&version, meters.clone()).await {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bindings::mistersmith::agent::types::Error;
-use crate::capabilities::within;
+use crate::transport::within;
 use crate::transport::{Budget, Headers, Link, StreamView};
 
 const STREAM: &str = "COORDINATION";

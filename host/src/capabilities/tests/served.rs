@@ -19,7 +19,7 @@ pub(super) fn handling(built: &Built) -> (Guest, Trace) {
     headers.insert("X-Request-ID", "req-7").unwrap();
     headers.insert("X-Trace-ID", "trace-9").unwrap();
     headers.insert("X-Free", "yes").unwrap();
-    let trace = Trace::received(&headers, "fallback");
+    let trace = Trace::received(&headers, || "fallback");
     let mut guest = Guest::new(Arc::clone(&built.context));
     guest.enter(Scope {
         deadline: Instant::now() + Duration::from_secs(5),
@@ -78,8 +78,8 @@ async fn a_published_message_carries_the_agent_and_the_trace() {
     assert_eq!(header("X-Agent-ID"), Some(s("probe-001")));
     assert_eq!(header("X-Request-ID"), Some(s("req-7")));
     assert_eq!(header("X-Trace-ID"), Some(s("trace-9")));
-    assert_eq!(header("X-Span-ID"), Some(trace.span_id.to_string()));
-    assert!(header("traceparent").unwrap().contains(&*trace.span_id));
+    assert_eq!(header("X-Span-ID"), Some(trace.span_id()));
+    assert!(header("traceparent").unwrap().contains(&trace.span_id()));
     assert_eq!(header("Content-Type"), Some(s("text/plain")));
     let free = message
         .headers

@@ -122,7 +122,7 @@ pub(super) async fn publish(
 pub(super) async fn store(link: &Link, item: Item) -> Result<(), TransportError> {
     loop {
         let mut headers = Headers::default();
-        Trace::begin(&item.id).stamp(None, &mut headers);
+        Trace::begin(&*item.id).stamp(None, &mut headers);
         headers.set("Content-Type", item.content_type);
         headers.set("Nats-Msg-Id", &item.id);
         match link

@@ -38,7 +38,7 @@ impl Unit {
             tracing::error!(agent = %id, "the agent's task ended by a mistake of the host; it is started again");
             self.agents.remove(&id);
             self.shared.directory.remove(&id);
-            self.add(id).await?;
+            self.add_all(vec![id]).await?;
         }
         if self.circuit.as_ref().is_some_and(Running::has_broken) {
             self.share_circuit().await;

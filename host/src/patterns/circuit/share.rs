@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::CircuitSpec;
 use crate::limits;
-use crate::transport::{Headers, Kv, Link, Trace, TransportError, Watch};
+use crate::transport::{Headers, Kv, Link, RequestId, Trace, TransportError, Watch};
 
 use super::super::crew::Crew;
-use super::super::lifecycle::{new_request_id, now};
+use super::super::lifecycle::now;
 use super::record::Record;
 use super::{Gate, State};
 
@@ -270,7 +270,7 @@ impl Shared {
         let subject = format!("circuit.{}.{}", self.with.spec.service, record.state);
         let mut headers = Headers::default();
         headers.set("Content-Type", "application/json");
-        Trace::begin(&new_request_id()).stamp(None, &mut headers);
+        Trace::begin(RequestId::new()).stamp(None, &mut headers);
         let body = json!({
             "service": self.with.spec.service.as_str(), "state": record.state, "error": record.error,
             "failures": record.failures, "agent_id": record.agent_id, "host": record.host,

@@ -62,7 +62,13 @@ impl Settler {
 
     /// Takes over a message that an agent has handled. Waits only while [`limits::MAX_SETTLING`]
     /// others are being settled.
-    pub async fn settle(&self, agent: &AgentId, call: Call, held: Box<Held>, outcome: Outcome) {
+    pub async fn settle(
+        &self,
+        agent: &AgentId,
+        call: Box<Call>,
+        held: Box<Held>,
+        outcome: Outcome,
+    ) {
         let verdict = judge(&outcome, held.meta.deliveries, &held.rule);
         let agent = agent.clone();
         let this = self.clone();
@@ -93,7 +99,7 @@ impl Settler {
     }
 
     /// Takes over a message that must not wake the plugin.
-    pub async fn refuse(&self, call: Call, held: Box<Held>, reason: Reason) {
+    pub async fn refuse(&self, call: Box<Call>, held: Box<Held>, reason: Reason) {
         let this = self.clone();
         self.spawn(async move { this.bury(None, &call, &held, reason).await })
             .await;
@@ -188,7 +194,7 @@ impl Settler {
         held: &Held,
         reply: Reply,
     ) -> Result<(), TransportError> {
-        let subject = lifecycle::result_subject(agent, &call.trace.request_id);
+        let subject = lifecycle::result_subject(agent, call.trace.request_id());
         let headers = lifecycle::reply_headers(agent, call, &reply);
         let id = held.meta.output_id("result");
         self.link

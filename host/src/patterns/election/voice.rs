@@ -8,10 +8,10 @@ use serde_json::{Value as Json, json};
 
 use crate::limits;
 use crate::names::AgentId;
-use crate::transport::{Headers, Message, Trace, TransportError};
+use crate::transport::{Headers, Message, RequestId, Trace, TransportError};
 
 use super::super::directory::AgentPort;
-use super::super::lifecycle::{new_request_id, now};
+use super::super::lifecycle::now;
 use super::{Candidacy, Leader, is_id};
 
 /// A candidate begins to try. Told once for each time that there is no leader.
@@ -51,7 +51,7 @@ async fn say(candidacy: &Candidacy, what: &str, agent: &AgentId, body: &Json) ->
     let subject = format!("election.{}.{what}", candidacy.domain);
     let mut headers = Headers::default();
     headers.set("Content-Type", "application/json");
-    Trace::begin(&new_request_id()).stamp(Some(agent), &mut headers);
+    Trace::begin(RequestId::new()).stamp(Some(agent), &mut headers);
     let sent = candidacy
         .link
         .publish(&subject, None, headers, body.to_string().into())

@@ -130,7 +130,7 @@ async fn say(stage: &Stage, key: &str, join: &mut Open) {
         stage: stage.spec.stage.clone(),
     };
     let mut headers = Headers::new();
-    Trace::begin(&join.record.request_id).stamp(None, &mut headers);
+    Trace::begin(&*join.record.request_id).stamp(None, &mut headers);
     headers.set(JOIN, DEADLINE);
     headers.set(MESSAGE_ID, &id(&at, join.record.opened_at, join.said));
     let published = stage

@@ -41,13 +41,13 @@ pub(super) async fn arrive(
         Ok(None) => return Received::Input(message, run),
         Err(reason) => return Received::Foreign(message, reason),
     };
-    let trace = Trace::received(&message.headers, run.at.workflow.as_str());
+    let trace = Trace::received(&message.headers, || run.at.workflow.as_str());
     let arrival = Arrival {
         what,
         sequence: held.meta.stream_sequence,
         n: run.at.number,
         stored_at: Moment::of(held.meta.stored_at_ns),
-        request_id: &trace.request_id,
+        request_id: trace.request_id(),
     };
     let (step, record) = match decide(&run, join, &arrival).await {
         Ok(decided) => decided,

@@ -5,14 +5,16 @@ use crate::patterns::delivery::plugin_reply_subject;
 use crate::patterns::directory::AgentPort;
 use crate::patterns::disposition::Reason;
 use crate::patterns::failure::send_error;
-use crate::patterns::lifecycle::new_request_id;
 use crate::patterns::scatter::result_subject;
-use crate::transport::{Message, Trace};
+use crate::transport::{Message, RequestId, Trace};
 
 use super::{Listener, Task, What};
 
 impl Task {
-    pub(super) async fn turn_away(&mut self, messages: &[&Message], port: Option<&AgentPort>) {
+    pub(super) async fn turn_away(&mut self, messages: &[Message], port: Option<&AgentPort>) {
+        if messages.is_empty() {
+            return;
+        }
         self.count_dropped(messages.len() as u64);
         let reason = too_much(&self.listener);
         for message in messages {
@@ -22,22 +24,20 @@ impl Task {
 
     /// A message that must wake nobody. Whoever asks many waits for each of them; any other sender
     /// for one.
-    pub(super) async fn refuse_all(&self, message: &Message, reason: &Reason) {
-        let mut ports = self.ports(message);
-        if self.listener.what == What::Messages || self.queue.is_some() {
-            ports.truncate(1);
-        }
-        for port in &ports {
+    pub(super) async fn refuse_all(&mut self, message: &Message, reason: &Reason) {
+        let ports = self.ports(message);
+        let one = self.listener.what == What::Messages || self.queue.is_some();
+        for port in ports.iter().take(if one { 1 } else { usize::MAX }) {
             self.refuse(message, Some(port), reason).await;
         }
     }
 
     /// The group chose a host where nobody but the asking agent could answer.
-    pub(super) async fn refuse_own(&self, message: &Message) {
+    pub(super) async fn refuse_own(&mut self, message: &Message) {
         let text = "the group chose a host that has no agent of it but the one that asks";
         let reason = Reason::new("unavailable", text.to_owned());
-        self.refuse(message, self.all_ports().first(), &reason)
-            .await;
+        let ports = self.all_ports();
+        self.refuse(message, ports.first(), &reason).await;
     }
 
     async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
@@ -48,7 +48,7 @@ impl Task {
             What::Questions => result_subject(message),
         };
         if let (Some(to), Some(port)) = (to, port) {
-            let trace = Trace::received(&message.headers, &new_request_id());
+            let trace = Trace::received(&message.headers, RequestId::new);
             send_error(&self.listener.link, &to, port, &trace, reason).await;
         }
     }

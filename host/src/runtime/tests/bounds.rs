@@ -78,25 +78,6 @@ async fn many_short_waits_use_no_cpu_time() {
 }
 
 #[tokio::test]
-async fn the_caller_may_end_a_call_sooner() {
-    let built = limits(|_| ());
-    let mut agent = instance(&Module::when_asked("(loop (br 0))"), &built).await;
-    let deadline = Instant::now() + Duration::from_millis(50);
-    assert_eq!(
-        died(
-            agent
-                .handle(&Call {
-                    deadline,
-                    ..call("x")
-                })
-                .await
-        )
-        .kind,
-        DeathKind::Timeout
-    );
-}
-
-#[tokio::test]
 async fn other_agents_run_beside_spinning_ones() {
     let built = limits(|limits| limits.timeout = Duration::from_secs(20));
     let mut echo = instance(&Module::echo(), &built).await;

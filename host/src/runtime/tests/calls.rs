@@ -167,7 +167,7 @@ async fn a_batch_is_answered_item_by_item() {
     );
     let built = Fixture::new().build();
     let mut agent = instance(&all, &built).await;
-    let batch = || vec![call("a"), call("b"), call("c")];
+    let batch = || ["a", "b", "c"].map(|payload| Box::new(call(payload)));
     let Outcome::Done(answers) = agent.handle_batch(&batch()).await else {
         panic!("the batch failed");
     };
@@ -191,7 +191,9 @@ async fn a_guest_may_ask_for_headers_ids_and_the_time_left() {
          (local.set $payload (i32.load (i32.const 4096))) (local.set $payload_len (i32.load (i32.const 4100)))",
     )
     .import(context, "request-id", "(param i32)");
-    let built = Fixture::new().build();
+    let built = Fixture::new()
+        .with(|fixture| fixture.limits.timeout = Duration::from_millis(900))
+        .build();
     let mut agent = instance(&module, &built).await;
     let trace = Trace::begin("req-42");
     assert_eq!(
@@ -205,16 +207,7 @@ async fn a_guest_may_ask_for_headers_ids_and_the_time_left() {
     )
     .import(context, "remaining-ms", "(result i32)");
     let mut agent = instance(&module, &built).await;
-    let deadline = Instant::now() + Duration::from_millis(900);
-    let left = reply(
-        agent
-            .handle(&Call {
-                deadline,
-                ..call("")
-            })
-            .await,
-    )
-    .payload;
+    let left = reply(agent.handle(&call("")).await).payload;
     let left = u32::from_le_bytes(left[..].try_into().unwrap());
     assert!((1..=900).contains(&left), "{left}");
 }

@@ -93,7 +93,7 @@ async fn a_logged_line_says_who_and_in_which_trace() {
     let built = built(100);
     let mut agent = instance(&logging(1), &built).await;
     let trace = Trace::begin("req-1");
-    let id = trace.trace_id.to_string();
+    let id = trace.trace_id();
     reply(agent.handle(&Call { trace, ..call("x") }).await);
     let [line] = &log.lines()[..] else {
         panic!("{:?}", log.lines())

@@ -1,0 +1,148 @@
+//! From a subscription into the hands of agents: the first of a queue group that is free, or each.
+
+use std::sync::Arc;
+
+use crate::patterns::crew::Weight;
+use crate::patterns::delivery::{Answer, Delivery, call, plugin_reply_subject};
+use crate::patterns::directory::AgentPort;
+use crate::patterns::scatter::{asked, asks};
+use crate::runtime::Kind;
+use crate::transport::{Message, RequestId, Trace};
+
+use super::{Task, What};
+
+impl Task {
+    /// Hands a message to one agent or to each, as far as there is room for it.
+    pub(super) async fn hand(&mut self, message: Message) {
+        if self.queue.is_none() {
+            return self.hand_to_each(message).await;
+        }
+        match self.listener.crew.weigh(message.payload.len()) {
+            Some(weight) => self.listener.crew.offer(self.delivery(message, weight)),
+            None => {
+                let first = self.ports(&message).first().cloned();
+                self.turn_away(&[message], first.as_ref()).await;
+            }
+        }
+    }
+
+    async fn hand_to_each(&mut self, message: Message) {
+        let ports = self.ports(&message);
+        let Some((last, others)) = ports.split_last() else {
+            return;
+        };
+        for port in others {
+            self.hand_to(port, message.clone()).await;
+        }
+        self.hand_to(last, message).await;
+    }
+
+    async fn hand_to(&mut self, port: &AgentPort, message: Message) {
+        let Some(weight) = self.listener.crew.weigh(message.payload.len()) else {
+            return self.turn_away(&[message], Some(port)).await;
+        };
+        // Whom it is refused, is told with what it came with.
+        let waits =
+            plugin_reply_subject(&message).is_some() || self.listener.what == What::Questions;
+        let kept = waits.then(|| message.clone());
+        let full = port
+            .mailbox
+            .try_send(self.delivery(message, weight))
+            .is_err();
+        match kept {
+            Some(message) if full => self.turn_away(&[message], Some(port)).await,
+            None if full => self.count_dropped(1),
+            _ => {}
+        }
+    }
+
+    /// Hands messages over together, to one agent or to each, as far as there is room for them.
+    pub(super) async fn hand_together(&mut self, messages: Vec<Message>) {
+        let Some(first) = messages.first() else {
+            return;
+        };
+        let ports = self.ports(first);
+        if self.queue.is_some() {
+            let (fits, crowded) = self.weighed(messages);
+            if let Some(delivery) = fits {
+                self.listener.crew.offer(delivery);
+            }
+            return self.turn_away(&crowded, ports.first()).await;
+        }
+        for port in ports.iter() {
+            let (fits, mut crowded) = self.weighed(messages.clone());
+            if fits.is_some_and(|delivery| port.mailbox.try_send(delivery).is_err()) {
+                crowded.clone_from(&messages);
+            }
+            self.turn_away(&crowded, Some(port)).await;
+        }
+    }
+
+    /// The messages that there is room for, as one delivery, and those that there is none for.
+    fn weighed(&self, messages: Vec<Message>) -> (Option<Delivery>, Vec<Message>) {
+        let (mut fits, mut crowded) = (Vec::with_capacity(messages.len()), Vec::new());
+        for message in messages {
+            match self.listener.crew.weigh(message.payload.len()) {
+                Some(weight) => fits.push(self.delivery(message, weight)),
+                None => crowded.push(message),
+            }
+        }
+        let mut fits = fits.into_iter();
+        let first = fits.next().map(|first| Delivery {
+            rest: Some(fits.collect()),
+            ..first
+        });
+        (first, crowded)
+    }
+
+    /// The agents of the plugin that a message is for.
+    pub(super) fn ports(&mut self, message: &Message) -> Arc<[AgentPort]> {
+        let ports = self.all_ports();
+        if self.listener.what == What::Messages {
+            return ports;
+        }
+        let asked = ports
+            .iter()
+            .filter(|port| !asks(&port.id, &message.headers));
+        asked.cloned().collect()
+    }
+
+    pub(super) fn all_ports(&mut self) -> Arc<[AgentPort]> {
+        let listener = &self.listener;
+        listener
+            .directory
+            .call_roll(&listener.plugin, &mut self.roll)
+    }
+
+    fn delivery(&self, message: Message, weight: Weight) -> Delivery {
+        let trace = Trace::received(&message.headers, RequestId::new);
+        let (kind, answer) = self.called_with(&message);
+        Delivery {
+            call: call(kind, message, trace),
+            answer,
+            weight: Some(weight),
+            rest: None,
+        }
+    }
+
+    fn called_with(&self, message: &Message) -> (Kind, Answer) {
+        if self.listener.what == What::Questions
+            && let Some(asked) = asked(message, &self.listener.link)
+        {
+            return asked;
+        }
+        let reply = plugin_reply_subject(message);
+        let answer = match reply {
+            Some(to) => Answer::Reply {
+                to: to.to_owned(),
+                link: self.listener.link.clone(),
+            },
+            None => Answer::Nobody,
+        };
+        let kind = Kind::Subscription {
+            id: None,
+            wants_reply: reply.is_some(),
+        };
+        (kind, answer)
+    }
+}
