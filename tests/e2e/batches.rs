@@ -204,7 +204,9 @@ async fn whoever_waits_for_a_batch_that_ends_its_instance_is_told() {
 
 #[tokio::test]
 async fn a_flood_of_batches_is_bounded_and_counted() {
-    const MANY: usize = 3000;
+    // More bytes than may wait for the agents of a plugin.
+    const MANY: usize = 4000;
+    let padding = " ".repeat(20 * 1024);
     let nats = Nats::start().await;
     let host = Host::new(&nats)
         .plugin("probe", |p| {
@@ -216,7 +218,12 @@ async fn a_flood_of_batches_is_bounded_and_counted() {
     let slow = r#"{"do": "sleep", "ms": 4000, "how": "wait"}"#;
     nats.publish("agent.probe-001.cmd.execute", slow).await;
     nats.state_is("probe-001", "busy").await;
-    let answers = ask(&nats, "tools.sum", (0..MANY).map(|n| n.to_string())).await;
+    let answers = ask(
+        &nats,
+        "tools.sum",
+        (0..MANY).map(|n| format!("{n}{padding}")),
+    )
+    .await;
     let answers = answers.number(MANY).await;
     let busy = answers.iter().filter_map(|answer| answer.headers.as_ref());
     let busy = busy.filter(|said| header(said, "Nats-Service-Error-Code") == "429");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::message::PublishMessage;
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Plugin, until_in};
+use crate::harness::{Host, Nats, Plugin, until, until_in};
 
 /// The server delivers an item again after the ack wait, 30 s; the machine may be busy.
 const ACK_WAIT: Duration = Duration::from_secs(75);
@@ -29,6 +29,11 @@ async fn what_was_in_hand_when_the_host_was_killed_is_done_by_the_next() {
     nats.work_as("held-2", "work.lab.x", slow.to_string()).await;
     ran.number(2).await;
     host.kill();
+    // Until the server has noticed, it would give an item to a poll of the dead host.
+    until("the server knows that the host is gone", async || {
+        (nats.polls().await == 0).then_some(())
+    })
+    .await;
     nats.work_as("later", "work.lab.low.x", r#"{"do": "echo", "value": 1}"#)
         .await;
     assert_eq!(nats.stream_info("WORK_QUEUE").await.state.messages, 3);
