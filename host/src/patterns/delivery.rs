@@ -67,6 +67,18 @@ pub fn plugin_reply_subject(message: &Message) -> Option<&str> {
     reply_subject(message).filter(|_| may_answer(&message.subject))
 }
 
+/// How a message of a subscription is handed over: by the number of the subscription, if it has one,
+/// and with an answer to its sender, if it may have one.
+pub fn subscribed(id: Option<u64>, message: &Message, link: &Link) -> (Kind, Answer) {
+    let reply = plugin_reply_subject(message);
+    let wants_reply = reply.is_some();
+    let answer = reply.map_or(Answer::Nobody, |to| Answer::Reply {
+        to: to.to_owned(),
+        link: link.clone(),
+    });
+    (Kind::Subscription { id, wants_reply }, answer)
+}
+
 /// Whether a payload may wake the plugin: no larger than `most` bytes, and as its schema wants it.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::ready;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -33,6 +33,8 @@ pub(super) struct Stopwatch {
     ticked: AtomicBool,
     /// A tick had come in the last poll, be it of the call before: the next one begins aside.
     long: AtomicBool,
+    /// The poll that runs has a place aside.
+    aside: AtomicBool,
     pulse: Pulse,
 }
 
@@ -45,6 +47,7 @@ impl Stopwatch {
             since: AtomicU64::new(0),
             ticked: AtomicBool::new(false),
             long: AtomicBool::new(false),
+            aside: AtomicBool::new(false),
         }
     }
 
@@ -66,7 +69,7 @@ impl Stopwatch {
     pub(super) fn stays(&self, now: Instant, aside: &Aside) -> bool {
         let begun = self.since.load(Ordering::Relaxed);
         let computed = Duration::from_nanos(self.at(now).saturating_sub(begun));
-        self.is_long() && computed < STAY && aside.has_room()
+        self.aside.load(Ordering::Relaxed) && computed < STAY && aside.has_room()
     }
 
     fn is_long(&self) -> bool {
@@ -133,18 +136,25 @@ pub(super) async fn measured<F: Future>(
     let mut waited = false;
     let mut turn: Option<PollSemaphore> = None;
     poll_fn(|cx| {
-        let place = if stopwatch.is_long() {
+        let mut place = None;
+        if stopwatch.is_long() && can_step_aside() {
             let turn = turn.get_or_insert_with(|| PollSemaphore::new(Arc::clone(&aside.0)));
-            Some(ready!(turn.poll_acquire(cx)))
-        } else {
-            None
-        };
+            match turn.poll_acquire(cx) {
+                Poll::Ready(free) => place = free,
+                Poll::Pending => {
+                    // The wait for a place is no computing, also before the first poll.
+                    waited = true;
+                    return Poll::Pending;
+                }
+            }
+        }
         if waited {
             stopwatch.resume(Instant::now());
         }
+        stopwatch.aside.store(place.is_some(), Ordering::Relaxed);
         let poll = match place {
-            Some(_) if can_step_aside() => block_in_place(|| call.as_mut().poll(cx)),
-            _ => call.as_mut().poll(cx),
+            Some(_) => block_in_place(|| call.as_mut().poll(cx)),
+            None => call.as_mut().poll(cx),
         };
         waited = poll.is_pending();
         stopwatch.pause(Instant::now());
@@ -205,8 +215,8 @@ mod tests {
         let at = |ms| watch.origin + Duration::from_millis(ms);
         watch.restart(at(0));
         assert!(!watch.stays(at(2), &aside), "it is not aside yet");
-        watch.goes_on();
         watch.pause(at(2));
+        watch.aside.store(true, Ordering::Relaxed);
         watch.resume(at(10));
         assert!(watch.stays(at(30), &aside));
         assert!(!watch.stays(at(110), &aside));
@@ -216,6 +226,23 @@ mod tests {
             .try_acquire_many(u32::try_from(all).unwrap())
             .unwrap();
         assert!(!watch.stays(at(30), &aside));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_wait_for_a_place_aside_is_no_computing() {
+        let (watch, aside) = (Stopwatch::new(Pulse::alone()), Aside::new());
+        // As after a call that computed long.
+        watch.long.store(true, Ordering::Relaxed);
+        let all = aside.0.available_permits();
+        let others = aside.0.try_acquire_many(u32::try_from(all).unwrap());
+        let (others, free) = (others.unwrap(), Duration::from_millis(300));
+        watch.restart(Instant::now());
+        let call = async { watch.used(Instant::now()) };
+        let (used, ()) = tokio::join!(measured(&watch, &aside, call), async {
+            tokio::time::sleep(free).await;
+            drop(others);
+        });
+        assert!(used < free, "{used:?}");
     }
 
     #[tokio::test]

@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 
-use super::Message;
+use super::{Message, within};
 
 /// Most messages that wait in one subscription; more are dropped and counted. The client library holds as many.
 const MAX_WAITING: usize = 65_536;
@@ -20,6 +21,8 @@ const MAX_WAITING: usize = 65_536;
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// After so many messages that were taken the library is looked at again although some are waiting.
 const LOOK_AFTER: usize = 32;
+/// How long it waits for room to tell the server that it ends.
+const STOP_WAIT: Duration = Duration::from_secs(2);
 /// What a message costs beyond its payload, in bytes, roughly.
 const OVERHEAD: usize = 256;
 
@@ -66,7 +69,8 @@ impl Intake {
 
     /// Unsubscribes. What has arrived by then is still returned by [`Intake::next`], and then none.
     pub async fn stop(&mut self) {
-        self.closing |= self.subscriber.drain().await.is_err();
+        let told = within(Instant::now() + STOP_WAIT, self.subscriber.drain()).await;
+        self.closing |= !matches!(told, Some(Ok(())));
     }
 
     /// How many messages were dropped because the reader was too slow.

@@ -93,11 +93,7 @@ impl Link {
         pattern: &str,
         queue: Option<&str>,
     ) -> Result<Subscription, TransportError> {
-        check::pattern(pattern)?;
-        if let Some(queue) = queue {
-            check::queue(queue)?;
-        }
-        self.raw_subscribe(pattern, queue)
+        self.subscriber(pattern, queue)
             .await
             .map(|subscriber| Subscription::start(subscriber, None))
     }
@@ -108,11 +104,7 @@ impl Link {
         pattern: &str,
         queue: Option<&str>,
     ) -> Result<Intake, TransportError> {
-        check::pattern(pattern)?;
-        if let Some(queue) = queue {
-            check::queue(queue)?;
-        }
-        self.raw_subscribe(pattern, queue).await.map(Intake::new)
+        self.subscriber(pattern, queue).await.map(Intake::new)
     }
 
     /// As [`Link::subscribe`]; what waits counts against a budget that other subscriptions share.
@@ -122,11 +114,7 @@ impl Link {
         queue: Option<&str>,
         budget: &Budget,
     ) -> Result<Subscription, TransportError> {
-        check::pattern(pattern)?;
-        if let Some(queue) = queue {
-            check::queue(queue)?;
-        }
-        self.raw_subscribe(pattern, queue)
+        self.subscriber(pattern, queue)
             .await
             .map(|subscriber| Subscription::start(subscriber, Some(budget.clone())))
     }
@@ -271,6 +259,19 @@ impl Link {
                 "the connection to NATS takes no more messages at the moment".to_owned(),
             )),
         }
+    }
+
+    /// A subscription of the client library's, to what may stand in the protocol.
+    async fn subscriber(
+        &self,
+        pattern: &str,
+        queue: Option<&str>,
+    ) -> Result<async_nats::Subscriber, TransportError> {
+        check::pattern(pattern)?;
+        if let Some(queue) = queue {
+            check::queue(queue)?;
+        }
+        self.raw_subscribe(pattern, queue).await
     }
 
     /// Subscribes without bounds of our own, for what has bounds by its nature: pulls and answers.

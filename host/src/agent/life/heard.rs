@@ -1,8 +1,8 @@
 //! What reaches an agent because its instance asked for it at run time.
 
-use crate::patterns::delivery::{call, plugin_reply_subject};
-use crate::patterns::{Answer, Delivery};
-use crate::runtime::{Heard, Instance, Kind, Notice, Source};
+use crate::patterns::Delivery;
+use crate::patterns::delivery::{call, subscribed};
+use crate::runtime::{Heard, Instance, Notice, Source};
 use crate::transport::{Message, RequestId, Trace};
 
 use super::Life;
@@ -20,18 +20,8 @@ impl Life {
             }
         };
         let trace = Trace::received(&heard.message.headers, RequestId::new);
-        let reply = plugin_reply_subject(&heard.message);
-        let answer = match reply {
-            Some(to) => Answer::Reply {
-                to: to.to_owned(),
-                link: self.version.link.clone(),
-            },
-            None => Answer::Nobody,
-        };
-        let kind = Kind::Subscription {
-            id: Some(subscription),
-            wants_reply: reply.is_some(),
-        };
+        let link = &self.version.link;
+        let (kind, answer) = subscribed(Some(subscription), &heard.message, link);
         let call = call(kind, heard.message, trace);
         self.handle(Delivery {
             call,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::patterns::crew::Weight;
-use crate::patterns::delivery::{Answer, Delivery, call, plugin_reply_subject};
+use crate::patterns::delivery::{Answer, Delivery, call, plugin_reply_subject, subscribed};
 use crate::patterns::directory::AgentPort;
 use crate::patterns::scatter::{asked, asks};
 use crate::runtime::Kind;
@@ -131,18 +131,6 @@ impl Task {
         {
             return asked;
         }
-        let reply = plugin_reply_subject(message);
-        let answer = match reply {
-            Some(to) => Answer::Reply {
-                to: to.to_owned(),
-                link: self.listener.link.clone(),
-            },
-            None => Answer::Nobody,
-        };
-        let kind = Kind::Subscription {
-            id: None,
-            wants_reply: reply.is_some(),
-        };
-        (kind, answer)
+        subscribed(None, message, &self.listener.link)
     }
 }
