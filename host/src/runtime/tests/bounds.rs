@@ -103,6 +103,31 @@ async fn other_agents_run_beside_spinning_ones() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_spinning_agents_than_processors_have_their_cpu_time_each_and_hold_up_no_other() {
+    let built = limits(|limits| {
+        limits.cpu = Duration::from_millis(200);
+        limits.timeout = Duration::from_secs(60);
+    });
+    let mut echo = instance(&Module::echo(), &built).await;
+    let begun = Instant::now();
+    let mut spinners = Vec::new();
+    for _ in 0..12 {
+        let mut spinner = instance(&Module::when_asked("(loop (br 0))"), &built).await;
+        spinners.push(tokio::spawn(
+            async move { spinner.handle(&call("x")).await },
+        ));
+    }
+    while !spinners.iter().all(tokio::task::JoinHandle::is_finished) {
+        assert_eq!(reply(echo.handle(&call("here")).await).payload, "here");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+    for spinner in spinners {
+        assert_eq!(died(spinner.await.unwrap()).kind, DeathKind::Cpu);
+    }
+}
+
 #[tokio::test]
 async fn memory_ends_at_its_limit() {
     let built = limits(|limits| limits.memory = 4 << 20);
