@@ -41,6 +41,7 @@ async fn items(bench: &Bench<'_>, lab: &Lab) -> anyhow::Result<Vec<Series>> {
     let job = Job::Work {
         subject: NATIVE_WORK.to_owned(),
         at_once: workers as usize,
+        headers: false,
     };
     let native = lab.native(vec![job]).await?;
     let messages = bench.messages(ITEMS);

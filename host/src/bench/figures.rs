@@ -74,6 +74,8 @@ pub struct Row {
 
 /// The native handler.
 pub(super) const NATIVE: &str = "native";
+/// The native handler that sends the headers which the contract wants of every message.
+pub(super) const SAME_HEADERS: &str = "native, same headers";
 
 /// Collects one figure over the rounds.
 #[derive(Debug)]

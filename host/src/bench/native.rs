@@ -6,7 +6,7 @@ use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::jetstream::{self, AckKind, consumer::pull};
+use async_nats::jetstream::{self, AckKind, consumer::pull, message::PublishMessage as Publish};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -49,7 +49,13 @@ pub(super) enum Job {
         at_once: usize,
     },
     /// Takes work items, stores the payload as result, and confirms the acknowledgement; so many at once.
-    Work { subject: String, at_once: usize },
+    /// With the headers that every result of an agent has, the id among them by which the stream
+    /// recognises a result that comes twice; or with none.
+    Work {
+        subject: String,
+        at_once: usize,
+        headers: bool,
+    },
 }
 
 /// Does what the order says, in tasks of its own; returns when it listens.
@@ -91,7 +97,11 @@ pub async fn start(order: Order) -> anyhow::Result<()> {
                     }
                 }));
             }
-            Job::Work { subject, at_once } => work(&client, subject, at_once).await?,
+            Job::Work {
+                subject,
+                at_once,
+                headers,
+            } => work(&client, subject, at_once, headers).await?,
         }
     }
     client::settle(&client).await
@@ -194,14 +204,20 @@ async fn pull(
     Ok((jetstream, messages.messages().await?))
 }
 
-async fn work(client: &Client, subject: String, at_once: usize) -> anyhow::Result<()> {
-    let (jetstream, items) = pull(client, "WORK_QUEUE", "native", subject, at_once).await?;
+async fn work(
+    client: &Client,
+    subject: String,
+    at_once: usize,
+    headers: bool,
+) -> anyhow::Result<()> {
+    let durable = subject.replace(['.', '*'], "_");
+    let (jetstream, items) = pull(client, "WORK_QUEUE", &durable, subject, at_once).await?;
     tokio::spawn(items.for_each_concurrent(at_once, move |item| {
         let jetstream = jetstream.clone();
         async move {
             let Ok(item) = item else { return };
             // What fails comes again: that is what the queue is for.
-            let _ = finish(&jetstream, &item).await;
+            let _ = finish(&jetstream, &item, headers).await;
         }
     }));
     Ok(())
@@ -234,12 +250,18 @@ async fn hand_on(
 async fn finish(
     jetstream: &jetstream::Context,
     item: &jetstream::Message,
+    headers: bool,
 ) -> Result<(), async_nats::Error> {
     let number = item.info()?.stream_sequence;
     let subject = format!("agent.native-001.resp.wq-{number}");
-    jetstream
-        .publish(subject, item.payload.clone())
-        .await?
-        .await?;
+    let mut result = Publish::build().payload(item.payload.clone());
+    if headers {
+        let mut traced = trace_headers(item.headers.as_ref());
+        traced.insert("X-Priority", "normal");
+        traced.insert("X-Retry-Count", "0");
+        let id = format!("WORK_QUEUE:{number}:result");
+        result = result.headers(traced).message_id(id);
+    }
+    jetstream.send_publish(subject, result).await?.await?;
     item.double_ack_with(AckKind::Ack).await
 }

@@ -15,8 +15,6 @@ use super::{Bench, Row};
 const PRODUCT: &str = "bench.echo";
 const NATIVE: &str = "native.echo";
 const TRACED: &str = "traced.echo";
-/// The native handler that does what the contract asks of every message.
-const SAME_HEADERS: &str = "native, same headers";
 
 /// What came of one turn.
 struct Turn {
@@ -68,7 +66,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
         let case = format!("64 B, {in_flight} in flight");
         bench.tell(&case);
         let mut plain = Figures::new(&case, figures::NATIVE);
-        let mut same = Figures::new(&case, SAME_HEADERS);
+        let mut same = Figures::new(&case, figures::SAME_HEADERS);
         for _ in 0..bench.settings.rounds {
             let product = turn(bench, &lab, PRODUCT, in_flight, || host.cpu()).await?;
             let reference = turn(bench, &lab, NATIVE, in_flight, || native.cpu()).await?;

@@ -1,5 +1,6 @@
 //! Work items from the stream and back into one: pulled, handled, the result stored, the
-//! acknowledgement confirmed. The native handler does the same with the client library alone.
+//! acknowledgement confirmed. The native handlers do the same with the client library alone, one without
+//! headers and one with those of the host's results.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::figures::{Series, rows};
+use super::figures::{self, Series, rows};
 use super::lab::Lab;
 use super::native::Job;
 use super::plugin::Plugin;
@@ -16,6 +17,7 @@ use super::{Bench, Row, client};
 
 const PRODUCT: &str = "work.bench";
 const NATIVE: &str = "work.native";
+const TRACED: &str = "work.traced";
 /// Tasks that the items are spread over: a result is heard before its item is acknowledged, so that more
 /// items are in the stream than are open, and the stream takes 1000 of one subject.
 const TASKS: u64 = 8;
@@ -28,35 +30,73 @@ const PATIENCE: Duration = Duration::from_secs(45);
 
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "work").await?;
-    bench.tell("starting a host and a native handler");
+    bench.tell("starting a host and two native handlers");
     let host = lab
         .host("host", &[Plugin::new("bench", AGENTS).work("bench", "*")])
         .await?;
     // After the host, which makes the stream.
-    let job = Job::Work {
-        subject: format!("{NATIVE}.*"),
+    let job = |domain: &str, headers| Job::Work {
+        subject: format!("{domain}.*"),
         at_once: OPEN as usize,
+        headers,
     };
-    let native = lab.native(vec![job]).await?;
+    let native = lab.native(vec![job(NATIVE, false)]).await?;
+    let traced = lab.native(vec![job(TRACED, true)]).await?;
     let case = format!("64 B, {OPEN} waiting, {AGENTS} agents");
-    let mut rate = Series::new(&case, "items", "1/s");
-    let mut cpu = Series::new(&case, "CPU of an item", "µs");
-    let time = bench.settings.turn;
+    let mut plain = Figures::new(&case, figures::NATIVE);
+    let mut same = Figures::new(&case, figures::SAME_HEADERS);
     for round in 0..bench.settings.rounds {
         bench.tell(&format!("{case}, round {}", round + 1));
-        let before = host.cpu()?;
-        let product = feed(&lab.client, PRODUCT, time).await?;
-        let product_cpu = (host.cpu()? - before).as_secs_f64() * 1e6 / product.items as f64;
-        let before = native.cpu()?;
-        let reference = feed(&lab.client, NATIVE, time).await?;
-        let native_cpu = (native.cpu()? - before).as_secs_f64() * 1e6 / reference.items as f64;
-        rate.pair(product.per_second(), reference.per_second());
-        cpu.pair(product_cpu, native_cpu);
+        let product = turn(bench, &lab, PRODUCT, || host.cpu()).await?;
+        let reference = turn(bench, &lab, NATIVE, || native.cpu()).await?;
+        plain.pair(&product, &reference);
+        let reference = turn(bench, &lab, TRACED, || traced.cpu()).await?;
+        same.pair(&product, &reference);
     }
-    drop(native);
+    drop((native, traced));
     host.end().await?;
     lab.close().await;
-    Ok(rows([rate, cpu]))
+    Ok(rows([plain.rate, plain.cpu, same.rate, same.cpu]))
+}
+
+/// What came of one turn.
+struct Turn {
+    rate: f64,
+    cpu: f64,
+}
+
+struct Figures {
+    rate: Series,
+    cpu: Series,
+}
+
+impl Figures {
+    fn new(case: &str, beside: &'static str) -> Self {
+        Self {
+            rate: Series::new(case, "items", "1/s").against(beside),
+            cpu: Series::new(case, "CPU of an item", "µs").against(beside),
+        }
+    }
+
+    fn pair(&mut self, product: &Turn, reference: &Turn) {
+        self.rate.pair(product.rate, reference.rate);
+        self.cpu.pair(product.cpu, reference.cpu);
+    }
+}
+
+async fn turn(
+    bench: &Bench<'_>,
+    lab: &Lab,
+    domain: &'static str,
+    cpu: impl Fn() -> anyhow::Result<Duration>,
+) -> anyhow::Result<Turn> {
+    let before = cpu()?;
+    let done = feed(&lab.client, domain, bench.settings.turn).await?;
+    let used = cpu()? - before;
+    Ok(Turn {
+        rate: done.per_second(),
+        cpu: used.as_secs_f64() * 1e6 / done.items as f64,
+    })
 }
 
 /// What was done.

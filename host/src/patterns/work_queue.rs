@@ -15,9 +15,9 @@ mod lane;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Schema;
@@ -193,9 +193,18 @@ impl WorkQueue {
 
     async fn step(&mut self, step: Step) {
         match step {
-            Step::Item(index, pull, delivered, stop) => {
-                self.pulls.push(Box::pin(next(index, pull, stop)));
+            Step::Item(index, mut pull, delivered, stop) => {
                 self.arrived(index, *delivered).await;
+                // What is here already is taken in without a wait for each. The runtime sees to it that
+                // the rest of this loop has its turn.
+                while let Some(came) = pull.next().now_or_never() {
+                    match came {
+                        Some(Ok(delivered)) => self.arrived(index, delivered).await,
+                        Some(Err(error)) => return self.failed(index, &error),
+                        None => return self.ended(index),
+                    }
+                }
+                self.pulls.push(Box::pin(next(index, pull, stop)));
             }
             Step::Arrived(arrival) => {
                 self.arriving = self.arriving.saturating_sub(1);
@@ -203,24 +212,29 @@ impl WorkQueue {
                     self.take_in(*arrival).await;
                 }
             }
-            Step::End(index) => {
-                if let Some(lane) = self.lanes.get_mut(index) {
-                    // A batch that ends with something missing found the consumer empty.
-                    if matches!(lane.pull, Pulling::Batch(1..)) {
-                        lane.backlog = 0;
-                    }
-                    lane.pull = Pulling::No;
-                }
+            Step::End(index) => self.ended(index),
+            Step::Failed(index, error) => self.failed(index, &error),
+        }
+    }
+
+    /// A pull is over.
+    fn ended(&mut self, index: usize) {
+        if let Some(lane) = self.lanes.get_mut(index) {
+            // A batch that ends with something missing found the consumer empty.
+            if matches!(lane.pull, Pulling::Batch(1..)) {
+                lane.backlog = 0;
             }
-            Step::Failed(index, error) => {
-                if let Some(lane) = self.lanes.get_mut(index) {
-                    tracing::debug!(consumer = %lane.lane.durable, %error, "pull failed");
-                    lane.pull = Pulling::No;
-                    lane.not_before = Some(Instant::now() + limits::PULL_RETRY_DELAY);
-                    if error.is_transient() {
-                        lane.failures.push(Instant::now());
-                    }
-                }
+            lane.pull = Pulling::No;
+        }
+    }
+
+    fn failed(&mut self, index: usize, error: &TransportError) {
+        if let Some(lane) = self.lanes.get_mut(index) {
+            tracing::debug!(consumer = %lane.lane.durable, %error, "pull failed");
+            lane.pull = Pulling::No;
+            lane.not_before = Some(Instant::now() + limits::PULL_RETRY_DELAY);
+            if error.is_transient() {
+                lane.failures.push(Instant::now());
             }
         }
     }
@@ -233,27 +247,27 @@ impl WorkQueue {
         if let Pulling::Batch(left) = &mut state.pull {
             *left = left.saturating_sub(1);
         }
-        let lane = state.lane.clone();
+        let (rule, source) = (state.lane.rule.clone(), state.lane.source.clone());
         let held = Box::new(Held {
             kept: self.feed.keeper.keep(&delivered.fate),
             fate: delivered.fate,
             meta: delivered.meta,
-            rule: lane.rule.clone(),
+            rule,
             output: Output::Nothing,
             claimed: None,
             record: None,
         });
-        match &lane.source {
+        match source {
             Source::Work { priority, schema } => {
-                let kind = (*priority, schema.clone());
-                self.item(kind, delivered.message, held).await;
+                self.item((priority, schema), delivered.message, held).await;
             }
             Source::Stage(stage) => {
                 let settler = self.feed.settler.clone();
-                let received = stage.clone().receive(delivered.message, held, settler);
+                let message = delivered.message;
                 self.arriving += 1;
                 self.pulls.push(Box::pin(async move {
-                    Step::Arrived(received.await.map(Box::new))
+                    let received = stage.receive(message, held, settler).await;
+                    Step::Arrived(received.map(Box::new))
                 }));
             }
         }

@@ -197,7 +197,7 @@ impl Link {
         if payload.len() <= self.claim_over() {
             return self.store(subject, msg_id, headers, payload).await;
         }
-        let claim = self.claim(subject, msg_id, &payload).await?;
+        let claim = Box::pin(self.claim(subject, msg_id, &payload)).await?;
         claim.stamp(payload.len(), &mut headers);
         self.store(subject, msg_id, headers, Bytes::new()).await
     }
@@ -218,7 +218,7 @@ impl Link {
         // The sender's own message id makes the same object again.
         let id = headers.get(MESSAGE_ID).map(str::to_owned);
         let id = id.unwrap_or_else(|| nuid::next().to_string());
-        let claim = self.claim(subject, &id, &payload).await?;
+        let claim = Box::pin(self.claim(subject, &id, &payload)).await?;
         claim.stamp(payload.len(), &mut headers);
         let stored = self
             .publish_stored(subject, headers, Bytes::new(), timeout)

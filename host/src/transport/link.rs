@@ -3,6 +3,7 @@
 //! Never waits without a bound, and says `Unavailable` at once while there is no connection: the library
 //! would queue, and what it queued before a break is lost.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -203,10 +204,11 @@ impl Link {
     ) -> Result<async_nats::Message, TransportError> {
         let mut expected = self.inner.replies.expect();
         let reply = expected.subject.clone();
-        let exchange = async {
+        // Where it is made, not moved into the timer: it is a large one, and every stored message has it.
+        let exchange = pin!(async {
             self.send(subject, Some(&reply), headers, payload).await?;
             expected.answer().await
-        };
+        });
         let answer = tokio::time::timeout(timeout, exchange)
             .await
             .map_err(|_| TransportError::Timeout)??;
@@ -227,31 +229,21 @@ impl Link {
         self.check_connected().await?;
         let client = &self.inner.client;
         let subject = async_nats::Subject::from(subject);
-        let sent = async {
-            match (reply, headers.is_empty()) {
-                (None, true) => client.publish(subject, payload).await,
-                (None, false) => {
-                    client
-                        .publish_with_headers(subject, headers.0, payload)
-                        .await
+        let reply = reply.map(async_nats::Subject::from);
+        let sent = pin!(async {
+            match (reply, headers.sent()) {
+                (None, None) => client.publish(subject, payload).await,
+                (None, Some(headers)) => {
+                    client.publish_with_headers(subject, headers, payload).await
                 }
-                (Some(reply), true) => {
+                (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
+                (Some(reply), Some(headers)) => {
                     client
-                        .publish_with_reply(subject, reply.to_owned(), payload)
-                        .await
-                }
-                (Some(reply), false) => {
-                    client
-                        .publish_with_reply_and_headers(
-                            subject,
-                            reply.to_owned(),
-                            headers.0,
-                            payload,
-                        )
+                        .publish_with_reply_and_headers(subject, reply, headers, payload)
                         .await
                 }
             }
-        };
+        });
         match within(Instant::now() + QUEUE_WAIT, sent).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(self.publish_error(&error)),

@@ -50,7 +50,7 @@ impl Link {
         check::subject(subject)?;
         match self.ask(subject, headers, payload, timeout).await {
             Ok(answer) => Ok(read_answer(&answer.payload)?),
-            Err(TransportError::NoResponders) => Err(self.why_not_stored(subject).await),
+            Err(TransportError::NoResponders) => Err(Box::pin(self.why_not_stored(subject)).await),
             Err(error) => Err(error),
         }
     }

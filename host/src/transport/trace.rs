@@ -8,14 +8,14 @@ mod request;
 
 use std::sync::Arc;
 
-use async_nats::HeaderName;
-
 use super::Headers;
 use crate::names::{AgentId, ForeignId, Priority};
 use numbers::{hex64, hex128, push_hex, random_span, random_trace};
 
 pub use request::RequestId;
 
+/// Room for what is written of a trace, as a rule, in bytes.
+const LINES: usize = 320;
 /// Longest `tracestate` that is passed on, in bytes, as W3C demands at least.
 const MAX_STATE: usize = 512;
 
@@ -37,21 +37,6 @@ pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// What other tracing systems add to it.
     pub const TRACESTATE: &str = "tracestate";
-}
-
-/// The same names as the client library wants them, looked up once.
-mod wire {
-    use async_nats::HeaderName;
-
-    use super::header;
-
-    pub(super) static AGENT_ID: HeaderName = HeaderName::from_static(header::AGENT_ID);
-    pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
-    pub(super) static TRACE_ID: HeaderName = HeaderName::from_static(header::TRACE_ID);
-    pub(super) static SPAN_ID: HeaderName = HeaderName::from_static(header::SPAN_ID);
-    pub(super) static PRIORITY: HeaderName = HeaderName::from_static(header::PRIORITY);
-    pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static(header::TRACEPARENT);
-    pub(super) static TRACESTATE: HeaderName = HeaderName::from_static(header::TRACESTATE);
 }
 
 /// Where a message stands in a trace. Cheap to make and to clone: a trace that nobody sent allocates
@@ -89,24 +74,24 @@ impl Trace {
         if headers.is_empty() {
             return Self::begin(fallback());
         }
-        let parent = headers.get(header::TRACEPARENT).and_then(parse_traceparent);
-        let sender = headers.get(header::TRACE_ID).filter(|id| is_id(id));
+        let found = Found::among(headers);
+        let parent = found.parent.and_then(parse_traceparent);
+        let sender = found.trace.filter(|id| is_id(id));
         let (w3c, flags) = match (parent, sender.and_then(parse_trace)) {
             (Some(parent), _) => parent,
             (None, Some(id)) => (id, 1),
             (None, None) => (random_trace(), 1),
         };
-        let request = headers.get(header::REQUEST_ID).filter(|id| is_id(id));
-        let priority = headers.get(header::PRIORITY);
-        let state = headers.get(header::TRACESTATE);
+        let request = found.request.filter(|id| is_id(id));
         Self {
-            priority: priority.and_then(|text| text.parse().ok()),
+            priority: found.priority.and_then(|text| text.parse().ok()),
             request: request.map_or_else(|| fallback().into(), RequestId::from),
             w3c,
             name: sender.filter(|id| *id != hex128(w3c)).map(Arc::from),
             span: random_span(),
             flags,
-            state: state
+            state: found
+                .state
                 .filter(|state| parent.is_some() && state.len() <= MAX_STATE)
                 .map(Arc::from),
         }
@@ -148,28 +133,43 @@ impl Trace {
 
     /// Writes all trace headers, and `X-Agent-ID` when an agent sends, over whatever stood there.
     pub fn stamp(&self, agent: Option<&AgentId>, headers: &mut Headers) {
-        let fresh = headers.is_empty();
-        let mut set = |name: &'static HeaderName, value: String| {
-            if fresh {
-                headers.set_first(name, value);
-            } else {
-                // Every value is hexadecimal or was checked: it cannot fail.
-                let _ = headers.insert(name.as_ref(), &value);
-            }
-        };
-        set(&wire::REQUEST_ID, self.request_id().to_owned());
-        set(&wire::TRACE_ID, self.trace_id());
-        set(&wire::SPAN_ID, self.span_id());
-        set(&wire::TRACEPARENT, self.traceparent());
+        if !headers.is_empty() {
+            headers.forget(|name| self.writes(agent, name));
+        }
+        headers.reserve(LINES);
+        headers.line(header::REQUEST_ID, |line| line.push_str(self.request_id()));
+        headers.line(header::TRACE_ID, |line| match &self.name {
+            Some(name) => line.push_str(name),
+            None => push_hex(line, &self.w3c.to_be_bytes()),
+        });
+        headers.line(header::SPAN_ID, |line| {
+            push_hex(line, &self.span.to_be_bytes())
+        });
+        headers.line(header::TRACEPARENT, |line| self.push_traceparent(line));
         if let Some(state) = &self.state {
-            set(&wire::TRACESTATE, state.to_string());
+            headers.line(header::TRACESTATE, |line| line.push_str(state));
         }
         if let Some(priority) = self.priority {
-            set(&wire::PRIORITY, priority.as_str().to_owned());
+            headers.line(header::PRIORITY, |line| line.push_str(priority.as_str()));
         }
         if let Some(agent) = agent {
-            set(&wire::AGENT_ID, agent.as_str().to_owned());
+            headers.line(header::AGENT_ID, |line| line.push_str(agent.as_str()));
         }
+    }
+
+    /// Whether [`Trace::stamp`] writes a header of this name.
+    fn writes(&self, agent: Option<&AgentId>, name: &str) -> bool {
+        let always = [
+            header::REQUEST_ID,
+            header::TRACE_ID,
+            header::SPAN_ID,
+            header::TRACEPARENT,
+        ];
+        let is = |ours: &str| ours.eq_ignore_ascii_case(name);
+        always.into_iter().any(is)
+            || (self.state.is_some() && is(header::TRACESTATE))
+            || (self.priority.is_some() && is(header::PRIORITY))
+            || (agent.is_some() && is(header::AGENT_ID))
     }
 
     /// The headers that a message begins with: the trace, and who sends. What is added to them
@@ -180,15 +180,48 @@ impl Trace {
         headers
     }
 
-    fn traceparent(&self) -> String {
-        let mut text = String::with_capacity(55);
+    fn push_traceparent(&self, text: &mut String) {
         text.push_str("00-");
-        push_hex(&mut text, &self.w3c.to_be_bytes());
+        push_hex(text, &self.w3c.to_be_bytes());
         text.push('-');
-        push_hex(&mut text, &self.span.to_be_bytes());
+        push_hex(text, &self.span.to_be_bytes());
         text.push('-');
-        push_hex(&mut text, &[self.flags]);
-        text
+        push_hex(text, &[self.flags]);
+    }
+}
+
+/// What a message says of its trace.
+#[derive(Default)]
+struct Found<'a> {
+    request: Option<&'a str>,
+    trace: Option<&'a str>,
+    parent: Option<&'a str>,
+    state: Option<&'a str>,
+    priority: Option<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    /// The first value of each, in one look at all headers.
+    fn among(headers: &'a Headers) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers.iter() {
+            let is = |ours: &str| ours.eq_ignore_ascii_case(name);
+            let place = if is(header::REQUEST_ID) {
+                &mut found.request
+            } else if is(header::TRACE_ID) {
+                &mut found.trace
+            } else if is(header::TRACEPARENT) {
+                &mut found.parent
+            } else if is(header::TRACESTATE) {
+                &mut found.state
+            } else if is(header::PRIORITY) {
+                &mut found.priority
+            } else {
+                continue;
+            };
+            place.get_or_insert(value);
+        }
+        found
     }
 }
 

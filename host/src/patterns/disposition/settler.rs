@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -25,8 +26,13 @@ use super::{Reason, Verdict, judge};
 
 /// Carries verdicts out in the background, so that an agent takes its next message while the
 /// result of the last one is being stored.
+///
+/// Cheap to clone: each message that is settled has one.
 #[derive(Debug, Clone)]
-pub struct Settler {
+pub struct Settler(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     link: Link,
     outbox: Outbox,
     tasks: TaskTracker,
@@ -39,7 +45,7 @@ pub struct Settler {
 impl Settler {
     /// Settles over this connection.
     pub fn new(link: Link, outbox: Outbox) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             claims: Claims::new(link.clone()),
             guard: Guard::new(link.clone()),
             link,
@@ -47,17 +53,17 @@ impl Settler {
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(limits::MAX_SETTLING)),
             times: Arc::default(),
-        }
+        }))
     }
 
     /// How long work items took, for whoever reports it.
     pub fn times(&self) -> &Arc<WorkTimes> {
-        &self.times
+        &self.0.times
     }
 
     /// What is recorded of messages that must not be handled twice.
     pub fn guard(&self) -> &Guard {
-        &self.guard
+        &self.0.guard
     }
 
     /// Takes over a message that an agent has handled. Waits only while [`limits::MAX_SETTLING`]
@@ -72,7 +78,7 @@ impl Settler {
         let verdict = judge(&outcome, held.meta.deliveries, &held.rule);
         let agent = agent.clone();
         let this = self.clone();
-        self.spawn(async move {
+        self.spawn(Box::pin(async move {
             match held.is_cancelled().await {
                 Ok(false) => {}
                 // What it made is not wanted any more, nor that it failed.
@@ -92,34 +98,36 @@ impl Settler {
                     this.finish(&agent, &call, &held, reply).await;
                 }
                 Verdict::Retry(delay) => this.hand_back(&held, delay).await,
-                Verdict::DeadLetter(reason) => this.bury(Some(&agent), &call, &held, reason).await,
+                Verdict::DeadLetter(reason) => {
+                    Box::pin(this.bury(Some(&agent), &call, &held, reason)).await;
+                }
             }
-        })
+        }))
         .await;
     }
 
     /// Takes over a message that must not wake the plugin.
     pub async fn refuse(&self, call: Box<Call>, held: Box<Held>, reason: Reason) {
         let this = self.clone();
-        self.spawn(async move { this.bury(None, &call, &held, reason).await })
-            .await;
+        let work = async move { this.bury(None, &call, &held, reason).await };
+        self.spawn(Box::pin(work)).await;
     }
 
     /// Says, where the pattern does, that an agent is about to handle a message.
     pub async fn begin(&self, agent: &AgentId, call: &Call, held: &Held) {
         if let Output::Stage(run) = &held.output {
-            run.ready(&self.link, agent, call, held).await;
+            run.ready(&self.0.link, agent, call, held).await;
         }
     }
 
     /// Takes over a message that has done what it was for without waking the plugin.
     pub async fn drop_handled(&self, held: Box<Held>) {
-        self.spawn(async move {
+        let work = async move {
             if let Err(error) = held.fate.ack_confirmed().await {
                 tracing::debug!(%error, consumer = held.meta.consumer, "ack not confirmed; the message may come again");
             }
-        })
-        .await;
+        };
+        self.spawn(Box::pin(work)).await;
     }
 
     /// Hands a message back that no agent has started.
@@ -130,26 +138,28 @@ impl Settler {
     /// Hands a message back that cannot be handled before this time has passed.
     pub async fn put_off(&self, held: Box<Held>, delay: Duration) {
         let this = self.clone();
-        self.spawn(async move { this.hand_back(&held, delay).await })
-            .await;
+        let work = async move { this.hand_back(&held, delay).await };
+        self.spawn(Box::pin(work)).await;
     }
 
     /// Where the payloads of held messages are fetched that are not in them.
     pub fn claims(&self) -> &Claims {
-        &self.claims
+        &self.0.claims
     }
 
     /// Waits until everything taken over so far is settled.
     pub async fn idle(&self) {
-        while self.places.available_permits() < limits::MAX_SETTLING {
+        while self.0.places.available_permits() < limits::MAX_SETTLING {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Settles a message in a task of its own. The work comes as a pointer: a task's future is copied
+    /// several times until it runs, and again when it has.
+    async fn spawn(&self, work: BoxFuture<'static, ()>) {
         // The semaphore is never closed.
-        let place = self.places.clone().acquire_owned().await.ok();
-        self.tasks.spawn(async move {
+        let place = self.0.places.clone().acquire_owned().await.ok();
+        self.0.tasks.spawn(async move {
             work.await;
             drop(place);
         });
@@ -159,7 +169,7 @@ impl Settler {
     async fn finish(&self, agent: &AgentId, call: &Call, held: &Held, reply: Option<Reply>) {
         let reply = reply.unwrap_or_default();
         if let Some(key) = &held.record
-            && let Err(error) = self.guard.record(key, agent, &reply).await
+            && let Err(error) = Box::pin(self.0.guard.record(key, agent, &reply)).await
         {
             // Nothing could be stored now either.
             tracing::error!(%agent, %error, key, "result not recorded; the message will run again");
@@ -167,17 +177,17 @@ impl Settler {
         }
         let stored = match &held.output {
             Output::Result => self.store_result(agent, call, held, reply).await,
-            Output::Stage(run) => self.store_stage(agent, call, held, run, reply).await,
+            Output::Stage(run) => Box::pin(self.store_stage(agent, call, held, run, reply)).await,
             Output::Nothing => Ok(()),
         };
         match stored {
             Ok(()) => {
-                self.times.stored(held);
+                self.0.times.stored(held);
                 self.acknowledge(call, held).await;
             }
             Err(error @ TransportError::TooLarge(_)) => {
                 let reason = Reason::new("too-large", format!("the result: {error}"));
-                self.bury(Some(agent), call, held, reason).await;
+                Box::pin(self.bury(Some(agent), call, held, reason)).await;
             }
             Err(error) => {
                 tracing::error!(%agent, %error, consumer = held.meta.consumer, subject = %call.subject, "output not stored; the message will run again");
@@ -197,7 +207,8 @@ impl Settler {
         let subject = lifecycle::result_subject(agent, call.trace.request_id());
         let headers = lifecycle::reply_headers(agent, call, &reply);
         let id = held.meta.output_id("result");
-        self.link
+        self.0
+            .link
             .store_any(&subject, &id, headers, reply.payload)
             .await
             .map(drop)
@@ -216,11 +227,14 @@ impl Settler {
         for (subject, output) in run.outputs() {
             let id = held.meta.output_id(&output);
             let payload = reply.payload.clone();
-            self.link
+            self.0
+                .link
                 .store_any(&subject, &id, headers.clone(), payload)
                 .await?;
         }
-        run.complete(&self.link, agent, call, held).await.map(drop)
+        run.complete(&self.0.link, agent, call, held)
+            .await
+            .map(drop)
     }
 
     /// Takes a message out of its consumer, now that everything made from it is stored.
@@ -230,7 +244,7 @@ impl Settler {
                 "ack not confirmed; the message may run again");
         }
         if let Some(claimed) = &held.claimed {
-            claimed.discard(&self.link, &call.subject).await;
+            Box::pin(claimed.discard(&self.0.link, &call.subject)).await;
         }
     }
 
@@ -241,7 +255,7 @@ impl Settler {
                     tracing::debug!(%error, "term not confirmed; the dead letter is recognised when it repeats");
                 }
                 tracing::warn!(subject = %call.subject, kind = %reason.kind, error = %reason.message, "dead letter");
-                self.outbox.audit(
+                self.0.outbox.audit(
                     "dead-letter",
                     dead_letter::audit(agent, call, held, &reason, &letter),
                 );
@@ -261,9 +275,9 @@ impl Settler {
         held: &Held,
         reason: &Reason,
     ) -> Result<Stored, TransportError> {
-        let letter = dead_letter::store(&self.link, agent, call, held, reason).await?;
+        let letter = dead_letter::store(&self.0.link, agent, call, held, reason).await?;
         if let Output::Stage(run) = &held.output {
-            run.failed(&self.link, agent, call, held, reason, &letter)
+            run.failed(&self.0.link, agent, call, held, reason, &letter)
                 .await?;
         }
         Ok(letter)
@@ -272,14 +286,14 @@ impl Settler {
     /// Takes a message out of the way that breaks the connection whenever it is delivered. The letter is
     /// stored before the original is removed; if that fails, it is found again.
     pub async fn quarantine(&self, found: &Unreadable) {
-        let letter = match dead_letter::store_unreadable(&self.link, found).await {
+        let letter = match dead_letter::store_unreadable(&self.0.link, found).await {
             Ok(letter) => letter,
             Err(error) => {
                 tracing::error!(%error, subject = found.subject, "dead letter of an unreadable message not stored");
                 return;
             }
         };
-        let removed = match self.link.stream(&found.meta.stream) {
+        let removed = match self.0.link.stream(&found.meta.stream) {
             Ok(stream) => stream.delete(found.meta.stream_sequence).await,
             Err(error) => Err(error),
         };
@@ -292,7 +306,8 @@ impl Settler {
             error = found.problem,
             "dead letter: an unreadable message"
         );
-        self.outbox
+        self.0
+            .outbox
             .audit("dead-letter", dead_letter::audit_unreadable(found, &letter));
     }
 

@@ -1,0 +1,255 @@
+//! The headers of a message: the lines that the protocol has, in one string.
+//!
+//! The client library keeps headers in a hash map of vectors of strings, which cost several allocations for
+//! each header of each message, and as much again to clone. A message of an agent has five headers at
+//! least, and the host reads few of them.
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::Error as Refused;
+
+use super::TransportError;
+
+/// Between a name and its value.
+const COLON: &str = ": ";
+/// Behind a value.
+const END: &str = "\r\n";
+/// What no value has.
+const LINE_ENDS: [char; 3] = ['\r', '\n', '\0'];
+
+/// The headers of a message: names with one or more values each, in the order in which they were set.
+///
+/// Names are kept as written and compared without case, because other languages' clients change it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// `<name>: <value>\r\n` for each. No name has a colon or a space, and no value CR, LF or NUL.
+    lines: String,
+}
+
+impl Headers {
+    /// No headers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The first value of a header, whatever the case of its name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// Every name with every value; a name with several values comes several times.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines.split_inclusive('\n').filter_map(header)
+    }
+
+    /// Sets a header to one value, in place of what stood under this name in any case.
+    ///
+    /// Refuses a name that is empty or has a colon, white space or other than ASCII, and a value
+    /// with CR, LF or NUL: either would end this header early and begin one the sender was not to set.
+    pub fn insert(&mut self, name: &str, value: &str) -> Result<(), TransportError> {
+        check(name, value)?;
+        self.remove(name);
+        self.line(name, |line| line.push_str(value));
+        Ok(())
+    }
+
+    /// Sets a header that the host makes, whatever its value: control characters become spaces. A name
+    /// that no header may have is a mistake of ours, and nothing is set.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let set = if value.contains(char::is_control) {
+            let line: String = value
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            self.insert(name, &line)
+        } else {
+            self.insert(name, value)
+        };
+        debug_assert!(set.is_ok(), "{name}");
+    }
+
+    /// Removes a header, whatever the case of its name.
+    pub fn remove(&mut self, name: &str) {
+        self.forget(|other| other.eq_ignore_ascii_case(name));
+    }
+
+    /// Adds a further value under a name; refuses what [`Headers::insert`] refuses.
+    pub fn append(&mut self, name: &str, value: &str) -> Result<(), TransportError> {
+        check(name, value)?;
+        self.line(name, |line| line.push_str(value));
+        Ok(())
+    }
+
+    /// How many values there are, over all names.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Removes all headers with such names.
+    pub(super) fn forget(&mut self, is_such: impl Fn(&str) -> bool) {
+        if self.iter().any(|(name, _)| is_such(name)) {
+            let lines = self.lines.split_inclusive('\n');
+            let kept = lines.filter(|line| !header(line).is_some_and(|(name, _)| is_such(name)));
+            self.lines = kept.collect();
+        }
+    }
+
+    /// Room for lines of so many bytes.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.lines.reserve(bytes);
+    }
+
+    /// Adds a line with a name that is one. In what is written as its value, spaces take the place of what
+    /// would end the line.
+    pub(super) fn line(&mut self, name: &str, write: impl FnOnce(&mut String)) {
+        self.lines.push_str(name);
+        self.lines.push_str(COLON);
+        let begin = self.lines.len();
+        write(&mut self.lines);
+        let value = self.lines.get(begin..).unwrap_or_default();
+        if !is_line(value) {
+            let value = value.replace(LINE_ENDS, " ");
+            self.lines.truncate(begin);
+            self.lines.push_str(&value);
+        }
+        self.lines.push_str(END);
+    }
+
+    /// Takes over what the client library has received.
+    pub(super) fn received(map: &HeaderMap) -> Self {
+        let mut headers = Self::new();
+        for (name, values) in map.iter() {
+            for value in values {
+                headers.line(name.as_ref(), |line| line.push_str(value.as_str()));
+            }
+        }
+        headers
+    }
+
+    /// As the client library sends them: one header, whose value has all the other lines in it. None where
+    /// there are no headers.
+    pub(super) fn sent(self) -> Option<HeaderMap> {
+        let (first, _) = self.iter().next()?;
+        let name = first.parse::<HeaderName>().ok()?;
+        let mut lines = self.lines;
+        lines.drain(..AsRef::<str>::as_ref(&name).len() + COLON.len());
+        lines.truncate(lines.len() - END.len());
+        // The library makes sure that no value made of a string has a line break. It must not, here; a value
+        // that was serialised is taken as it is.
+        let value = HeaderValue::deserialize(lines.into_deserializer());
+        let value: Result<_, Refused> = value;
+        let mut map = HeaderMap::new();
+        map.insert(name, value.ok()?);
+        Some(map)
+    }
+}
+
+/// A line's name and value.
+fn header(line: &str) -> Option<(&str, &str)> {
+    let colon = line.find(':')?;
+    let value = line.get(colon + COLON.len()..)?;
+    Some((line.get(..colon)?, value.strip_suffix(END)?))
+}
+
+/// Whether a value can stand in a line. Looks at every byte, which is quicker than to look for an end.
+fn is_line(value: &str) -> bool {
+    let ends = |b: u8| matches!(b, b'\r' | b'\n' | 0);
+    !value.bytes().fold(false, |found, b| found | ends(b))
+}
+
+fn check(name: &str, value: &str) -> Result<(), TransportError> {
+    let is_name = |b: u8| b.is_ascii_graphic() && b != b':';
+    if name.is_empty() || !name.bytes().all(is_name) {
+        return Err(TransportError::Invalid(format!(
+            "header name {name:?} is empty or has a character that no header name may have"
+        )));
+    }
+    if !is_line(value) {
+        return Err(TransportError::Invalid(format!(
+            "the value of header {name:?} has a line break or NUL"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case_and_kept_as_written() {
+        let mut headers = Headers::new();
+        headers.insert("x-request-id", "1").unwrap();
+        assert_eq!(headers.get("X-Request-ID"), Some("1"));
+        headers.insert("X-Request-ID", "2").unwrap();
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers.iter().next(), Some(("X-Request-ID", "2")));
+    }
+
+    #[test]
+    fn smuggling_is_refused_not_a_panic() {
+        let mut headers = Headers::new();
+        for bad in ["a\r\nNats-Rollup: all", "a\nb", "a\rb", "a\0b"] {
+            assert!(headers.insert("X-A", bad).is_err(), "{bad:?}");
+            assert!(headers.append("X-A", bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "X A", "X:A", "X\r\nB", "X\0", "\u{e9}"] {
+            assert!(headers.insert(bad, "v").is_err(), "{bad:?}");
+        }
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn a_name_has_several_values() {
+        let mut headers = Headers::new();
+        headers.append("X-A", "1").unwrap();
+        headers.append("X-A", "2").unwrap();
+        headers.insert("X-B", "").unwrap();
+        assert_eq!(headers.len(), 3);
+        assert_eq!(headers.get("x-a"), Some("1"));
+        assert_eq!(headers.get("X-B"), Some(""));
+        assert_eq!(headers.get("X-C"), None);
+        headers.remove("x-a");
+        assert_eq!(headers.iter().next(), Some(("X-B", "")));
+        assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn a_value_may_have_what_stands_between_names_and_values() {
+        let mut headers = Headers::new();
+        headers.insert("X-A", "b: c: d").unwrap();
+        headers.insert("X-B", ":").unwrap();
+        let all: Vec<_> = headers.iter().collect();
+        assert_eq!(all, [("X-A", "b: c: d"), ("X-B", ":")]);
+    }
+
+    #[test]
+    fn what_would_end_a_line_becomes_a_space() {
+        let mut headers = Headers::new();
+        headers.line("X-A", |line| line.push_str("1\r\nNats-Rollup: all\0"));
+        headers.line("X-B", |line| line.push_str("2 3"));
+        let all: Vec<_> = headers.iter().collect();
+        assert_eq!(all, [("X-A", "1  Nats-Rollup: all "), ("X-B", "2 3")]);
+    }
+
+    #[test]
+    fn the_library_sends_one_header_that_has_them_all() {
+        assert_eq!(Headers::new().sent(), None);
+        let mut headers = Headers::new();
+        headers.append("X-A", "1").unwrap();
+        headers.append("X-A", "2").unwrap();
+        headers.insert("X-B", "").unwrap();
+        let sent = headers.sent().unwrap();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent.get("X-A").unwrap().as_str(), "1\r\nX-A: 2\r\nX-B: ");
+    }
+}
