@@ -92,6 +92,10 @@ pub const MAX_RANDOM: u64 = 64 * KIB as u64;
 /// turns of five ticks, which are the precision of the CPU budget.
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
 
+/// How much less urgent the thread of a call is that goes on aside, as a nice value: where there are too few
+/// processors it gets a tenth of what a thread gets that serves messages, so that it never starves.
+pub const NICE: u8 = 10;
+
 /// Longest wish of a plugin to have an item delivered again: work is stored no longer than this.
 pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+mod ear;
 mod grants;
 pub mod headers;
 mod internal;
@@ -14,6 +15,7 @@ pub mod reserved;
 mod spec;
 mod subjects;
 
+pub use ear::Ear;
 use grants::Grants;
 pub(crate) use grants::{AGENT, PLUGIN};
 pub use internal::internal_bucket;
@@ -61,7 +63,7 @@ impl PluginPermissions {
             p.contains(AGENT)
                 .then(|| mine.replace(PLUGIN, self.plugin.as_str()))
         };
-        let own = mentions_agent(&self.spec).then(|| Grants::compile(&self.spec, own));
+        let own = mentions_agent(&self.spec).then(|| Arc::new(Grants::compile(&self.spec, own)));
         Permissions {
             agent: agent.clone(),
             spec: self.spec.clone(),
@@ -82,13 +84,13 @@ fn mentions_agent(spec: &PermissionSpec) -> bool {
 }
 
 /// What one agent may do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Permissions {
     agent: AgentId,
     spec: Arc<PermissionSpec>,
     shared: Arc<Grants>,
     /// The grants that name the agent; none when no grant does.
-    own: Option<Grants>,
+    own: Option<Arc<Grants>>,
 }
 
 impl Permissions {
@@ -207,7 +209,7 @@ impl Permissions {
     }
 
     fn groups(&self) -> impl Iterator<Item = &Grants> {
-        std::iter::once(self.shared.as_ref()).chain(&self.own)
+        std::iter::once(self.shared.as_ref()).chain(self.own.as_deref())
     }
 
     fn attempt(&self, what: String) -> Attempt<'_> {

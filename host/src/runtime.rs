@@ -3,6 +3,7 @@
 //! It knows nothing of work, replies or acknowledgements; what a guest does outside its memory goes
 //! through `capabilities`.
 
+mod apart;
 mod call;
 mod component;
 mod cpu;

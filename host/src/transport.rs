@@ -42,7 +42,7 @@ use tokio::sync::watch;
 
 pub use claim::{CLAIM, CLAIM_SIZE, Claim, ClaimError, PAYLOADS};
 pub use connect::{Auth, ConnectSpec, TlsFiles};
-pub(crate) use deadline::within;
+pub(crate) use deadline::{at_most, within};
 pub use delivered::{Delivered, Fate, Meta};
 pub use error::TransportError;
 pub use headers::Headers;

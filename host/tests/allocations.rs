@@ -28,13 +28,13 @@ const WARM_UP: u32 = 100;
 /// How long one message may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A call in process: 1 without a payload, 2 with one.
+/// A call in process: 1 without a payload, 2 with one, 3 with a large one.
 const CALL: f64 = 4.0;
-/// A request and its reply, both ends: 74.
-const REQUEST: f64 = 100.0;
+/// A request and its reply, both ends: 55.
+const REQUEST: f64 = 72.0;
 /// A work item, published, pulled, handled, its result stored and heard, the acknowledgement
-/// confirmed, both ends: 173.
-const ITEM: f64 = 230.0;
+/// confirmed, both ends: 123.
+const ITEM: f64 = 160.0;
 
 /// The component `bench`, as `make test` has put it there.
 fn component() -> PathBuf {

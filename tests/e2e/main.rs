@@ -31,6 +31,7 @@ mod election;
 mod examples;
 mod harness;
 mod idempotence;
+mod kv;
 mod large_payloads;
 mod lifecycle;
 mod matcher;

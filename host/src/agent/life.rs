@@ -24,7 +24,7 @@ use crate::patterns::election::Office;
 use crate::patterns::lifecycle::Step;
 use crate::patterns::scatter::asks;
 use crate::patterns::{AgentPort, Answer, Control, Crew, Delivery};
-use crate::permissions::Permissions;
+use crate::permissions::Ear;
 use crate::runtime::{Call, Failure, Heard, Instance, Kind, Meters, Outcome};
 use crate::status::AgentStatus;
 
@@ -52,7 +52,8 @@ pub(super) struct Life {
     taking: Option<Taking>,
     /// What the agent may still send and log this second: a new instance does not begin with more.
     meters: Meters,
-    permissions: Permissions,
+    /// What may be handed to it.
+    ear: Ear,
     /// What the instance was told that it leads.
     office: Option<Office>,
     _vacating: leadership::Vacating,
@@ -87,7 +88,7 @@ impl Life {
     ) -> Self {
         let meters = Meters::new(&version.spec.limits);
         Self {
-            permissions: version.permissions.agent(&port.id),
+            ear: Ear::new(version.permissions.agent(&port.id)),
             _vacating: leadership::Vacating(port.cell.clone()),
             office: None,
             gate: crew.circuit.changes(),
@@ -302,11 +303,11 @@ impl Life {
 
     /// What delivers to every agent of the plugin cannot know a `deny` that names this one, nor a
     /// group that the agent itself asks.
-    fn hears(&self, call: &Call) -> bool {
+    fn hears(&mut self, call: &Call) -> bool {
         match call.kind {
-            Kind::Subscription { id: None, .. } => self.permissions.hears(&call.subject),
+            Kind::Subscription { id: None, .. } => self.ear.hears(&call.subject),
             Kind::Scatter(_) => {
-                self.permissions.hears(&call.subject) && !asks(&self.port.id, &call.headers)
+                self.ear.hears(&call.subject) && !asks(&self.port.id, &call.headers)
             }
             _ => true,
         }

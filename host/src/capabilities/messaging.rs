@@ -3,6 +3,7 @@
 //! What is sent carries the agent's id and continues the trace of the message being handled. The
 //! guest never chooses a reply subject, and hears nothing that its permissions do not let it hear.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,9 +33,9 @@ impl messaging::Host for Guest {
             &headers,
             Permissions::publish,
         )?;
-        let sent = self
-            .link()?
-            .publish(&subject, None, headers, Bytes::from(payload));
+        let link = self.link()?;
+        // Where it is made: a guest that publishes would pay for each time it is moved.
+        let sent = pin!(link.publish(&subject, None, headers, Bytes::from(payload)));
         match within(self.patience(), sent).await {
             Some(sent) => sent?,
             None => return Err(busy()),

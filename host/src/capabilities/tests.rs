@@ -10,6 +10,7 @@ mod coordination;
 mod hostile;
 mod refused;
 mod served;
+mod stored;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

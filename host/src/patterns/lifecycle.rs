@@ -71,7 +71,7 @@ impl Step {
 
 /// Where the result of a request goes that has no reply subject.
 pub fn result_subject(agent: &AgentId, request_id: &str) -> String {
-    format!("agent.{agent}.resp.{request_id}")
+    ["agent.", agent.as_str(), ".resp.", request_id].concat()
 }
 
 /// The headers of what a handler returned.
@@ -84,8 +84,8 @@ pub fn reply_headers(agent: &AgentId, call: &Call, reply: &Reply) -> Headers {
     if let Some(content_type) = &reply.content_type {
         headers.set("Content-Type", content_type);
     }
-    if let Kind::Work { priority, retries } = &call.kind {
-        headers.set("X-Priority", priority.as_str());
+    if let Kind::Work { retries, .. } = &call.kind {
+        // The priority is part of the trace.
         headers.set("X-Retry-Count", &retries.to_string());
     }
     headers

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Schema;
 use crate::limits;
 use crate::names::PluginName;
-use crate::permissions::Permissions;
+use crate::permissions::{Ear, Permissions};
 use crate::transport::{Intake, Link, Message, TransportError};
 
 use super::crew::Crew;
@@ -101,7 +101,10 @@ impl Listener {
         cancel: CancellationToken,
     ) -> Result<tokio::task::JoinHandle<()>, TransportError> {
         let messages = self.link.take_in(subject, queue).await?;
+        let rules = self.rules.now();
         let task = Task {
+            ear: Ear::new(rules.permissions.clone()),
+            rules,
             listener: self,
             subject: subject.to_owned(),
             queue: queue.map(str::to_owned),
@@ -124,6 +127,9 @@ struct Task {
     batch: Batch,
     /// The agents of the plugin.
     roll: Roll,
+    /// The rules of the last message, and what may be heard by them.
+    rules: Arc<Rules>,
+    ear: Ear,
 }
 
 impl Task {
@@ -179,7 +185,7 @@ impl Task {
                 }
             };
             let Some(message) = message else { return };
-            let rules = self.listener.rules.now();
+            let rules = self.rules();
             self.deliver(message, &rules).await;
             while let Some(message) = messages.at_hand() {
                 self.deliver(message, &rules).await;
@@ -225,8 +231,18 @@ impl Task {
         }
     }
 
+    /// The rules of this moment.
+    fn rules(&mut self) -> Arc<Rules> {
+        let rules = self.listener.rules.now();
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.ear = Ear::new(rules.permissions.clone());
+            self.rules = rules.clone();
+        }
+        rules
+    }
+
     async fn deliver(&mut self, message: Message, rules: &Rules) {
-        if !rules.permissions.hears(&message.subject) {
+        if !self.ear.hears(&message.subject) {
             return;
         }
         let question = self.listener.what == What::Questions;

@@ -1,13 +1,14 @@
 //! How long a call computes: the time spent in polls of it, whatever it does there.
 //!
 //! Waiting costs nothing, and giving way to others costs nothing. A call that never waits pays for
-//! one look at the clock beyond the one that its deadline needs.
+//! one look at the clock beyond the one that its deadline needs. A call that computes aside gives way to
+//! everything, so there it is the thread's own time that counts.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 use tokio_util::sync::PollSemaphore;
 
+use super::apart::{apart, computed};
 use super::ticker::Pulse;
 
 /// How long a call computes without being looked after: so late can its end be that somebody else wants.
@@ -29,6 +31,8 @@ pub(super) struct Stopwatch {
     used: AtomicU64,
     /// When the poll that runs began, in nanoseconds since the origin.
     since: AtomicU64,
+    /// What the thread of a poll aside had computed when that began, in nanoseconds.
+    before: AtomicU64,
     /// A tick has come in the poll that runs.
     ticked: AtomicBool,
     /// A tick had come in the last poll, be it of the call before: the next one begins aside.
@@ -45,6 +49,7 @@ impl Stopwatch {
             origin: Instant::now(),
             used: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            before: AtomicU64::new(0),
             ticked: AtomicBool::new(false),
             long: AtomicBool::new(false),
             aside: AtomicBool::new(false),
@@ -76,11 +81,14 @@ impl Stopwatch {
         self.long.load(Ordering::Relaxed)
     }
 
-    /// How long the call has computed. To be asked while it does, and at least with every turn.
+    /// How long the call has computed. To be asked while it does, on its thread, and at least with every turn.
     pub(super) fn used(&self, now: Instant) -> Duration {
-        let running = self
-            .at(now)
-            .saturating_sub(self.since.load(Ordering::Relaxed));
+        let (running, begun) = if self.aside.load(Ordering::Relaxed) {
+            (nanos(computed()), &self.before)
+        } else {
+            (self.at(now), &self.since)
+        };
+        let running = running.saturating_sub(begun.load(Ordering::Relaxed));
         Duration::from_nanos(self.used.load(Ordering::Relaxed).saturating_add(running))
     }
 
@@ -94,17 +102,27 @@ impl Stopwatch {
         self.since.store(self.at(now), Ordering::Relaxed);
     }
 
+    /// The poll that begins computes aside, on this thread.
+    fn step_aside(&self) {
+        self.aside.store(true, Ordering::Relaxed);
+        self.before.store(nanos(computed()), Ordering::Relaxed);
+    }
+
     fn pause(&self, now: Instant) {
-        let used = u64::try_from(self.used(now).as_nanos()).unwrap_or(u64::MAX);
-        self.used.store(used, Ordering::Relaxed);
+        self.used.store(nanos(self.used(now)), Ordering::Relaxed);
+        self.aside.store(false, Ordering::Relaxed);
         let ticked = self.ticked.swap(false, Ordering::Relaxed);
         self.long.store(ticked, Ordering::Relaxed);
     }
 
     fn at(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.origin);
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        nanos(now.saturating_duration_since(self.origin))
     }
+}
+
+/// 584 years fit.
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Room beside the threads that serve messages for calls that compute long: one for each processor.
@@ -125,13 +143,12 @@ impl Aside {
 
 /// A call whose polls are measured; [`Stopwatch::restart`] began the first one.
 ///
-/// A call that computes beyond one tick goes on aside: its thread serves nobody else meanwhile, and
-/// others serve in its place, so that it is the system that shares the processors out.
-pub(super) async fn measured<F: Future>(
-    stopwatch: &Stopwatch,
-    aside: &Aside,
-    call: F,
-) -> F::Output {
+/// A call that computes beyond one tick goes on aside: on a thread of its own, which is less urgent than
+/// those that serve messages. Others serve in the place of the one that waits for it.
+pub(super) async fn measured<F>(stopwatch: &Stopwatch, aside: &Aside, call: F) -> F::Output
+where
+    F: Future<Output: Send> + Send,
+{
     let mut call = pin!(call);
     let mut waited = false;
     let mut turn: Option<PollSemaphore> = None;
@@ -151,13 +168,23 @@ pub(super) async fn measured<F: Future>(
         if waited {
             stopwatch.resume(Instant::now());
         }
-        stopwatch.aside.store(place.is_some(), Ordering::Relaxed);
+        let mut poll = |cx: &mut Context<'_>| {
+            let poll = call.as_mut().poll(cx);
+            stopwatch.pause(Instant::now());
+            poll
+        };
         let poll = match place {
-            Some(_) => block_in_place(|| call.as_mut().poll(cx)),
-            None => call.as_mut().poll(cx),
+            Some(_) => {
+                let waker = cx.waker();
+                let poll = || {
+                    stopwatch.step_aside();
+                    poll(&mut Context::from_waker(waker))
+                };
+                block_in_place(|| apart(poll))
+            }
+            None => poll(cx),
         };
         waited = poll.is_pending();
-        stopwatch.pause(Instant::now());
         poll
     })
     .await
@@ -172,6 +199,8 @@ fn can_step_aside() -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -216,8 +245,8 @@ mod tests {
         watch.restart(at(0));
         assert!(!watch.stays(at(2), &aside), "it is not aside yet");
         watch.pause(at(2));
-        watch.aside.store(true, Ordering::Relaxed);
         watch.resume(at(10));
+        watch.step_aside();
         assert!(watch.stays(at(30), &aside));
         assert!(!watch.stays(at(110), &aside));
         let all = aside.0.available_permits();
@@ -243,6 +272,26 @@ mod tests {
             drop(others);
         });
         assert!(used < free, "{used:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn aside_only_what_is_computed_counts() {
+        let (watch, aside) = (Stopwatch::new(Pulse::alone()), Aside::new());
+        watch.long.store(true, Ordering::Relaxed);
+        let held_up = Duration::from_millis(300);
+        let call = async {
+            let aside = thread::current().name() == Some("aside");
+            // As when the system runs others instead.
+            thread::sleep(held_up);
+            (aside, watch.used(Instant::now()))
+        };
+        watch.restart(Instant::now());
+        let (aside, used) = measured(&watch, &aside, call).await;
+        assert!(aside);
+        assert!(
+            used < held_up / 2 && watch.total() < held_up / 2,
+            "{used:?}"
+        );
     }
 
     #[tokio::test]

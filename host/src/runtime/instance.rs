@@ -372,8 +372,11 @@ async fn run<T>(
     stopwatch: &Stopwatch,
     aside: &Aside,
     // Pinned by the caller: what wraps it moves a pointer, not the future.
-    call: Pin<&mut impl Future<Output = WasmResult<T>>>,
-) -> Result<T, Stopped> {
+    call: Pin<&mut (impl Future<Output = WasmResult<T>> + Send)>,
+) -> Result<T, Stopped>
+where
+    T: Send,
+{
     let call = AssertUnwindSafe(measured(stopwatch, aside, call)).catch_unwind();
     match within(budget.deadline, call).await {
         Some(Ok(Ok(value))) => Ok(value),

@@ -10,11 +10,14 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as Refused;
 
 use super::TransportError;
+use super::trace::header;
 
 /// Between a name and its value.
 const COLON: &str = ": ";
 /// Behind a value.
 const END: &str = "\r\n";
+/// The first header of most messages, as the client library wants it.
+static FIRST: HeaderName = HeaderName::from_static(header::REQUEST_ID);
 /// What no value has.
 const LINE_ENDS: [char; 3] = ['\r', '\n', '\0'];
 
@@ -42,7 +45,7 @@ impl Headers {
 
     /// Every name with every value; a name with several values comes several times.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.lines.split_inclusive('\n').filter_map(header)
+        self.lines.split_inclusive('\n').filter_map(read)
     }
 
     /// Sets a header to one value, in place of what stood under this name in any case.
@@ -59,7 +62,7 @@ impl Headers {
     /// Sets a header that the host makes, whatever its value: control characters become spaces. A name
     /// that no header may have is a mistake of ours, and nothing is set.
     pub fn set(&mut self, name: &str, value: &str) {
-        let set = if value.contains(char::is_control) {
+        let set = if !is_plain(value) && value.contains(char::is_control) {
             let line: String = value
                 .chars()
                 .map(|c| if c.is_control() { ' ' } else { c })
@@ -97,7 +100,7 @@ impl Headers {
     pub(super) fn forget(&mut self, is_such: impl Fn(&str) -> bool) {
         if self.iter().any(|(name, _)| is_such(name)) {
             let lines = self.lines.split_inclusive('\n');
-            let kept = lines.filter(|line| !header(line).is_some_and(|(name, _)| is_such(name)));
+            let kept = lines.filter(|line| !read(line).is_some_and(|(name, _)| is_such(name)));
             self.lines = kept.collect();
         }
     }
@@ -138,7 +141,11 @@ impl Headers {
     /// there are no headers.
     pub(super) fn sent(self) -> Option<HeaderMap> {
         let (first, _) = self.iter().next()?;
-        let name = first.parse::<HeaderName>().ok()?;
+        let name = if first == header::REQUEST_ID {
+            FIRST.clone()
+        } else {
+            first.parse().ok()?
+        };
         let mut lines = self.lines;
         lines.drain(..AsRef::<str>::as_ref(&name).len() + COLON.len());
         lines.truncate(lines.len() - END.len());
@@ -153,7 +160,7 @@ impl Headers {
 }
 
 /// A line's name and value.
-fn header(line: &str) -> Option<(&str, &str)> {
+fn read(line: &str) -> Option<(&str, &str)> {
     let colon = line.find(':')?;
     let value = line.get(colon + COLON.len()..)?;
     Some((line.get(..colon)?, value.strip_suffix(END)?))
@@ -163,6 +170,13 @@ fn header(line: &str) -> Option<(&str, &str)> {
 fn is_line(value: &str) -> bool {
     let ends = |b: u8| matches!(b, b'\r' | b'\n' | 0);
     !value.bytes().fold(false, |found, b| found | ends(b))
+}
+
+/// Whether a value has surely no control characters.
+fn is_plain(value: &str) -> bool {
+    value
+        .bytes()
+        .fold(true, |plain, b| plain & matches!(b, b' '..=b'~'))
 }
 
 fn check(name: &str, value: &str) -> Result<(), TransportError> {

@@ -8,12 +8,12 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 
-use super::{Message, within};
+use super::{Message, at_most};
 
 /// Most messages that wait in one subscription; more are dropped and counted. The client library holds as many.
 const MAX_WAITING: usize = 65_536;
@@ -69,7 +69,7 @@ impl Intake {
 
     /// Unsubscribes. What has arrived by then is still returned by [`Intake::next`], and then none.
     pub async fn stop(&mut self) {
-        let told = within(Instant::now() + STOP_WAIT, self.subscriber.drain()).await;
+        let told = at_most(STOP_WAIT, self.subscriber.drain()).await;
         self.closing |= !matches!(told, Some(Ok(())));
     }
 

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::health::Health;
 use super::replies::Replies;
-use super::{Budget, Headers, Intake, Message, Subscription, TransportError, check, within};
+use super::{Budget, Headers, Intake, Message, Subscription, TransportError, at_most, check};
 
 /// How long a publish waits for room in the client's queue before it counts as no connection.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
@@ -230,7 +230,9 @@ impl Link {
         let client = &self.inner.client;
         let subject = async_nats::Subject::from(subject);
         let reply = reply.map(async_nats::Subject::from);
-        let sent = pin!(async {
+        // A pointer: what the library waits with is large, and would be copied with every future that
+        // has this one in it.
+        let sent = Box::pin(async move {
             match (reply, headers.sent()) {
                 (None, None) => client.publish(subject, payload).await,
                 (None, Some(headers)) => {
@@ -244,7 +246,7 @@ impl Link {
                 }
             }
         });
-        match within(Instant::now() + QUEUE_WAIT, sent).await {
+        match at_most(QUEUE_WAIT, sent).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(self.publish_error(&error)),
             None => Err(TransportError::Unavailable(

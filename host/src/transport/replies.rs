@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::TransportError;
+use super::trace::push_hex;
 
 type Answer = Result<async_nats::Message, TransportError>;
 
@@ -52,11 +53,18 @@ impl Replies {
         let (sender, receiver) = oneshot::channel();
         self.lock().insert(token, sender);
         Expected {
-            subject: format!("{}{token:016x}", self.prefix),
+            subject: self.subject(token),
             token,
             receiver,
             replies: Arc::clone(self),
         }
+    }
+
+    fn subject(&self, token: u64) -> String {
+        let mut subject = String::with_capacity(self.prefix.len() + 16);
+        subject.push_str(&self.prefix);
+        push_hex(&mut subject, token.to_be_bytes());
+        subject
     }
 
     /// Ends every wait: answers to what was sent over a connection that broke cannot come any more.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::Headers;
 use crate::names::{AgentId, ForeignId, Priority};
-use numbers::{hex64, hex128, push_hex, random_span, random_trace};
+use numbers::{hex64, hex128, random_span, random_trace};
+
+pub(super) use numbers::push_hex;
 
 pub use request::RequestId;
 
@@ -140,10 +142,10 @@ impl Trace {
         headers.line(header::REQUEST_ID, |line| line.push_str(self.request_id()));
         headers.line(header::TRACE_ID, |line| match &self.name {
             Some(name) => line.push_str(name),
-            None => push_hex(line, &self.w3c.to_be_bytes()),
+            None => push_hex(line, self.w3c.to_be_bytes()),
         });
         headers.line(header::SPAN_ID, |line| {
-            push_hex(line, &self.span.to_be_bytes())
+            push_hex(line, self.span.to_be_bytes())
         });
         headers.line(header::TRACEPARENT, |line| self.push_traceparent(line));
         if let Some(state) = &self.state {
@@ -182,11 +184,11 @@ impl Trace {
 
     fn push_traceparent(&self, text: &mut String) {
         text.push_str("00-");
-        push_hex(text, &self.w3c.to_be_bytes());
+        push_hex(text, self.w3c.to_be_bytes());
         text.push('-');
-        push_hex(text, &self.span.to_be_bytes());
+        push_hex(text, self.span.to_be_bytes());
         text.push('-');
-        push_hex(text, &[self.flags]);
+        push_hex(text, [self.flags]);
     }
 }
 

@@ -174,6 +174,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         HOSTCALL_FUEL_EXTRA,
         MAX_RANDOM,
         EPOCH_TICK,
+        NICE,
         MAX_BATCH_BYTES,
         MAX_RETRY_DELAY,
         ACK_WAIT,

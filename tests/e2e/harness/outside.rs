@@ -3,12 +3,14 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::stream::RawMessageErrorKind;
-use async_nats::jetstream::{self, kv};
 use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
+
+mod buckets;
 
 use super::ear::Ear;
 use super::wait::{PATIENCE, until, within};
@@ -343,57 +345,6 @@ impl Outside {
                 self.consumers().await
             );
         }
-    }
-
-    /// Makes a bucket of somebody else's.
-    pub async fn make_bucket(&self, bucket: &str) {
-        let config = serde_json::json!({
-            "name": format!("KV_{bucket}"), "subjects": [format!("$KV.{bucket}.>")],
-            "max_msgs_per_subject": 1, "discard": "new", "storage": "file", "retention": "limits",
-            "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true, "num_replicas": 1,
-            "max_msgs": -1, "max_bytes": -1, "max_consumers": -1,
-        });
-        let made = self
-            .request_json(
-                &format!("$JS.API.STREAM.CREATE.KV_{bucket}"),
-                config.to_string(),
-            )
-            .await;
-        assert!(made["error"].is_null(), "{made}");
-    }
-
-    pub async fn kv(&self, bucket: &str) -> kv::Store {
-        within("a bucket answers", self.js.get_key_value(bucket))
-            .await
-            .unwrap()
-    }
-
-    /// A value as JSON, when there is one.
-    pub async fn kv_json(&self, bucket: &str, key: &str) -> Option<Value> {
-        let value = self.kv(bucket).await.get(key).await.unwrap()?;
-        Some(serde_json::from_slice(&value).unwrap())
-    }
-
-    pub async fn keys(&self, bucket: &str) -> Vec<String> {
-        let keys = self.kv(bucket).await.keys().await.unwrap();
-        let mut keys: Vec<String> = keys.map(Result::unwrap).collect().await;
-        keys.sort();
-        keys
-    }
-
-    /// What AGENT_STATE says of an agent.
-    pub async fn state(&self, agent: &str) -> Option<Value> {
-        self.kv_json("AGENT_STATE", &format!("agent.{agent}")).await
-    }
-
-    /// Waits until AGENT_STATE says that of an agent.
-    pub async fn state_is(&self, agent: &str, status: &str) -> Value {
-        until(&format!("{agent} is {status} in AGENT_STATE"), async || {
-            self.state(agent)
-                .await
-                .filter(|state| state["status"] == status)
-        })
-        .await
     }
 
     /// Waits for an entry of the audit trail.

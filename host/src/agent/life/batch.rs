@@ -13,7 +13,8 @@ use super::Life;
 impl Life {
     /// Hands a batch over. What ends the call is told to each who waits for an answer.
     pub(super) async fn handle_batch(&mut self, first: Delivery, rest: Vec<Delivery>) {
-        let (mut calls, mut waiting) = (Vec::new(), Vec::new());
+        let most = 1 + rest.len();
+        let (mut calls, mut waiting) = (Vec::with_capacity(most), Vec::with_capacity(most));
         for delivery in std::iter::once(first).chain(rest) {
             if is_overdue(&delivery.call) {
                 let Delivery { call, answer, .. } = delivery;

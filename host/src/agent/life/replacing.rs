@@ -1,5 +1,6 @@
 //! An agent goes on as another version of its plugin, under the same id.
 
+use crate::permissions::Ear;
 use crate::runtime::Meters;
 
 use super::super::Swap;
@@ -14,7 +15,7 @@ impl Life {
         self.resign();
         match self.raise(&version, meters.clone()).await {
             Ok(raised) => {
-                self.permissions = version.permissions.agent(&self.port.id);
+                self.ear = Ear::new(version.permissions.agent(&self.port.id));
                 self.version = version;
                 self.meters = meters;
                 self.adopt();

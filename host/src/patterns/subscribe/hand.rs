@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::patterns::crew::Weight;
-use crate::patterns::delivery::{Answer, Delivery, call, plugin_reply_subject, subscribed};
+use crate::patterns::delivery::{Answer, Delivery, call, subscribed};
 use crate::patterns::directory::AgentPort;
 use crate::patterns::scatter::{asked, asks};
 use crate::runtime::Kind;
@@ -38,21 +38,10 @@ impl Task {
     }
 
     async fn hand_to(&mut self, port: &AgentPort, message: Message) {
-        let Some(weight) = self.listener.crew.weigh(message.payload.len()) else {
-            return self.turn_away(&[message], Some(port)).await;
-        };
-        // Whom it is refused, is told with what it came with.
-        let waits =
-            plugin_reply_subject(&message).is_some() || self.listener.what == What::Questions;
-        let kept = waits.then(|| message.clone());
-        let full = port
-            .mailbox
-            .try_send(self.delivery(message, weight))
-            .is_err();
-        match kept {
-            Some(message) if full => self.turn_away(&[message], Some(port)).await,
-            None if full => self.count_dropped(1),
-            _ => {}
+        let room = self.listener.crew.weigh(message.payload.len());
+        match (room, port.mailbox.try_reserve()) {
+            (Some(weight), Ok(place)) => place.send(self.delivery(message, weight)),
+            _ => self.turn_away(&[message], Some(port)).await,
         }
     }
 
@@ -69,30 +58,45 @@ impl Task {
             }
             return self.turn_away(&crowded, ports.first()).await;
         }
-        for port in ports.iter() {
-            let (fits, mut crowded) = self.weighed(messages.clone());
-            if fits.is_some_and(|delivery| port.mailbox.try_send(delivery).is_err()) {
-                crowded.clone_from(&messages);
-            }
-            self.turn_away(&crowded, Some(port)).await;
+        let Some((last, others)) = ports.split_last() else {
+            return;
+        };
+        for port in others {
+            self.hand_all_to(port, messages.clone()).await;
         }
+        self.hand_all_to(last, messages).await;
+    }
+
+    async fn hand_all_to(&mut self, port: &AgentPort, messages: Vec<Message>) {
+        let crowded = match port.mailbox.try_reserve() {
+            Ok(place) => {
+                let (fits, crowded) = self.weighed(messages);
+                if let Some(delivery) = fits {
+                    place.send(delivery);
+                }
+                crowded
+            }
+            Err(_) => messages,
+        };
+        self.turn_away(&crowded, Some(port)).await;
     }
 
     /// The messages that there is room for, as one delivery, and those that there is none for.
     fn weighed(&self, messages: Vec<Message>) -> (Option<Delivery>, Vec<Message>) {
-        let (mut fits, mut crowded) = (Vec::with_capacity(messages.len()), Vec::new());
+        let (mut first, mut crowded) = (None, Vec::new());
+        let mut rest = Vec::with_capacity(messages.len().saturating_sub(1));
         for message in messages {
             match self.listener.crew.weigh(message.payload.len()) {
-                Some(weight) => fits.push(self.delivery(message, weight)),
+                Some(weight) if first.is_none() => first = Some(self.delivery(message, weight)),
+                Some(weight) => rest.push(self.delivery(message, weight)),
                 None => crowded.push(message),
             }
         }
-        let mut fits = fits.into_iter();
-        let first = fits.next().map(|first| Delivery {
-            rest: Some(fits.collect()),
+        let fits = first.map(|first| Delivery {
+            rest: Some(rest),
             ..first
         });
-        (first, crowded)
+        (fits, crowded)
     }
 
     /// The agents of the plugin that a message is for.

@@ -4,37 +4,31 @@ use rand::Rng as _;
 
 /// Never zero, which W3C calls invalid.
 pub(super) fn random_trace() -> u128 {
-    rand::rng().random_range(1..=u128::MAX)
+    rand::rng().random::<u128>().max(1)
 }
 
 /// Never zero, which W3C calls invalid.
 pub(super) fn random_span() -> u64 {
-    rand::rng().random_range(1..=u64::MAX)
+    rand::rng().random::<u64>().max(1)
 }
 
 pub(super) fn hex128(number: u128) -> String {
     let mut text = String::with_capacity(32);
-    push_hex(&mut text, &number.to_be_bytes());
+    push_hex(&mut text, number.to_be_bytes());
     text
 }
 
 pub(super) fn hex64(number: u64) -> String {
     let mut text = String::with_capacity(16);
-    push_hex(&mut text, &number.to_be_bytes());
+    push_hex(&mut text, number.to_be_bytes());
     text
 }
 
 /// Appends bytes as lower-case hexadecimal digits; every message has five such numbers.
-pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
-    let digit = |half: u8| {
-        char::from(if half < 10 {
-            b'0' + half
-        } else {
-            b'a' + half - 10
-        })
-    };
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
-    }
+pub(in crate::transport) fn push_hex<const N: usize>(text: &mut String, bytes: [u8; N]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
+    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    // Digits are always text.
+    text.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
 }
