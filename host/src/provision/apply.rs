@@ -167,6 +167,13 @@ async fn configure(
             Err(error) if error.is(code::NO_PEERS) && said(&error).contains("storage") => {
                 Err(TransportError::Full(said(&error)))
             }
+            // The server looks for room first, also where another host was quicker.
+            Err(error) if verb == "CREATE" && code::STORAGE.iter().any(|code| error.is(*code)) => {
+                let there = stream(link, name).await?;
+                there
+                    .map(|stream| stream.config)
+                    .ok_or_else(|| error.into())
+            }
             Err(error) if error.is(code::NO_PEERS) => Err(TransportError::Unavailable(format!(
                 "{}; fix: start the missing servers of the cluster, or set [jetstream] replicas = 1",
                 said(&error)

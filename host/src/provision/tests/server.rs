@@ -268,6 +268,20 @@ async fn a_small_disk_gets_smaller_reservations_and_that_is_said() {
 }
 
 #[tokio::test]
+async fn two_hosts_that_begin_on_a_small_disk_agree() {
+    // After 1.25 GB for one and 97,656,250 bytes for the other nothing is left.
+    let bed = Bed::with("jetstream { store_dir: \"{dir}\", max_file_store: 1352656250 }").await;
+    let spec = JetstreamSpec::default();
+    let (first, second) = (bed.plan(&spec).await, bed.plan(&spec).await);
+    apply(bed.link(), &first, false).await.unwrap();
+    let reserved = bed.stream("COORDINATION").await["config"]["max_bytes"].clone();
+    // It has the streams before it knows, and there is no room left for its own.
+    apply(bed.link(), &second, false).await.unwrap();
+    let stream = bed.stream("COORDINATION").await;
+    assert_eq!(stream["config"]["max_bytes"], reserved);
+}
+
+#[tokio::test]
 async fn the_limits_of_an_account_are_known_in_advance() {
     let bed = Bed::with(
         "jetstream { store_dir: \"{dir}\" }\n\
