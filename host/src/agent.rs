@@ -145,7 +145,8 @@ impl Agent {
 /// The receiving ends of an [`AgentPort`].
 #[derive(Debug)]
 pub struct Inboxes {
-    mailbox: mpsc::Receiver<crate::patterns::Delivery>,
+    /// Pointers: a queue keeps room for its elements, and every agent has one.
+    mailbox: mpsc::Receiver<Box<crate::patterns::Delivery>>,
     control: mpsc::Receiver<Control>,
 }
 

@@ -98,6 +98,25 @@ pub enum Ended {
     Drained,
     /// Its own nats-server ended; the sentence says how, with the server's last words.
     ServerDied(String),
+    /// A connection has ended for good, and with it what listens by it.
+    ConnectionDied,
+}
+
+impl Ended {
+    /// What it says to whoever started the host.
+    ///
+    /// # Errors
+    /// It was not told to stop.
+    pub fn into_result(self) -> anyhow::Result<()> {
+        match self {
+            Self::Drained => Ok(()),
+            Self::ServerDied(how) => anyhow::bail!("{how}"),
+            Self::ConnectionDied => anyhow::bail!(
+                "a connection to NATS has ended for good: the client library could not go on after a \
+                 message that it cannot read; fix: start the host again, as a service manager does"
+            ),
+        }
+    }
 }
 
 impl Host {
@@ -154,6 +173,7 @@ impl Host {
                 biased;
                 () = self.shared.draining.cancelled() => break Ended::Drained,
                 how = died(server.as_ref()) => break Ended::ServerDied(how),
+                () = self.shared.transport.ended() => break Ended::ConnectionDied,
                 held = self.lease.turned() => self.lease_turned(held).await,
                 () = self.fleet.scan() => {}
             }

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use claim::{CLAIM, CLAIM_SIZE, Claim, ClaimError, PAYLOADS};
 pub use connect::{Auth, ConnectSpec, TlsFiles};
@@ -111,6 +112,8 @@ struct Shared {
     bulk: Link,
     all_up: watch::Sender<bool>,
     watcher: tokio::task::AbortHandle,
+    /// A connection has ended for good.
+    ended: CancellationToken,
 }
 
 impl Drop for Shared {
@@ -126,8 +129,8 @@ impl Transport {
     /// Errors: `Invalid` for an address that is none, `Denied` for credentials that are refused or cannot
     /// be read, `Unavailable` when patience is over.
     pub async fn connect(spec: ConnectSpec) -> Result<Self, TransportError> {
-        let changed = watch::channel(0).0;
-        let open = |role: Role| Self::open(&spec, role.as_str(), &changed);
+        let (changed, ended) = (watch::channel(0).0, CancellationToken::new());
+        let open = |role: Role| Self::open(&spec, role.as_str(), &changed, &ended);
         let (control, work, bulk) =
             tokio::try_join!(open(Role::Control), open(Role::Work), open(Role::Bulk))?;
         if control.has_unsafe_conditions() {
@@ -148,6 +151,7 @@ impl Transport {
                 bulk,
                 all_up,
                 watcher: watcher.abort_handle(),
+                ended,
             }),
         })
     }
@@ -172,7 +176,7 @@ impl Transport {
             auth: Auth::Credentials(credentials.to_owned()),
             ..self.shared.spec.clone()
         };
-        let link = Self::open(&spec, name, &watch::channel(0).0).await?;
+        let link = Self::open(&spec, name, &watch::channel(0).0, &self.shared.ended).await?;
         let over = &self.shared.bulk.inner.claim_over;
         link.set_claim_over(over.load(std::sync::atomic::Ordering::Relaxed));
         Ok(link)
@@ -207,8 +211,15 @@ impl Transport {
 
     /// What a server tells who connects now: the first connection may be older than the cluster.
     pub(crate) async fn fresh_server_info(&self) -> Result<async_nats::ServerInfo, TransportError> {
-        let link = Self::open(&self.shared.spec, "facts", &watch::channel(0).0).await?;
+        let (spec, alone) = (&self.shared.spec, CancellationToken::new());
+        let link = Self::open(spec, "facts", &watch::channel(0).0, &alone).await?;
         Ok(link.inner.client.server_info())
+    }
+
+    /// Resolves when one of the connections has ended for good: it was drained, or what served it has
+    /// panicked. It does not come back, and what listened by it hears nothing any more.
+    pub async fn ended(&self) {
+        self.shared.ended.cancelled().await;
     }
 
     /// How long a message to the server and back takes now; gives up after two seconds.
@@ -239,9 +250,10 @@ impl Transport {
         spec: &ConnectSpec,
         role: &str,
         changed: &watch::Sender<u64>,
+        ended: &CancellationToken,
     ) -> Result<Link, TransportError> {
         let name = format!("mistersmith-{}-{role}", spec.host);
-        connect::open(spec, name, changed.clone()).await
+        connect::open(spec, name, changed.clone(), ended.clone()).await
     }
 }
 

@@ -205,7 +205,7 @@ impl Life {
         };
         let next = tokio::select! {
             next = control => next,
-            Some(delivery) = self.inboxes.mailbox.recv(), if takes => Next::Handle(delivery),
+            Some(delivery) = self.inboxes.mailbox.recv(), if takes => Next::Handle(*delivery),
             Some(heard) = self.heard.recv(), if takes => Next::Heard(heard),
             delivery = self.crew.take(), if takes => Next::Handle(delivery),
         };

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::global::Global;
 use super::{connect, output};
 use crate::config::HostSpec;
-use crate::host::{Ended, Host};
+use crate::host::Host;
 use crate::transport::{Link, Role};
 use documents::Document;
 use feed::{Ids, Item};
@@ -99,9 +99,7 @@ pub(super) async fn run(
     // Also when the work failed: what runs is brought to its end.
     let ended = running.await.context("the host")?;
     let mut tally = worked?;
-    if let Ended::ServerDied(how) = ended {
-        bail!("{how}");
-    }
+    ended.into_result()?;
     tally.note("the host has drained and stopped");
     conclude(&tally, begun)
 }

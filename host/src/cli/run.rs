@@ -1,10 +1,9 @@
 //! `mistersmith run`: runs the agents of the plugins folder until told to stop.
 
-use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 
 use super::global::Global;
-use crate::host::{Ended, Host};
+use crate::host::Host;
 use crate::transport::Transport;
 
 /// Runs a host until `shutdown` is cancelled, or it ends by itself.
@@ -21,10 +20,7 @@ pub(super) async fn run(global: &Global, shutdown: CancellationToken) -> anyhow:
         () = stopper.cancelled() => {}
         () = introduce(&host) => {}
     }
-    match host.run().await {
-        Ended::Drained => Ok(()),
-        Ended::ServerDied(how) => bail!("{how}"),
-    }
+    host.run().await.into_result()
 }
 
 /// Says in the log what came up, and what it is connected to.

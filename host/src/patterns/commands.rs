@@ -257,12 +257,12 @@ impl Commands {
         };
         let call = call(Kind::Execute, message.clone(), trace);
         port.mailbox
-            .try_send(Delivery {
+            .try_send(Box::new(Delivery {
                 call,
                 answer,
                 weight: Some(weight),
                 rest: None,
-            })
+            }))
             .map_err(|error| match error {
                 TrySendError::Closed(_) => {
                     Reason::new("stopped", format!("agent `{}` has stopped", port.id))

@@ -37,7 +37,7 @@ pub struct AgentPort {
     /// The name of its plugin.
     pub plugin: PluginName,
     /// Messages for this agent alone.
-    pub mailbox: mpsc::Sender<Delivery>,
+    pub mailbox: mpsc::Sender<Box<Delivery>>,
     /// What it is told between messages.
     pub control: mpsc::Sender<Control>,
     /// What is known about it.

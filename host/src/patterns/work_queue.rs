@@ -36,6 +36,9 @@ use lane::{LaneState, Pulling};
 
 pub use lane::{Lane, Source};
 
+/// Messages of a pull that are taken in before the rest has its turn.
+const AT_HAND: usize = 64;
+
 /// Everything that pulling needs beside the lanes.
 #[derive(Debug, Clone)]
 pub struct Feed {
@@ -195,9 +198,11 @@ impl WorkQueue {
         match step {
             Step::Item(index, mut pull, delivered, stop) => {
                 self.arrived(index, *delivered).await;
-                // What is here already is taken in without a wait for each. The runtime sees to it that
-                // the rest of this loop has its turn.
-                while let Some(came) = pull.next().now_or_never() {
+                // What is here already is taken in without a wait for each.
+                for _ in 0..AT_HAND {
+                    let Some(came) = pull.next().now_or_never() else {
+                        break;
+                    };
                     match came {
                         Some(Ok(delivered)) => self.arrived(index, delivered).await,
                         Some(Err(error)) => return self.failed(index, &error),

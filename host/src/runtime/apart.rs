@@ -10,6 +10,9 @@ use crate::limits::NICE;
 
 /// Runs work of the current task on a thread that is less urgent than those that serve messages, and waits
 /// for it. The thread ends with the work: a process without privileges cannot make it more urgent again.
+///
+/// Threads that are started from here are as little urgent. So no host function may have the runtime block
+/// a thread of its pool: that would stay, and serve messages later.
 pub(super) fn apart<T: Send>(mut work: impl FnMut() -> T + Send) -> T {
     let runtime = Handle::current();
     let done = thread::scope(|scope| {

@@ -18,6 +18,7 @@ use tokio_util::sync::PollSemaphore;
 
 use super::apart::{apart, computed};
 use super::ticker::Pulse;
+use crate::limits::EPOCH_TICK;
 
 /// How long a call computes without being looked after: so late can its end be that somebody else wants.
 const STAY: Duration = Duration::from_millis(100);
@@ -33,9 +34,9 @@ pub(super) struct Stopwatch {
     since: AtomicU64,
     /// What the thread of a poll aside had computed when that began, in nanoseconds.
     before: AtomicU64,
-    /// A tick has come in the poll that runs.
+    /// The poll that runs has computed beyond a tick.
     ticked: AtomicBool,
-    /// A tick had come in the last poll, be it of the call before: the next one begins aside.
+    /// The last poll had, be it of the call before: the next one begins aside.
     long: AtomicBool,
     /// The poll that runs has a place aside.
     aside: AtomicBool,
@@ -62,10 +63,15 @@ impl Stopwatch {
         self.resume(now);
     }
 
-    /// A tick has come and the call computes still: its clock must not stand still.
-    pub(super) fn goes_on(&self) {
-        self.ticked.store(true, Ordering::Relaxed);
+    /// A tick has come and the call runs still: its clock must not stand still. Returns whether the poll
+    /// has computed beyond one tick; the first one may have come while a host function waited.
+    pub(super) fn goes_on(&self, now: Instant) -> bool {
         self.pulse.beat();
+        let computes = self.used(now).saturating_sub(self.total()) >= EPOCH_TICK;
+        if computes {
+            self.ticked.store(true, Ordering::Relaxed);
+        }
+        computes
     }
 
     /// Whether the call may go on computing where it is: aside, and nobody waits for its place. The
@@ -222,19 +228,22 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_long_after_a_poll_in_which_a_tick_came() {
+    fn a_call_is_long_after_a_poll_that_computed_beyond_a_tick() {
         let watch = Stopwatch::new(Pulse::alone());
         let now = watch.origin;
+        let later = now + EPOCH_TICK;
         watch.restart(now);
-        watch.goes_on();
-        watch.pause(now);
+        assert!(watch.goes_on(later));
+        watch.pause(later);
         assert!(watch.is_long());
+        watch.resume(later);
+        assert!(!watch.goes_on(later));
+        watch.pause(later);
+        assert!(!watch.is_long(), "the tick had come while it waited");
         watch.resume(now);
-        watch.pause(now);
-        assert!(!watch.is_long(), "then it waited, and computed little");
-        watch.goes_on();
-        watch.pause(now);
-        watch.restart(now);
+        assert!(watch.goes_on(later));
+        watch.pause(later);
+        watch.restart(later);
         assert!(watch.is_long(), "the next call is taken for one like it");
     }
 

@@ -110,13 +110,18 @@ const TURN: u64 = 5;
 /// Every tick ends a call whose budget is used up, and lets other agents run before this one goes on.
 fn tick(store: StoreContextMut<'_, State>) -> Result<UpdateDeadline> {
     let cpu = &store.data().cpu;
-    cpu.stopwatch.goes_on();
     let now = Instant::now();
+    let computes = cpu.stopwatch.goes_on(now);
     if cpu.stopwatch.used(now) >= cpu.budget {
         return Err(OutOfCpu(cpu.budget).into());
     }
-    if cpu.stopwatch.stays(now, &cpu.aside) && now < cpu.deadline {
-        return Ok(UpdateDeadline::Continue(TURN));
+    if now < cpu.deadline {
+        if !computes {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        if cpu.stopwatch.stays(now, &cpu.aside) {
+            return Ok(UpdateDeadline::Continue(TURN));
+        }
     }
     // The runtime's own yield lets timers and sockets be looked at; a mere wake-up would not.
     Ok(UpdateDeadline::YieldCustom(

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 use rand::Rng as _;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::address::{Address, without_login};
 use super::health::Health;
@@ -82,11 +83,12 @@ pub(super) async fn open(
     spec: &ConnectSpec,
     name: String,
     changed: watch::Sender<u64>,
+    ended: CancellationToken,
 ) -> Result<Link, TransportError> {
     let plan = Plan::new(spec)?;
-    let health = Arc::new(Health::new(&name, changed));
+    let health = Arc::new(Health::new(&name, changed, ended));
     let client = first_connection(spec, &plan, &name, &health).await?;
-    let (replies, answers) = Replies::listen(&client).await?;
+    let (replies, answers) = Replies::listen(&client, &health).await?;
     let _ = health.replies.set(Arc::downgrade(&replies));
     Ok(Link {
         inner: Arc::new(Inner {

@@ -139,12 +139,18 @@ impl Headers {
 
     /// As the client library sends them: one header, whose value has all the other lines in it. None where
     /// there are no headers.
-    pub(super) fn sent(self) -> Option<HeaderMap> {
-        let (first, _) = self.iter().next()?;
+    ///
+    /// Errors: `Other`, where another version of the library does not take them. Nothing is ever sent
+    /// without its headers: they say what must hold for a write, and by what a repetition is known.
+    pub(super) fn sent(self) -> Result<Option<HeaderMap>, TransportError> {
+        let Some((first, _)) = self.iter().next() else {
+            return Ok(None);
+        };
+        let refused = |_| TransportError::Other("the client library refuses headers".to_owned());
         let name = if first == header::REQUEST_ID {
             FIRST.clone()
         } else {
-            first.parse().ok()?
+            first.parse().map_err(|_| refused(()))?
         };
         let mut lines = self.lines;
         lines.drain(..AsRef::<str>::as_ref(&name).len() + COLON.len());
@@ -154,8 +160,8 @@ impl Headers {
         let value = HeaderValue::deserialize(lines.into_deserializer());
         let value: Result<_, Refused> = value;
         let mut map = HeaderMap::new();
-        map.insert(name, value.ok()?);
-        Some(map)
+        map.insert(name, value.map_err(|_| refused(()))?);
+        Ok(Some(map))
     }
 }
 
@@ -257,12 +263,12 @@ mod tests {
 
     #[test]
     fn the_library_sends_one_header_that_has_them_all() {
-        assert_eq!(Headers::new().sent(), None);
+        assert_eq!(Headers::new().sent(), Ok(None));
         let mut headers = Headers::new();
         headers.append("X-A", "1").unwrap();
         headers.append("X-A", "2").unwrap();
         headers.insert("X-B", "").unwrap();
-        let sent = headers.sent().unwrap();
+        let sent = headers.sent().unwrap().unwrap();
         assert_eq!(sent.len(), 1);
         assert_eq!(sent.get("X-A").unwrap().as_str(), "1\r\nX-A: 2\r\nX-B: ");
     }

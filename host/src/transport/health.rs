@@ -5,6 +5,7 @@ use std::sync::{OnceLock, Weak};
 
 use async_nats::Event;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::replies::Replies;
 
@@ -19,11 +20,13 @@ pub(super) struct Health {
     pub(super) replies: OnceLock<Weak<Replies>>,
     /// Bumped at every change, for whoever watches several connections.
     changed: watch::Sender<u64>,
+    /// Told when the connection has ended for good, on purpose or not.
+    ended: CancellationToken,
 }
 
 impl Health {
-    /// Of a connection that is not there yet; `changed` is bumped at every change.
-    pub(super) fn new(name: &str, changed: watch::Sender<u64>) -> Self {
+    /// Of a connection that is not there yet; `changed` is bumped at every change, `ended` told of its end.
+    pub(super) fn new(name: &str, changed: watch::Sender<u64>, ended: CancellationToken) -> Self {
         Self {
             name: name.to_owned(),
             closed: watch::channel(false).0,
@@ -31,7 +34,16 @@ impl Health {
             breaks: watch::channel(0).0,
             replies: OnceLock::new(),
             changed,
+            ended,
         }
+    }
+
+    /// The connection does not come back: the library has nobody any more who serves it.
+    pub(super) fn ended(&self) {
+        self.closed.send_replace(true);
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
+        self.ended.cancel();
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -230,10 +230,11 @@ impl Link {
         let client = &self.inner.client;
         let subject = async_nats::Subject::from(subject);
         let reply = reply.map(async_nats::Subject::from);
+        let headers = headers.sent()?;
         // A pointer: what the library waits with is large, and would be copied with every future that
         // has this one in it.
         let sent = Box::pin(async move {
-            match (reply, headers.sent()) {
+            match (reply, headers) {
                 (None, None) => client.publish(subject, payload).await,
                 (None, Some(headers)) => {
                     client.publish_with_headers(subject, headers, payload).await

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::TransportError;
+use super::health::Health;
 use super::trace::push_hex;
 
 type Answer = Result<async_nats::Message, TransportError>;
@@ -30,6 +31,7 @@ impl Replies {
     /// that hands them out.
     pub(super) async fn listen(
         client: &Client,
+        health: &Arc<Health>,
     ) -> Result<(Arc<Self>, AbortHandle), TransportError> {
         let prefix = format!("{}.", client.new_inbox());
         let subscriber = client
@@ -42,7 +44,8 @@ impl Replies {
             prefix,
             waiting: Mutex::default(),
         });
-        let task = tokio::spawn(hand_out(subscriber, Arc::downgrade(&replies)));
+        let task = hand_out(subscriber, Arc::downgrade(&replies), Arc::clone(health));
+        let task = tokio::spawn(task);
         Ok((replies, task.abort_handle()))
     }
 
@@ -110,7 +113,7 @@ impl Drop for Expected {
     }
 }
 
-async fn hand_out(mut subscriber: Subscriber, replies: Weak<Replies>) {
+async fn hand_out(mut subscriber: Subscriber, replies: Weak<Replies>, health: Arc<Health>) {
     while let Some(message) = subscriber.next().await {
         let Some(replies) = replies.upgrade() else {
             return;
@@ -124,7 +127,8 @@ async fn hand_out(mut subscriber: Subscriber, replies: Weak<Replies>) {
             let _ = sender.send(Ok(message));
         }
     }
-    // The connection is closed for good.
+    // The connection is closed for good, or what served it has panicked.
+    health.ended();
     if let Some(replies) = replies.upgrade() {
         replies.disconnected();
     }

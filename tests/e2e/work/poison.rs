@@ -56,3 +56,37 @@ async fn an_item_that_breaks_the_connection_becomes_a_dead_letter_and_the_work_g
     nats.result_of("good").await;
     nats.work_is_done().await;
 }
+
+/// The client library panics when it reads this one, and what serves its connection is gone.
+const DEADLY: &[u8] = b"NATS/1.0\r\nX-A: a\rb\r\n\r\n";
+
+#[tokio::test]
+async fn an_item_that_ends_a_host_is_a_dead_letter_of_the_next() {
+    let nats = Nats::start().await;
+    let mut host = Host::new(&nats)
+        .plugin("probe", |p| p.work("lab", "*"))
+        .run()
+        .await;
+    publish_raw(&nats, "work.lab.high.one", DEADLY, b"poison");
+    assert_eq!(host.ended().await, Some(1), "not deaf for ever");
+    host.start();
+    host.wait_ready().await;
+    let letter = nats.dead_letters("work.lab.high.one", 1).await.remove(0);
+    assert_eq!(letter.text(), "poison");
+    assert_eq!(letter.header("X-DLQ-Error-Kind"), "unreadable");
+    let echo = json!({"do": "echo", "value": 1}).to_string();
+    nats.work_as("good", "work.lab.high.x", echo).await;
+    nats.result_of("good").await;
+    nats.work_is_done().await;
+}
+
+#[tokio::test]
+async fn a_message_that_ends_a_connection_ends_the_host() {
+    let nats = Nats::start().await;
+    let mut host = Host::new(&nats)
+        .plugin("probe", |p| p.subscribe("probe.in"))
+        .run()
+        .await;
+    publish_raw(&nats, "probe.in", DEADLY, b"x");
+    assert_eq!(host.ended().await, Some(1), "not deaf for ever");
+}

@@ -38,11 +38,12 @@ impl Task {
     }
 
     async fn hand_to(&mut self, port: &AgentPort, message: Message) {
-        let room = self.listener.crew.weigh(message.payload.len());
-        match (room, port.mailbox.try_reserve()) {
-            (Some(weight), Ok(place)) => place.send(self.delivery(message, weight)),
-            _ => self.turn_away(&[message], Some(port)).await,
+        if let Some(weight) = self.listener.crew.weigh(message.payload.len())
+            && let Ok(place) = port.mailbox.try_reserve()
+        {
+            return place.send(Box::new(self.delivery(message, weight)));
         }
+        self.turn_away(&[message], Some(port)).await;
     }
 
     /// Hands messages over together, to one agent or to each, as far as there is room for them.
@@ -72,7 +73,7 @@ impl Task {
             Ok(place) => {
                 let (fits, crowded) = self.weighed(messages);
                 if let Some(delivery) = fits {
-                    place.send(delivery);
+                    place.send(Box::new(delivery));
                 }
                 crowded
             }

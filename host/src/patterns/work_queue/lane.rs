@@ -63,6 +63,8 @@ pub(super) struct LaneState {
     pub(super) not_before: Option<Instant>,
     /// When pulls failed lately.
     pub(super) failures: Vec<Instant>,
+    /// It was looked for messages that nobody can read, at least once.
+    looked: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,7 @@ impl LaneState {
             stop: CancellationToken::new(),
             not_before: None,
             failures: Vec::new(),
+            looked: false,
         }
     }
 
@@ -97,8 +100,12 @@ impl LaneState {
         }
     }
 
-    /// Whether pulls fail so often that a message may be behind it; then it is time to look, once.
+    /// Whether pulls fail so often that a message may be behind it; then it is time to look, once. Also
+    /// before the first pull: such a message may have ended the host that was here before.
     pub(super) fn is_suspicious(&mut self) -> bool {
+        if !std::mem::replace(&mut self.looked, true) {
+            return true;
+        }
         self.failures.retain(|at| at.elapsed() < limits::SUSPICION);
         let suspicious = self.failures.len() > 1;
         if suspicious {
