@@ -172,7 +172,7 @@ impl AgentCell {
 
     /// Room for the payload of a command until it is handled; none when too much waits already.
     pub fn weigh(&self, bytes: usize) -> Option<Weight> {
-        Weight::take(&self.commanded, bytes)
+        Weight::take(&self.commanded, 0, bytes)
     }
 
     /// Lets the agent take messages, or keeps it from it. A message in hand is finished.

@@ -10,6 +10,7 @@ mod breaker;
 mod record;
 mod share;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ pub use share::{Sharing, share};
 /// The gate before the calls of one plugin on this host; always open for one without `[circuit]`.
 #[derive(Debug)]
 pub struct Gate {
+    /// There is a circuit. Most plugins have none, and their messages take no lock for it.
+    stands: AtomicBool,
     inner: Mutex<Inner>,
     changes: watch::Sender<u64>,
 }
@@ -47,6 +50,7 @@ struct Blame {
 impl Default for Gate {
     fn default() -> Self {
         Self {
+            stands: AtomicBool::new(false),
             inner: Mutex::default(),
             changes: watch::channel(0).0,
         }
@@ -67,13 +71,22 @@ impl Gate {
                 let breaker = Breaker::new(spec.failures);
                 (spec, breaker)
             });
+            self.stands
+                .store(inner.circuit.is_some(), Ordering::Release);
             drop(inner);
             self.tell();
         }
     }
 
+    fn stands(&self) -> bool {
+        self.stands.load(Ordering::Acquire)
+    }
+
     /// How many messages may be waiting for the plugin's agents or on their way to them.
     pub fn room(&self) -> usize {
+        if !self.stands() {
+            return usize::MAX;
+        }
         let inner = self.inner();
         inner.circuit.as_ref().map_or(usize::MAX, |(_, b)| b.room())
     }
@@ -85,6 +98,9 @@ impl Gate {
 
     /// Why a requester is not answered now.
     pub fn refusal(&self) -> Option<Reason> {
+        if !self.stands() {
+            return None;
+        }
         let inner = self.inner();
         let (spec, breaker) = inner.circuit.as_ref()?;
         (breaker.room() == 0).then(|| {
@@ -98,16 +114,16 @@ impl Gate {
 
     /// Lets a call through, or not. A pass that is dropped without a word gives a probe back.
     pub fn begin(self: &Arc<Self>) -> Option<Pass> {
+        if !self.stands() {
+            return Some(Pass(None));
+        }
         let mut inner = self.inner();
-        let ticket = match &mut inner.circuit {
-            None => None,
-            Some((_, breaker)) => Some(breaker.begin()?),
+        let Some((_, breaker)) = &mut inner.circuit else {
+            return Some(Pass(None));
         };
+        let ticket = breaker.begin()?;
         drop(inner);
-        Some(Pass {
-            gate: self.clone(),
-            ticket,
-        })
+        Some(Pass(Some((self.clone(), ticket))))
     }
 
     /// Resolves when the gate opened or closed since that was last looked at.
@@ -153,18 +169,15 @@ impl Gate {
     }
 }
 
-/// A call that was let through.
+/// A call that was let through; by the circuit, if there is one.
 #[derive(Debug)]
-pub struct Pass {
-    gate: Arc<Gate>,
-    ticket: Option<Ticket>,
-}
+pub struct Pass(Option<(Arc<Gate>, Ticket)>);
 
 impl Pass {
     /// The call has ended so.
     pub fn ended(mut self, agent: &str, verdict: Verdict, error: Option<&str>) {
-        if verdict == Verdict::Failed {
-            self.gate.inner().last = Blame {
+        if let (Some((gate, _)), Verdict::Failed) = (&self.0, verdict) {
+            gate.inner().last = Blame {
                 agent: agent.to_owned(),
                 error: error.unwrap_or_default().to_owned(),
             };
@@ -173,8 +186,8 @@ impl Pass {
     }
 
     fn end(&mut self, verdict: Verdict) {
-        if let Some(ticket) = self.ticket.take() {
-            self.gate.update(|breaker| breaker.end(ticket, verdict));
+        if let Some((gate, ticket)) = self.0.take() {
+            gate.update(|breaker| breaker.end(ticket, verdict));
         }
     }
 }

@@ -30,8 +30,10 @@ pub struct Crew {
     /// Pulls on the way, waiting ones included.
     pulls: AtomicUsize,
     mean_call_ns: AtomicU64,
-    /// Bytes of payload that wait for agents and came by a subscription.
-    waiting_bytes: Arc<AtomicUsize>,
+    /// Bytes of what waits here and came by a subscription. Changed with `tasks` locked only.
+    queued_bytes: AtomicUsize,
+    /// Bytes of what came by a subscription and waits in the mailboxes of the agents.
+    mailed_bytes: Arc<AtomicUsize>,
     changed: Notify,
     /// What they know of their election.
     pub election: Arc<Board>,
@@ -48,7 +50,8 @@ impl Default for Crew {
             idle: AtomicUsize::new(0),
             pulls: AtomicUsize::new(0),
             mean_call_ns: AtomicU64::new(0),
-            waiting_bytes: Arc::new(AtomicUsize::new(0)),
+            queued_bytes: AtomicUsize::new(0),
+            mailed_bytes: Arc::default(),
             changed: Notify::new(),
             election: Arc::default(),
             circuit: Arc::default(),
@@ -58,10 +61,39 @@ impl Default for Crew {
 
 impl Crew {
     /// Puts a message where the next free agent takes it. The caller bounds what it puts in: the
-    /// work queue by what the agents can start, a subscription by [`Crew::weigh`].
+    /// work queue by what the agents can start, others by what was there already.
     pub fn offer(&self, delivery: Delivery) {
-        self.tasks().push_back(delivery);
+        let mut tasks = self.tasks();
+        self.count_queued(|queued| queued.saturating_add(delivery.waiting_bytes()));
+        tasks.push_back(delivery);
+        drop(tasks);
         self.offered.notify_last();
+    }
+
+    /// Puts messages of a subscription there, in one go, as far as there is room for them. Returns the
+    /// others: the plugin's agents have too much waiting already.
+    pub fn offer_all(&self, deliveries: impl IntoIterator<Item = Delivery>) -> Vec<Delivery> {
+        let (mut offered, mut crowded) = (0, Vec::new());
+        let mut tasks = self.tasks();
+        let mailed = self.mailed_bytes.load(Ordering::Acquire);
+        let mut queued = self.queued_bytes.load(Ordering::Relaxed);
+        for delivery in deliveries {
+            let more = queued.saturating_add(delivery.waiting_bytes());
+            if more.saturating_add(mailed) > limits::MAX_WAITING_BYTES {
+                crowded.push(delivery);
+                continue;
+            }
+            queued = more;
+            offered += 1;
+            tasks.push_back(delivery);
+        }
+        self.count_queued(|_| queued);
+        drop(tasks);
+        // An agent that is not counted as idle yet has not looked yet.
+        for _ in 0..offered.min(self.idle().max(1)) {
+            self.offered.notify_last();
+        }
+        crowded
     }
 
     /// Waits for the next message; cancel safe.
@@ -80,7 +112,10 @@ impl Crew {
 
     /// Takes a waiting message, if there is one.
     pub fn try_take(&self) -> Option<Delivery> {
-        self.tasks().pop_front()
+        let mut tasks = self.tasks();
+        let delivery = tasks.pop_front()?;
+        self.count_queued(|queued| queued.saturating_sub(delivery.waiting_bytes()));
+        Some(delivery)
     }
 
     /// As [`Crew::try_take`], for an agent that goes on without having been idle. Whoever fetches
@@ -102,10 +137,17 @@ impl Crew {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves room for a message of a subscription until the weight is dropped; none when the
-    /// plugin's agents have too much waiting already.
+    /// For a caller that has locked `tasks`: nobody else changes it meanwhile.
+    fn count_queued(&self, change: impl FnOnce(usize) -> usize) {
+        let before = self.queued_bytes.load(Ordering::Relaxed);
+        self.queued_bytes.store(change(before), Ordering::Release);
+    }
+
+    /// Reserves room for a message of a subscription in the mailbox of an agent, until the weight is
+    /// dropped; none when the plugin's agents have too much waiting already.
     pub fn weigh(&self, bytes: usize) -> Option<Weight> {
-        Weight::take(&self.waiting_bytes, bytes)
+        let queued = self.queued_bytes.load(Ordering::Acquire);
+        Weight::take(&self.mailed_bytes, queued, bytes)
     }
 
     /// Counts the caller among those that take messages, until the guard is dropped.
@@ -192,7 +234,13 @@ impl Drop for Idle<'_> {
     }
 }
 
-/// The room that a waiting message takes.
+/// The room that a waiting message with a payload of so many bytes takes.
+pub(super) fn waiting_bytes(payload: usize) -> usize {
+    // An empty message costs its bookkeeping too.
+    payload.saturating_add(limits::MESSAGE_OVERHEAD)
+}
+
+/// The room that a message takes in a mailbox.
 #[derive(Debug)]
 pub struct Weight {
     total: Arc<AtomicUsize>,
@@ -200,14 +248,15 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Takes room for a payload of so many bytes, if `total` stays within [`limits::MAX_WAITING_BYTES`].
-    pub(super) fn take(total: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
-        // An empty message costs its bookkeeping too.
-        let bytes = bytes.saturating_add(limits::MESSAGE_OVERHEAD);
+    /// Takes room for a payload of so many bytes, if `total` and what is taken elsewhere stay within
+    /// [`limits::MAX_WAITING_BYTES`].
+    pub(super) fn take(total: &Arc<AtomicUsize>, elsewhere: usize, bytes: usize) -> Option<Self> {
+        let bytes = waiting_bytes(bytes);
         let before = total.fetch_add(bytes, Ordering::AcqRel);
         let total = total.clone();
         let weight = Self { total, bytes };
-        (before.saturating_add(bytes) <= limits::MAX_WAITING_BYTES).then_some(weight)
+        let all = before.saturating_add(elsewhere).saturating_add(bytes);
+        (all <= limits::MAX_WAITING_BYTES).then_some(weight)
     }
 }
 
@@ -221,6 +270,9 @@ impl Drop for Weight {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::patterns::delivery::call;
+    use crate::runtime::Kind;
+    use crate::transport::{Headers, Message, RequestId, Trace};
 
     #[test]
     fn agents_are_counted_while_they_take_and_while_they_wait() {
@@ -245,12 +297,66 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_in_bytes() {
+    fn what_waits_in_mailboxes_is_bounded_in_bytes() {
         let crew = Crew::default();
         let half = limits::MAX_WAITING_BYTES / 2;
         let first = crew.weigh(half).unwrap();
         assert!(crew.weigh(half).is_none());
         drop(first);
         assert!(crew.weigh(half).is_some());
+    }
+
+    fn delivery(bytes: usize, rest: Option<Vec<Delivery>>) -> Delivery {
+        let message = Message {
+            subject: "a".to_owned(),
+            reply: None,
+            headers: Headers::default(),
+            payload: vec![0; bytes].into(),
+        };
+        let kind = Kind::Subscription {
+            id: None,
+            wants_reply: false,
+        };
+        Delivery {
+            call: call(kind, message, Trace::begin(RequestId::new())),
+            answer: Answer::Nobody,
+            weight: None,
+            rest,
+        }
+    }
+
+    fn sizes(deliveries: &[Delivery]) -> Vec<usize> {
+        let all = deliveries.iter();
+        all.map(|delivery| delivery.call.payload.len()).collect()
+    }
+
+    #[test]
+    fn what_waits_for_any_agent_is_bounded_with_what_waits_in_mailboxes() {
+        let crew = Crew::default();
+        let third = limits::MAX_WAITING_BYTES / 3;
+        let crowded = crew.offer_all([third, third, third, 1].map(|b| delivery(b, None)));
+        assert_eq!((sizes(&crowded), crew.waiting()), (vec![third], 3));
+        assert!(crew.weigh(third).is_none(), "the queue counts there");
+        assert_eq!(crew.try_take().unwrap().call.payload.len(), third);
+        let mailed = crew.weigh(third).unwrap();
+        let again = crew.offer_all([delivery(third, None)]);
+        assert_eq!(again.len(), 1, "mailboxes count here");
+        drop(mailed);
+        assert!(crew.offer_all(again).is_empty());
+        while crew.try_take().is_some() {}
+        assert_eq!(crew.queued_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_batch_counts_with_all_its_messages() {
+        let crew = Crew::default();
+        let half = limits::MAX_WAITING_BYTES / 2;
+        let batch = || delivery(half, Some(vec![delivery(half, None)]));
+        assert_eq!(crew.offer_all([batch()]).len(), 1);
+        // What comes back to the queue has been let in before.
+        crew.offer(batch());
+        assert!(crew.weigh(0).is_none());
+        assert!(crew.try_take().unwrap().rest.is_some());
+        assert!(crew.weigh(0).is_some());
     }
 }

@@ -11,7 +11,7 @@ use crate::transport::trace::header;
 use crate::transport::{Fate, Link, Message, Meta, Trace, TransportError};
 
 use super::claims::Claimed;
-use super::crew::Weight;
+use super::crew::{Weight, waiting_bytes};
 use super::disposition::Reason;
 use super::keeper::Kept;
 use super::pipeline::StageRun;
@@ -23,10 +23,24 @@ pub struct Delivery {
     pub call: Box<Call>,
     /// Where the outcome goes.
     pub answer: Answer,
-    /// The room that it takes while it waits, where the pattern counts that.
+    /// The room that it takes in the mailbox of an agent.
     pub weight: Option<Weight>,
     /// The rest of its batch, each with an answer of its own; none: it is handed over by itself.
     pub rest: Option<Vec<Delivery>>,
+}
+
+impl Delivery {
+    /// What it counts with while it waits for any agent of the plugin, with its batch, in bytes. What a
+    /// stream holds is not counted: it is fetched for agents that are free.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let own = match &self.answer {
+            Answer::Held(_) => 0,
+            _ => waiting_bytes(self.call.payload.len()),
+        };
+        let rest = self.rest.iter().flatten();
+        rest.map(Self::waiting_bytes)
+            .fold(own, usize::saturating_add)
+    }
 }
 
 /// What a component is called with for a message. It goes through several hands: so it is a pointer.
@@ -68,9 +82,14 @@ pub fn plugin_reply_subject(message: &Message) -> Option<&str> {
 }
 
 /// How a message of a subscription is handed over: by the number of the subscription, if it has one,
-/// and with an answer to its sender, if it may have one.
-pub fn subscribed(id: Option<u64>, message: &Message, link: &Link) -> (Kind, Answer) {
-    let reply = plugin_reply_subject(message);
+/// and with an answer to its sender, if it may have one, which `may_answer` tells of its subject.
+pub fn subscribed(
+    id: Option<u64>,
+    message: &Message,
+    may_answer: bool,
+    link: &Link,
+) -> (Kind, Answer) {
+    let reply = reply_subject(message).filter(|_| may_answer);
     let wants_reply = reply.is_some();
     let answer = reply.map_or(Answer::Nobody, |to| Answer::Reply {
         to: to.to_owned(),

@@ -11,6 +11,7 @@ mod batch;
 mod hand;
 mod refusal;
 
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::permissions::{Ear, Permissions};
 use crate::transport::{Intake, Link, Message, TransportError};
 
 use super::crew::Crew;
-use super::delivery::{admit, plugin_reply_subject};
+use super::delivery::{Delivery, admit, plugin_reply_subject};
 use super::directory::{Directory, Roll};
 use super::scatter::result_subject;
 use batch::Batch;
@@ -110,6 +111,7 @@ impl Listener {
             queue: queue.map(str::to_owned),
             dropped: 0,
             batch: Batch::default(),
+            ready: Vec::new(),
             roll: Roll::default(),
         };
         Ok(tokio::spawn(task.run(messages, cancel)))
@@ -125,6 +127,8 @@ struct Task {
     dropped: u64,
     /// Messages that wait for others.
     batch: Batch,
+    /// Messages that any agent may take, about to be offered.
+    ready: Vec<Delivery>,
     /// The agents of the plugin.
     roll: Roll,
     /// The rules of the last message, and what may be heard by them.
@@ -160,6 +164,8 @@ impl Task {
         let mut stopping = false;
         let mut clock = tokio::time::interval(limits::DESERTED / 2);
         let mut deserted: Option<Instant> = None;
+        // Once, not for each message: to begin to wait for it takes a lock, and to end it too.
+        let mut cancelled = pin!(cancel.cancelled());
         loop {
             let due = self.batch.due();
             let message = tokio::select! {
@@ -169,7 +175,7 @@ impl Task {
                 }
                 message = messages.next() => message,
                 // What has arrived is still delivered: a requester waits for it.
-                () = cancel.cancelled(), if !stopping => {
+                () = &mut cancelled, if !stopping => {
                     stopping = true;
                     messages.stop().await;
                     continue;
@@ -190,6 +196,7 @@ impl Task {
             while let Some(message) = messages.at_hand() {
                 self.deliver(message, &rules).await;
             }
+            self.offer_ready().await;
             let now = messages.dropped();
             if now > overflowed {
                 self.count_dropped(now - overflowed);
@@ -256,8 +263,8 @@ impl Task {
             return self.refuse_own(&message).await;
         }
         // Who waits for an answer is told now; an event waits for its turn.
-        if (question || plugin_reply_subject(&message).is_some())
-            && let Some(reason) = self.listener.crew.circuit.refusal()
+        if let Some(reason) = self.listener.crew.circuit.refusal()
+            && (question || plugin_reply_subject(&message).is_some())
         {
             return self.refuse_all(&message, &reason).await;
         }

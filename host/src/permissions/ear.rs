@@ -1,17 +1,20 @@
-//! What may be heard, for one listener that is asked for every message.
+//! What may be heard and answered, for one listener that is asked for every message.
 
 use super::Permissions;
+use super::reserved::may_answer;
 
 /// Longest subject that is remembered, in bytes.
 const LONGEST: usize = 256;
 
-/// [`Permissions::hears`], which remembers the last answer: most messages come on the subject of the one
-/// before. The permissions are its own, so that no answer outlives those that it was given by.
+/// [`Permissions::hears`] and [`may_answer`], which remembers what they said last: most messages come on the
+/// subject of the one before. The permissions are its own, so that no answer outlives those that it was
+/// given by.
 #[derive(Debug)]
 pub struct Ear {
     permissions: Permissions,
     last: String,
     heard: bool,
+    answered: Option<bool>,
 }
 
 impl Ear {
@@ -22,6 +25,7 @@ impl Ear {
             // Nothing is heard on no subject.
             last: String::new(),
             heard: false,
+            answered: None,
         }
     }
 
@@ -34,8 +38,17 @@ impl Ear {
         if subject.len() <= LONGEST {
             subject.clone_into(&mut self.last);
             self.heard = heard;
+            self.answered = None;
         }
         heard
+    }
+
+    /// May an answer to a message on this subject be sent to its sender?
+    pub fn answers(&mut self, subject: &str) -> bool {
+        if self.last != subject {
+            return may_answer(subject);
+        }
+        *self.answered.get_or_insert_with(|| may_answer(subject))
     }
 }
 
@@ -65,6 +78,9 @@ mod tests {
                 permissions.hears(subject),
                 "{subject:?}"
             );
+            for _again in 0..2 {
+                assert_eq!(ear.answers(subject), may_answer(subject), "{subject:?}");
+            }
         }
     }
 }

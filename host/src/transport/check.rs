@@ -13,7 +13,11 @@ const MAX_WORD: usize = 1024;
 /// Wildcard tokens are let through: `agent.*.cmd.<type>` is published literally.
 pub(crate) fn subject(subject: &str) -> Result<(), TransportError> {
     word("subject", subject)?;
-    if subject.split('.').any(str::is_empty) {
+    let bytes = subject.as_bytes();
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    let ends = bytes.first() == Some(&b'.') || bytes.last() == Some(&b'.');
+    // In wide steps too.
+    if ends || pairs.fold(false, |found, pair| found | (pair == (&b'.', &b'.'))) {
         return Err(TransportError::Invalid(format!(
             "subject {subject:?} has an empty token"
         )));

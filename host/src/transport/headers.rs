@@ -126,6 +126,17 @@ impl Headers {
         self.lines.push_str(END);
     }
 
+    /// Adds a line whose value is these parts, which can have no end of a line.
+    pub(super) fn plain(&mut self, name: &str, value: &[&str]) {
+        debug_assert!(value.iter().all(|part| is_line(part)), "{value:?}");
+        self.lines.push_str(name);
+        self.lines.push_str(COLON);
+        for part in value {
+            self.lines.push_str(part);
+        }
+        self.lines.push_str(END);
+    }
+
     /// Takes over what the client library has received.
     pub(super) fn received(map: &HeaderMap) -> Self {
         let mut headers = Self::new();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Headers;
 use crate::names::{AgentId, ForeignId, Priority};
-use numbers::{hex64, hex128, random_span, random_trace};
+use numbers::{hex, hex64, hex128, random_span, random_trace, text};
 
 pub(super) use numbers::push_hex;
 
@@ -89,7 +89,9 @@ impl Trace {
             priority: found.priority.and_then(|text| text.parse().ok()),
             request: request.map_or_else(|| fallback().into(), RequestId::from),
             w3c,
-            name: sender.filter(|id| *id != hex128(w3c)).map(Arc::from),
+            name: sender
+                .filter(|id| *id != text(hex(w3c.to_be_bytes()).as_flattened()))
+                .map(Arc::from),
             span: random_span(),
             flags,
             state: found
@@ -140,14 +142,16 @@ impl Trace {
         }
         headers.reserve(LINES);
         headers.line(header::REQUEST_ID, |line| line.push_str(self.request_id()));
-        headers.line(header::TRACE_ID, |line| match &self.name {
-            Some(name) => line.push_str(name),
-            None => push_hex(line, self.w3c.to_be_bytes()),
-        });
-        headers.line(header::SPAN_ID, |line| {
-            push_hex(line, self.span.to_be_bytes())
-        });
-        headers.line(header::TRACEPARENT, |line| self.push_traceparent(line));
+        let (w3c, span) = (hex(self.w3c.to_be_bytes()), hex(self.span.to_be_bytes()));
+        let (w3c, span) = (text(w3c.as_flattened()), text(span.as_flattened()));
+        match &self.name {
+            Some(name) => headers.line(header::TRACE_ID, |line| line.push_str(name)),
+            None => headers.plain(header::TRACE_ID, &[w3c]),
+        }
+        headers.plain(header::SPAN_ID, &[span]);
+        let flags = hex([self.flags]);
+        let flags = text(flags.as_flattened());
+        headers.plain(header::TRACEPARENT, &["00-", w3c, "-", span, "-", flags]);
         if let Some(state) = &self.state {
             headers.line(header::TRACESTATE, |line| line.push_str(state));
         }
@@ -180,15 +184,6 @@ impl Trace {
         let mut headers = Headers::new();
         self.stamp(agent, &mut headers);
         headers
-    }
-
-    fn push_traceparent(&self, text: &mut String) {
-        text.push_str("00-");
-        push_hex(text, self.w3c.to_be_bytes());
-        text.push('-');
-        push_hex(text, self.span.to_be_bytes());
-        text.push('-');
-        push_hex(text, [self.flags]);
     }
 }
 

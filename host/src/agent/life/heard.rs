@@ -2,6 +2,7 @@
 
 use crate::patterns::Delivery;
 use crate::patterns::delivery::{call, subscribed};
+use crate::permissions::reserved::may_answer;
 use crate::runtime::{Heard, Instance, Notice, Source};
 use crate::transport::{Message, RequestId, Trace};
 
@@ -21,7 +22,8 @@ impl Life {
         };
         let trace = Trace::received(&heard.message.headers, RequestId::new);
         let link = &self.version.link;
-        let (kind, answer) = subscribed(Some(subscription), &heard.message, link);
+        let may_answer = may_answer(&heard.message.subject);
+        let (kind, answer) = subscribed(Some(subscription), &heard.message, may_answer, link);
         let call = call(kind, heard.message, trace);
         self.handle(Delivery {
             call,

@@ -11,19 +11,31 @@ use crate::transport::{Message, RequestId, Trace};
 
 use super::{Task, What};
 
+/// So many messages of a queue group are offered together; the lock that they cost is shared with the
+/// agents.
+const TOGETHER: usize = 32;
+
 impl Task {
     /// Hands a message to one agent or to each, as far as there is room for it.
     pub(super) async fn hand(&mut self, message: Message) {
         if self.queue.is_none() {
             return self.hand_to_each(message).await;
         }
-        match self.listener.crew.weigh(message.payload.len()) {
-            Some(weight) => self.listener.crew.offer(self.delivery(message, weight)),
-            None => {
-                let first = self.ports(&message).first().cloned();
-                self.turn_away(&[message], first.as_ref()).await;
-            }
+        let delivery = self.delivery(message, None);
+        self.ready.push(delivery);
+        // Nobody waits for more than one look at what has come, and an idle agent for nothing.
+        if self.ready.len() >= TOGETHER || self.listener.crew.idle() > 0 {
+            self.offer_ready().await;
         }
+    }
+
+    /// Offers what was found since the last time to the agents of the plugin.
+    pub(super) async fn offer_ready(&mut self) {
+        if self.ready.is_empty() {
+            return;
+        }
+        let crowded = self.listener.crew.offer_all(self.ready.drain(..));
+        self.turn_back(crowded).await;
     }
 
     async fn hand_to_each(&mut self, message: Message) {
@@ -41,7 +53,7 @@ impl Task {
         if let Some(weight) = self.listener.crew.weigh(message.payload.len())
             && let Ok(place) = port.mailbox.try_reserve()
         {
-            return place.send(Box::new(self.delivery(message, weight)));
+            return place.send(Box::new(self.delivery(message, Some(weight))));
         }
         self.turn_away(&[message], Some(port)).await;
     }
@@ -51,14 +63,16 @@ impl Task {
         let Some(first) = messages.first() else {
             return;
         };
-        let ports = self.ports(first);
         if self.queue.is_some() {
-            let (fits, crowded) = self.weighed(messages);
-            if let Some(delivery) = fits {
-                self.listener.crew.offer(delivery);
-            }
-            return self.turn_away(&crowded, ports.first()).await;
+            let mut deliveries = messages.into_iter().map(|m| self.delivery(m, None));
+            let batch = deliveries.next().map(|first| Delivery {
+                rest: Some(deliveries.collect()),
+                ..first
+            });
+            let crowded = self.listener.crew.offer_all(batch);
+            return self.turn_back(crowded).await;
         }
+        let ports = self.ports(first);
         let Some((last, others)) = ports.split_last() else {
             return;
         };
@@ -83,13 +97,15 @@ impl Task {
     }
 
     /// The messages that there is room for, as one delivery, and those that there is none for.
-    fn weighed(&self, messages: Vec<Message>) -> (Option<Delivery>, Vec<Message>) {
+    fn weighed(&mut self, messages: Vec<Message>) -> (Option<Delivery>, Vec<Message>) {
         let (mut first, mut crowded) = (None, Vec::new());
         let mut rest = Vec::with_capacity(messages.len().saturating_sub(1));
         for message in messages {
             match self.listener.crew.weigh(message.payload.len()) {
-                Some(weight) if first.is_none() => first = Some(self.delivery(message, weight)),
-                Some(weight) => rest.push(self.delivery(message, weight)),
+                Some(weight) if first.is_none() => {
+                    first = Some(self.delivery(message, Some(weight)));
+                }
+                Some(weight) => rest.push(self.delivery(message, Some(weight))),
                 None => crowded.push(message),
             }
         }
@@ -119,23 +135,24 @@ impl Task {
             .call_roll(&listener.plugin, &mut self.roll)
     }
 
-    fn delivery(&self, message: Message, weight: Weight) -> Delivery {
+    fn delivery(&mut self, message: Message, weight: Option<Weight>) -> Delivery {
         let trace = Trace::received(&message.headers, RequestId::new);
         let (kind, answer) = self.called_with(&message);
         Delivery {
             call: call(kind, message, trace),
             answer,
-            weight: Some(weight),
+            weight,
             rest: None,
         }
     }
 
-    fn called_with(&self, message: &Message) -> (Kind, Answer) {
+    fn called_with(&mut self, message: &Message) -> (Kind, Answer) {
         if self.listener.what == What::Questions
             && let Some(asked) = asked(message, &self.listener.link)
         {
             return asked;
         }
-        subscribed(None, message, &self.listener.link)
+        let may_answer = self.ear.answers(&message.subject);
+        subscribed(None, message, may_answer, &self.listener.link)
     }
 }

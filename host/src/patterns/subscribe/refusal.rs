@@ -1,7 +1,7 @@
 //! Messages of a subscription that wake nobody: who waits for an answer is told, and what is dropped is
 //! counted.
 
-use crate::patterns::delivery::plugin_reply_subject;
+use crate::patterns::delivery::{Answer, Delivery, plugin_reply_subject};
 use crate::patterns::directory::AgentPort;
 use crate::patterns::disposition::Reason;
 use crate::patterns::failure::send_error;
@@ -19,6 +19,29 @@ impl Task {
         let reason = too_much(&self.listener);
         for message in messages {
             self.refuse(message, port, &reason).await;
+        }
+    }
+
+    /// As [`Task::turn_away`], of what would have gone to any agent of the plugin.
+    pub(super) async fn turn_back(&mut self, deliveries: Vec<Delivery>) {
+        let rest = |delivery: &mut Delivery| delivery.rest.take().unwrap_or_default();
+        let all = deliveries.into_iter().flat_map(|mut first| {
+            let rest = rest(&mut first);
+            std::iter::once(first).chain(rest)
+        });
+        let all: Vec<Delivery> = all.collect();
+        if all.is_empty() {
+            return;
+        }
+        self.count_dropped(all.len() as u64);
+        let reason = too_much(&self.listener);
+        let ports = self.all_ports();
+        for Delivery { call, answer, .. } in all {
+            if let (Answer::Reply { to, link } | Answer::Gather { to, link }, Some(port)) =
+                (answer, ports.first())
+            {
+                send_error(&link, &to, port, &call.trace, &reason).await;
+            }
         }
     }
 

@@ -24,11 +24,19 @@ pub(super) fn hex64(number: u64) -> String {
     text
 }
 
-/// Appends bytes as lower-case hexadecimal digits; every message has five such numbers.
-pub(in crate::transport) fn push_hex<const N: usize>(text: &mut String, bytes: [u8; N]) {
+/// Appends bytes as lower-case hexadecimal digits.
+pub(in crate::transport) fn push_hex<const N: usize>(line: &mut String, bytes: [u8; N]) {
+    line.push_str(text(hex(bytes).as_flattened()));
+}
+
+/// The two lower-case hexadecimal digits of each byte.
+pub(super) fn hex<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
-    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    // Digits are always text.
-    text.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
+    bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)])
+}
+
+/// Digits are always text.
+pub(super) fn text(digits: &[u8]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
 }
