@@ -306,12 +306,12 @@ async fn what_waits_for_an_agent_is_bounded_and_the_rest_is_told() {
         })
         .run()
         .await;
-    let slow = r#"{"do": "sleep", "ms": 4000, "how": "wait"}"#;
+    let slow = r#"{"do": "sleep", "ms": 8000, "how": "wait"}"#;
     nats.publish("agent.probe-001.cmd.execute", slow).await;
     nats.state_is("probe-001", "busy").await;
     let echo = r#"{"do": "echo", "value": 1}"#;
     let large = Bytes::from(format!("{echo}{}", " ".repeat(20 * 1024)));
-    for subject in ["agent.probe-001.cmd.execute", "all.in"] {
+    for subject in ["agent.probe-001.cmd.execute", "all.in", "queue.in"] {
         for number in 0..MANY {
             let reply = format!("replies.{number}");
             let sent = nats
