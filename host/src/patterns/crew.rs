@@ -356,7 +356,10 @@ mod tests {
         // What comes back to the queue has been let in before.
         crew.offer(batch());
         assert!(crew.weigh(0).is_none());
-        assert!(crew.try_take().unwrap().rest.is_some());
+        let taken = crew.try_take().unwrap();
         assert!(crew.weigh(0).is_some());
+        let each: Vec<Delivery> = taken.each().collect();
+        assert_eq!(sizes(&each), [half, half]);
+        assert!(each.iter().all(|one| one.rest.is_none()));
     }
 }

@@ -30,6 +30,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Each message of its batch by itself, this one first.
+    pub fn each(mut self) -> impl Iterator<Item = Self> {
+        let rest = self.rest.take().unwrap_or_default();
+        std::iter::once(self).chain(rest)
+    }
+
     /// What it counts with while it waits for any agent of the plugin, with its batch, in bytes. What a
     /// stream holds is not counted: it is fetched for agents that are free.
     pub(super) fn waiting_bytes(&self) -> usize {

@@ -32,9 +32,8 @@ impl Life {
         }
     }
 
-    async fn turn_away(&mut self, mut delivery: Delivery) {
-        let rest = delivery.rest.take().unwrap_or_default();
-        for delivery in std::iter::once(delivery).chain(rest) {
+    async fn turn_away(&mut self, delivery: Delivery) {
+        for delivery in delivery.each() {
             self.turn_one_away(delivery).await;
         }
     }

@@ -24,11 +24,7 @@ impl Task {
 
     /// As [`Task::turn_away`], of what would have gone to any agent of the plugin.
     pub(super) async fn turn_back(&mut self, deliveries: Vec<Delivery>) {
-        let rest = |delivery: &mut Delivery| delivery.rest.take().unwrap_or_default();
-        let all = deliveries.into_iter().flat_map(|mut first| {
-            let rest = rest(&mut first);
-            std::iter::once(first).chain(rest)
-        });
+        let all = deliveries.into_iter().flat_map(Delivery::each);
         let all: Vec<Delivery> = all.collect();
         if all.is_empty() {
             return;
@@ -37,6 +33,8 @@ impl Task {
         let reason = too_much(&self.listener);
         let ports = self.all_ports();
         for Delivery { call, answer, .. } in all {
+            let plugin = &self.listener.plugin;
+            tracing::debug!(%plugin, subject = %call.subject, kind = %reason.kind, "{}", reason.message);
             if let (Answer::Reply { to, link } | Answer::Gather { to, link }, Some(port)) =
                 (answer, ports.first())
             {
