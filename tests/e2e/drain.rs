@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Stored, until_in};
+use crate::harness::{Host, Nats, Stored, until, until_in};
 
 /// An item that says that it has begun, and then takes its time.
 fn slow(ms: u64) -> String {
@@ -48,6 +48,10 @@ async fn a_host_that_is_told_to_end_finishes_what_it_has_begun() {
     nats.work_as("three", "work.lab.low.x", slow(0)).await;
     host.terminate();
     host.logs.saying("draining").await;
+    until("all polls are taken back", async || {
+        (nats.polls().await == 0).then_some(())
+    })
+    .await;
     // Nobody takes this any more.
     nats.work_as("four", "work.lab.critical.x", slow(0)).await;
     assert_eq!(host.ended().await, Some(0));
