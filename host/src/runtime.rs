@@ -10,6 +10,7 @@ mod cpu;
 mod death;
 mod engine;
 mod instance;
+mod running;
 mod state;
 mod ticker;
 

@@ -43,10 +43,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use claim::{CLAIM, CLAIM_SIZE, Claim, ClaimError, PAYLOADS};
 pub use connect::{Auth, ConnectSpec, TlsFiles};
-pub(crate) use deadline::{at_most, within};
+pub(crate) use deadline::{at_most, by, within};
 pub use delivered::{Delivered, Fate, Meta};
 pub use error::TransportError;
-pub use headers::Headers;
+pub use headers::{Headers, SharedHeaders};
 pub use intake::Intake;
 pub use kv::{Change, Entry, Kv, Watch};
 pub use link::Link;

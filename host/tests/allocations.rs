@@ -30,11 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A call in process: 1 without a payload, 2 with one, 3 with a large one.
 const CALL: f64 = 4.0;
-/// A request and its reply, both ends: 55.
-const REQUEST: f64 = 72.0;
+/// A request and its reply, both ends: 45.
+const REQUEST: f64 = 60.0;
 /// A work item, published, pulled, handled, its result stored and heard, the acknowledgement
-/// confirmed, both ends: 123.
-const ITEM: f64 = 160.0;
+/// confirmed, both ends: 111.
+const ITEM: f64 = 145.0;
 
 /// The component `bench`, as `make test` has put it there.
 fn component() -> PathBuf {

@@ -248,8 +248,10 @@ impl Life {
         }
         let begun = Instant::now();
         self.port.cell.begin(begun);
-        let outcome = self.called(&call).await;
-        let took = begun.elapsed();
+        let outcome = self.called(begun, &call).await;
+        // The instance has looked at the clock, if it is still there.
+        let took = self.instance.as_ref().and_then(Instance::took);
+        let took = took.unwrap_or_else(|| begun.elapsed());
         self.crew.called(took);
         self.around.settler.times().handled(&waiting, begun, took);
         let reason = Reason::of(&outcome);
@@ -277,7 +279,7 @@ impl Life {
     }
 
     /// Calls the handler, in this agent's instance or, where the manifest wants it, in one of its own.
-    async fn called(&mut self, call: &Call) -> Outcome {
+    async fn called(&mut self, begun: Instant, call: &Call) -> Outcome {
         let Some(instance) = &mut self.instance else {
             // The loop takes messages only while there is an instance.
             return Outcome::Failed(Failure::Retry {
@@ -285,7 +287,7 @@ impl Life {
                 delay: None,
             });
         };
-        let outcome = instance.handle(call).await;
+        let outcome = instance.handle_since(begun, call).await;
         self.after(matches!(outcome, Outcome::Died(_))).await;
         outcome
     }

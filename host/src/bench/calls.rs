@@ -18,7 +18,7 @@ use crate::runtime::{
     AgentContext, Audit, Call, CircuitState, Component, Coordination, Gathering, Instance, Kind,
     Leadership, Meters, Outcome, Question, Refused, Runtime, RuntimeOptions, SharedConfig,
 };
-use crate::transport::{Link, Role, Trace, Transport, TransportError};
+use crate::transport::{Link, Role, SharedHeaders, Trace, Transport, TransportError};
 
 /// Calls between two looks at the clock.
 const CHUNK: u32 = 16;
@@ -140,7 +140,7 @@ pub fn call(does: &str, payload: Bytes) -> Call {
         kind: Kind::Execute,
         subject: format!("bench.{does}"),
         payload,
-        headers: Arc::default(),
+        headers: SharedHeaders::default(),
         trace: Trace::begin("bench"),
         waits_until: None,
     }

@@ -108,7 +108,7 @@ impl Guest {
         let scope = self.scope();
         match usize::try_from(item).ok()?.checked_sub(1) {
             None => Some(&scope.headers),
-            Some(other) => scope.more_headers.get(other).map(Arc::as_ref),
+            Some(other) => scope.more_headers.get(other).map(|headers| &**headers),
         }
     }
 }

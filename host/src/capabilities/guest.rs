@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{AgentContext, Source};
-use crate::transport::{Headers, RequestId, Trace};
+use crate::transport::{RequestId, SharedHeaders, Trace};
 
 /// Kept back from what a host function may wait, so that the guest can still do something with
 /// the error: without it a slow answer would always end the instance instead.
@@ -22,9 +22,9 @@ pub(crate) struct Scope {
     /// The trace of the message that is handled; none outside `handle`.
     pub(crate) trace: Option<Trace>,
     /// The headers of the message that is handled; of the first one of a batch.
-    pub(crate) headers: Arc<Headers>,
+    pub(crate) headers: SharedHeaders,
     /// The headers of the other messages of a batch.
-    pub(crate) more_headers: Vec<Arc<Headers>>,
+    pub(crate) more_headers: Vec<SharedHeaders>,
 }
 
 impl Scope {
@@ -34,7 +34,7 @@ impl Scope {
             deadline,
             waits_until: None,
             trace: None,
-            headers: Arc::default(),
+            headers: SharedHeaders::default(),
             more_headers: Vec::new(),
         }
     }
@@ -84,14 +84,15 @@ impl Guest {
         &self.scope
     }
 
-    /// The trace that continues in what is sent now.
-    pub(super) fn trace(&mut self) -> &Trace {
-        match &self.scope.trace {
+    /// The trace that continues in what is sent now, and who sends.
+    pub(super) fn speaks(&mut self) -> (&Trace, &AgentContext) {
+        let trace = match &self.scope.trace {
             Some(trace) => trace,
             None => self
                 .own_trace
                 .get_or_insert_with(|| Trace::begin(RequestId::new())),
-        }
+        };
+        (trace, &self.context)
     }
 
     /// How much is left of the call, and of the time that whoever asked waits.

@@ -5,6 +5,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::Guest;
 use crate::bindings::mistersmith::agent::kv::{self, Entry, Error};
@@ -102,11 +103,10 @@ impl Guest {
     }
 
     /// Waits for NATS, but not so long that the guest cannot hear of it.
-    pub(super) async fn wait<T>(
+    pub(super) fn wait<T>(
         &self,
         answer: impl Future<Output = Result<T, TransportError>>,
-    ) -> Result<T, Error> {
-        let answer = within(self.patience(), answer).await;
-        Ok(answer.ok_or(Error::Timeout)??)
+    ) -> impl Future<Output = Result<T, Error>> {
+        within(self.patience(), answer).map(|answer| Ok(answer.ok_or(Error::Timeout)??))
     }
 }

@@ -17,7 +17,7 @@ use crate::bindings::mistersmith::agent::messaging::{self, Error, Header, Messag
 use crate::permissions::headers::guest_headers;
 use crate::permissions::{Permissions, Refusal};
 use crate::transport::trace::header;
-use crate::transport::{Claim, Headers, Subscription, within};
+use crate::transport::{Claim, Headers, Subscription, by, within};
 
 impl messaging::Host for Guest {
     async fn publish(
@@ -33,10 +33,11 @@ impl messaging::Host for Guest {
             &headers,
             Permissions::publish,
         )?;
-        let link = self.link()?;
-        // Where it is made: a guest that publishes would pay for each time it is moved.
-        let sent = pin!(link.publish(&subject, None, headers, Bytes::from(payload)));
-        match within(self.patience(), sent).await {
+        let link = self.own_link()?;
+        // It was admitted: the subject is good, and the connection up. Where it is made: a guest that
+        // publishes would pay for each time it is moved.
+        let sent = pin!(link.send_now(subject, headers, Bytes::from(payload)));
+        match by(|| self.patience(), sent).await {
             Some(sent) => sent?,
             None => return Err(busy()),
         }
@@ -197,9 +198,9 @@ impl Guest {
 
     /// The guest's headers, and over them those of the host.
     fn stamp(&mut self, headers: &[Header]) -> Result<Headers, Error> {
-        let context = Arc::clone(&self.context);
         // The guest's were checked: none of them has the name of one of the host's.
-        let mut stamped = self.trace().stamped(Some(&context.agent));
+        let (trace, context) = self.speaks();
+        let mut stamped = trace.stamped(Some(&context.agent));
         for (name, value) in headers {
             stamped.append(name, value)?;
         }

@@ -61,15 +61,18 @@ impl AgentContext {
 impl Guest {
     /// The connection, if it is up.
     pub(super) fn link(&self) -> Result<&Link, Error> {
-        let link = self
-            .context
-            .link
-            .as_ref()
-            .filter(|link| link.is_connected());
-        link.ok_or_else(|| {
-            Error::Unavailable("the host has no connection to NATS at the moment".to_owned())
-        })
+        let link = self.own_link()?;
+        link.is_connected().then_some(link).ok_or_else(no_link)
     }
+
+    /// The connection, up or not: for what was admitted, which was the moment to look.
+    pub(super) fn own_link(&self) -> Result<&Link, Error> {
+        self.context.link.as_ref().ok_or_else(no_link)
+    }
+}
+
+fn no_link() -> Error {
+    Error::Unavailable("the host has no connection to NATS at the moment".to_owned())
 }
 
 impl From<TransportError> for Error {

@@ -12,7 +12,7 @@ use crate::names::{AgentId, PluginName};
 use crate::runtime::{Counters, Health, Kind, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
 
-use super::crew::Weight;
+use super::crew::{Weight, waiting_bytes};
 use super::disposition::Reason;
 use super::election::{Office, Seat};
 use super::micro::Executed;
@@ -38,6 +38,8 @@ pub struct AgentCell {
     handled: AtomicU64,
     failed: AtomicU64,
     busy_ns: AtomicU64,
+    /// Since when a message is being handled, in nanoseconds since `since`; 0 when none is.
+    busy_since: AtomicU64,
     /// What its instances did, all of them together.
     pub counters: Arc<Counters>,
     /// Its commands `execute`.
@@ -55,7 +57,6 @@ struct Inner {
     execute_schema: Option<Schema>,
     payload: usize,
     status: AgentStatus,
-    busy_since: Option<Instant>,
     load: f32,
     load_since: Instant,
     load_busy_ns: u64,
@@ -80,7 +81,6 @@ impl AgentCell {
             execute_schema: None,
             payload: 0,
             status: AgentStatus::Error,
-            busy_since: None,
             load: 0.0,
             load_since: now,
             load_busy_ns: 0,
@@ -107,6 +107,7 @@ impl AgentCell {
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
+            busy_since: AtomicU64::new(0),
             counters: Arc::default(),
             executed: Executed::default(),
             dirty: AtomicBool::new(true),
@@ -172,7 +173,7 @@ impl AgentCell {
 
     /// Room for the payload of a command until it is handled; none when too much waits already.
     pub fn weigh(&self, bytes: usize) -> Option<Weight> {
-        Weight::take(&self.commanded, 0, bytes)
+        Weight::take(&self.commanded, 0, waiting_bytes(bytes))
     }
 
     /// Lets the agent take messages, or keeps it from it. A message in hand is finished.
@@ -217,7 +218,7 @@ impl AgentCell {
 
     /// A pause has come into force: the agent takes nothing new.
     pub fn has_let_go(&self) -> bool {
-        !self.takes.load(Ordering::Acquire) || self.inner().status == AgentStatus::Busy
+        !self.takes.load(Ordering::Acquire) || self.busy_since().is_some()
     }
 
     /// A command keeps it from taking messages.
@@ -238,11 +239,15 @@ impl AgentCell {
 
     /// A message is being handled.
     pub fn begin(&self, at: Instant) {
-        let mut inner = self.inner();
-        inner.status = AgentStatus::Busy;
-        inner.busy_since = Some(at);
-        drop(inner);
+        let since = nanos(at.saturating_duration_since(self.since));
+        self.busy_since.store(since.max(1), Ordering::Release);
         self.mark_dirty();
+    }
+
+    /// Since when a message is being handled.
+    fn busy_since(&self) -> Option<Instant> {
+        let since = self.busy_since.load(Ordering::Acquire);
+        (since > 0).then(|| self.since + Duration::from_nanos(since))
     }
 
     /// It was handled; `error` says why not well.
@@ -251,18 +256,12 @@ impl AgentCell {
             self.executed.add(took, error.as_deref());
         }
         self.handled.fetch_add(1, Ordering::Relaxed);
-        self.busy_ns.fetch_add(
-            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
-        let mut inner = self.inner();
-        inner.status = AgentStatus::Ready;
-        inner.busy_since = None;
+        self.busy_ns.fetch_add(nanos(took), Ordering::Relaxed);
+        self.busy_since.store(0, Ordering::Release);
         if let Some(error) = error {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            inner.last_error = Some(error);
+            self.inner().last_error = Some(error);
         }
-        drop(inner);
         self.mark_dirty();
     }
 
@@ -296,8 +295,8 @@ impl AgentCell {
     pub fn measure_load(&self) {
         let now = Instant::now();
         let mut inner = self.inner();
-        let running = inner
-            .busy_since
+        let running = self
+            .busy_since()
             .map_or(0, |since| nanos(now - since.max(inner.load_since)));
         let busy = self.busy_ns.load(Ordering::Relaxed);
         let span = nanos(now - inner.load_since).max(1);
@@ -310,15 +309,22 @@ impl AgentCell {
         inner.load_busy_ns = busy;
     }
 
-    /// What it said of itself last.
+    /// What it said of itself last, or that it handles a message.
     pub fn status(&self) -> AgentStatus {
-        self.inner().status
+        self.status_of(&self.inner())
+    }
+
+    fn status_of(&self, inner: &Inner) -> AgentStatus {
+        match inner.status {
+            AgentStatus::Ready if self.busy_since().is_some() => AgentStatus::Busy,
+            status => status,
+        }
     }
 
     /// How the agent is now.
     pub fn snapshot(&self, id: &AgentId) -> AgentSnapshot {
         let inner = self.inner();
-        let status = match inner.status {
+        let status = match self.status_of(&inner) {
             AgentStatus::Ready if self.is_paused() => AgentStatus::Paused,
             status => status,
         };
@@ -357,4 +363,29 @@ fn override_config(base: &Map<String, Value>, over: &Map<String, Value>) -> Map<
     let mut config = base.clone();
     config.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_agent_is_busy_while_it_handles_a_message() {
+        let cell = AgentCell::new("h1", "id", &"probe".parse().unwrap());
+        let shown = || cell.snapshot(&"probe-001".parse().unwrap()).status;
+        cell.set_status(AgentStatus::Ready);
+        cell.pause(true);
+        assert_eq!(shown(), AgentStatus::Paused);
+        cell.begin(Instant::now());
+        assert_eq!(
+            (cell.status(), shown()),
+            (AgentStatus::Busy, AgentStatus::Busy)
+        );
+        cell.end(&Kind::Execute, Duration::from_millis(1), None);
+        assert_eq!(shown(), AgentStatus::Paused);
+        cell.begin(Instant::now());
+        cell.set_status(AgentStatus::Stopped);
+        assert_eq!(shown(), AgentStatus::Stopped, "cut off in the middle");
+    }
 }

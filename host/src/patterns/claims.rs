@@ -155,10 +155,10 @@ impl Claims {
 impl Arrival {
     /// The payload takes the place of the claim; the plugin sees no difference.
     fn fill(&mut self, payload: Bytes, claimed: Claimed) {
-        let mut headers = (*self.call.headers).clone();
+        let mut headers = Headers::clone(&self.call.headers);
         headers.remove(CLAIM);
         headers.remove(CLAIM_SIZE);
-        self.call.headers = Arc::new(headers);
+        self.call.headers = headers.into();
         self.call.payload = payload;
         self.held.claimed = Some(claimed);
     }

@@ -145,7 +145,14 @@ impl Crew {
 
     /// Reserves room for a message of a subscription in the mailbox of an agent, until the weight is
     /// dropped; none when the plugin's agents have too much waiting already.
-    pub fn weigh(&self, bytes: usize) -> Option<Weight> {
+    pub fn weigh(&self, payload: usize) -> Option<Weight> {
+        self.weigh_all([payload])
+    }
+
+    /// As [`Crew::weigh`], for messages with such payloads that go together.
+    pub fn weigh_all(&self, payloads: impl IntoIterator<Item = usize>) -> Option<Weight> {
+        let each = payloads.into_iter().map(waiting_bytes);
+        let bytes = each.fold(0, usize::saturating_add);
         let queued = self.queued_bytes.load(Ordering::Acquire);
         Weight::take(&self.mailed_bytes, queued, bytes)
     }
@@ -240,7 +247,7 @@ pub(super) fn waiting_bytes(payload: usize) -> usize {
     payload.saturating_add(limits::MESSAGE_OVERHEAD)
 }
 
-/// The room that a message takes in a mailbox.
+/// The room that messages take in a mailbox.
 #[derive(Debug)]
 pub struct Weight {
     total: Arc<AtomicUsize>,
@@ -248,10 +255,9 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Takes room for a payload of so many bytes, if `total` and what is taken elsewhere stay within
+    /// Takes room for so many bytes, if `total` and what is taken elsewhere stay within
     /// [`limits::MAX_WAITING_BYTES`].
     pub(super) fn take(total: &Arc<AtomicUsize>, elsewhere: usize, bytes: usize) -> Option<Self> {
-        let bytes = waiting_bytes(bytes);
         let before = total.fetch_add(bytes, Ordering::AcqRel);
         let total = total.clone();
         let weight = Self { total, bytes };
@@ -303,7 +309,9 @@ mod tests {
         let first = crew.weigh(half).unwrap();
         assert!(crew.weigh(half).is_none());
         drop(first);
-        assert!(crew.weigh(half).is_some());
+        assert!(crew.weigh_all([half, half]).is_none(), "each is counted");
+        assert!(crew.weigh_all([half, 0]).is_some());
+        assert!(crew.weigh(half).is_some(), "what had no room takes none");
     }
 
     fn delivery(bytes: usize, rest: Option<Vec<Delivery>>) -> Delivery {

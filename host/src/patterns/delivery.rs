@@ -23,7 +23,8 @@ pub struct Delivery {
     pub call: Box<Call>,
     /// Where the outcome goes.
     pub answer: Answer,
-    /// The room that it takes in the mailbox of an agent.
+    /// The room that it takes in the mailbox of an agent; the last of those that came together has that of
+    /// all.
     pub weight: Option<Weight>,
     /// The rest of its batch, each with an answer of its own; none: it is handed over by itself.
     pub rest: Option<Vec<Delivery>>,
@@ -52,7 +53,8 @@ impl Delivery {
 /// What a component is called with for a message. It goes through several hands: so it is a pointer.
 pub fn call(kind: Kind, message: Message, trace: Trace) -> Box<Call> {
     let asked = match &kind {
-        Kind::Execute | Kind::Subscription { .. } => message.reply.is_some(),
+        Kind::Execute => message.reply.is_some(),
+        Kind::Subscription { wants_reply, .. } => *wants_reply,
         Kind::Scatter { .. } => true,
         // What is stored is done whoever waits.
         _ => false,
@@ -63,7 +65,7 @@ pub fn call(kind: Kind, message: Message, trace: Trace) -> Box<Call> {
         kind,
         subject: message.subject,
         payload: message.payload,
-        headers: Arc::new(message.headers),
+        headers: message.headers.into(),
         trace,
         waits_until: wait.map(|wait| Instant::now() + wait),
     })
@@ -88,17 +90,19 @@ pub fn plugin_reply_subject(message: &Message) -> Option<&str> {
 }
 
 /// How a message of a subscription is handed over: by the number of the subscription, if it has one,
-/// and with an answer to its sender, if it may have one, which `may_answer` tells of its subject.
+/// and with an answer to its sender, if it may have one, which `may_answer` tells of its subject. The
+/// reply subject is taken out of the message.
 pub fn subscribed(
     id: Option<u64>,
-    message: &Message,
+    message: &mut Message,
     may_answer: bool,
     link: &Link,
 ) -> (Kind, Answer) {
-    let reply = reply_subject(message).filter(|_| may_answer);
+    let reply = message.reply.take();
+    let reply = reply.filter(|reply| may_answer && may_reply_to(reply));
     let wants_reply = reply.is_some();
     let answer = reply.map_or(Answer::Nobody, |to| Answer::Reply {
-        to: to.to_owned(),
+        to,
         link: link.clone(),
     });
     (Kind::Subscription { id, wants_reply }, answer)

@@ -112,6 +112,7 @@ impl Listener {
             dropped: 0,
             batch: Batch::default(),
             ready: Vec::new(),
+            heard: Vec::new(),
             roll: Roll::default(),
         };
         Ok(tokio::spawn(task.run(messages, cancel)))
@@ -129,6 +130,8 @@ struct Task {
     batch: Batch,
     /// Messages that any agent may take, about to be offered.
     ready: Vec<Delivery>,
+    /// Messages that each agent gets, about to be handed over.
+    heard: Vec<Message>,
     /// The agents of the plugin.
     roll: Roll,
     /// The rules of the last message, and what may be heard by them.

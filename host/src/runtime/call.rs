@@ -1,6 +1,5 @@
 //! What is asked of an agent, and what it answers.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use crate::limits::MAX_RETRY_DELAY;
 use crate::names::Priority;
 use crate::permissions::Refusal;
 use crate::permissions::headers::guest_headers;
-use crate::transport::{Headers, Trace};
+use crate::transport::{SharedHeaders, Trace};
 
 /// One message for an agent.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub struct Call {
     /// Its payload.
     pub payload: Bytes,
     /// Its headers; the guest gets them when it asks. Shared with whoever settles the message.
-    pub headers: Arc<Headers>,
+    pub headers: SharedHeaders,
     /// The trace that it continues.
     pub trace: Trace,
     /// Until when whoever asked waits for the answer, where that was said. It ends no call, since a

@@ -28,6 +28,9 @@ const STAY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Stopwatch {
     origin: Instant,
+    /// When the call began, and when its last poll was over, in nanoseconds since the origin.
+    begun: AtomicU64,
+    over: AtomicU64,
     /// Of the polls that are over, in nanoseconds.
     used: AtomicU64,
     /// When the poll that runs began, in nanoseconds since the origin.
@@ -48,6 +51,8 @@ impl Stopwatch {
         Self {
             pulse,
             origin: Instant::now(),
+            begun: AtomicU64::new(0),
+            over: AtomicU64::new(0),
             used: AtomicU64::new(0),
             since: AtomicU64::new(0),
             before: AtomicU64::new(0),
@@ -60,6 +65,7 @@ impl Stopwatch {
     /// A call begins, and its first poll with it.
     pub(super) fn restart(&self, now: Instant) {
         self.used.store(0, Ordering::Relaxed);
+        self.begun.store(self.at(now), Ordering::Relaxed);
         self.resume(now);
     }
 
@@ -103,6 +109,12 @@ impl Stopwatch {
         Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
+    /// How long the call took, waits included. To be asked after it.
+    pub(super) fn took(&self) -> Duration {
+        let over = self.over.load(Ordering::Relaxed);
+        Duration::from_nanos(over.saturating_sub(self.begun.load(Ordering::Relaxed)))
+    }
+
     fn resume(&self, now: Instant) {
         self.pulse.beat();
         self.since.store(self.at(now), Ordering::Relaxed);
@@ -116,6 +128,7 @@ impl Stopwatch {
 
     fn pause(&self, now: Instant) {
         self.used.store(nanos(self.used(now)), Ordering::Relaxed);
+        self.over.store(self.at(now), Ordering::Relaxed);
         self.aside.store(false, Ordering::Relaxed);
         let ticked = self.ticked.swap(false, Ordering::Relaxed);
         self.long.store(ticked, Ordering::Relaxed);
@@ -219,6 +232,7 @@ mod tests {
         watch.resume(at(5000));
         assert_eq!(watch.used(at(5005)), Duration::from_millis(45));
         watch.pause(at(5010));
+        assert_eq!(watch.took(), Duration::from_millis(4010), "with its waits");
         watch.restart(at(6000));
         assert_eq!(
             watch.used(at(6000)),

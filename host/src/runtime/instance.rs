@@ -3,25 +3,22 @@
 //! Whatever ends a call before its time (a trap, a limit, a mistake of the host, or a caller that
 //! stops waiting) ends the instance, because nobody knows in which state it left its memory.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
-use wasmtime::{Engine, Result as WasmResult, Store};
+use wasmtime::{Engine, Store};
 
 use super::call::{Call, Failure, Health, Notice, Outcome, Reply, answer};
 use super::component::Component;
-use super::cpu::{Aside, Stopwatch, measured};
-use super::death::{Death, DeathKind};
+use super::cpu::{Aside, Stopwatch};
+use super::death::Death;
+use super::running::{Budget, Stopped, run};
 use super::state::{State, batch_fuel, hostcall_fuel};
 use super::ticker::Pulse;
 use crate::bindings::Agent;
 use crate::bindings::exports::mistersmith::agent::handler as wit;
 use crate::capabilities::{AgentContext, Scope, Source};
-use crate::transport::within;
 
 /// A running agent component.
 pub struct Instance {
@@ -37,27 +34,6 @@ struct Live {
     agent: Agent,
     stopwatch: Arc<Stopwatch>,
     aside: Aside,
-}
-
-/// What one call may use.
-#[derive(Clone, Copy)]
-struct Budget {
-    wall: Duration,
-    cpu: Duration,
-    begun: Instant,
-    deadline: Instant,
-}
-
-impl Budget {
-    fn new(wall: Duration, cpu: Duration) -> Self {
-        let begun = Instant::now();
-        Self {
-            wall,
-            cpu,
-            begun,
-            deadline: begun + wall,
-        }
-    }
 }
 
 impl Instance {
@@ -114,16 +90,26 @@ impl Instance {
 
     /// Hands over one message.
     pub async fn handle(&mut self, call: &Call) -> Outcome {
-        self.try_handle(call).await.into()
+        self.handle_since(Instant::now(), call).await
     }
 
-    async fn try_handle(&mut self, call: &Call) -> Result<Result<Option<Reply>, Failure>, Death> {
-        let budget = self.budget();
+    /// As [`Instance::handle`], for a caller that has just looked at the clock.
+    pub async fn handle_since(&mut self, begun: Instant, call: &Call) -> Outcome {
+        self.try_handle(begun, call).await.into()
+    }
+
+    async fn try_handle(
+        &mut self,
+        begun: Instant,
+        call: &Call,
+    ) -> Result<Result<Option<Reply>, Failure>, Death> {
+        let limits = &self.context.limits;
+        let budget = Budget::since(begun, limits.timeout, limits.cpu);
         let scope = Scope {
             deadline: budget.deadline,
             waits_until: call.waits_until,
             trace: Some(call.trace.clone()),
-            headers: Arc::clone(&call.headers),
+            headers: call.headers.clone(),
             more_headers: Vec::new(),
         };
         let kind = wit::Kind::from(call.kind.clone());
@@ -139,23 +125,25 @@ impl Instance {
     }
 
     /// Hands over several messages at once; one answer for each, in order. They continue the trace
-    /// of the first.
+    /// of the first. A future of this that is dropped has emptied them.
     pub async fn handle_batch(
         &mut self,
-        calls: &[Box<Call>],
+        calls: &mut [Box<Call>],
     ) -> Outcome<Vec<Result<Option<Reply>, Failure>>> {
         self.try_handle_batch(calls).await.into()
     }
 
     async fn try_handle_batch(
         &mut self,
-        calls: &[Box<Call>],
+        calls: &mut [Box<Call>],
     ) -> Result<Result<Vec<Result<Option<Reply>, Failure>>, Failure>, Death> {
         let budget = self.budget();
         let mut scope = Scope::outside(budget.deadline);
         scope.waits_until = longest(calls.iter().map(|call| call.waits_until));
-        let items: Vec<wit::Item> = calls.iter().map(|call| batched(call, &mut scope)).collect();
-        let mut live = self.begin(budget, scope)?;
+        let mut live = self.live.take().ok_or_else(Death::gone)?;
+        let each = calls.iter_mut();
+        let items: Vec<wit::Item> = each.map(|call| lent(call, &mut scope)).collect();
+        enter(&mut live.store, scope, budget);
         let fuel = batch_fuel(items.len(), self.context.limits.payload);
         live.store.set_hostcall_fuel(fuel);
         let handler = live.agent.mistersmith_agent_handler();
@@ -163,12 +151,15 @@ impl Instance {
             let called = pin!(handler.call_handle_batch(&mut live.store, &items));
             run(budget, &live.stopwatch, &live.aside, called).await
         };
+        for (call, item) in calls.iter_mut().zip(items) {
+            (call.subject, call.payload) = (item.subject, item.payload.into());
+        }
         let answers = self.end(live, returned)?;
-        if answers.len() != items.len() {
+        if answers.len() != calls.len() {
             let problem = format!(
                 "the agent gave {} answers to {} messages",
                 answers.len(),
-                items.len()
+                calls.len()
             );
             return Ok(Err(Failure::Other(problem)));
         }
@@ -250,6 +241,12 @@ impl Instance {
             .map_or(0, |live| live.store.data().memory.used())
     }
 
+    /// How long its last call took, from its begin to its end; none after the end of the instance.
+    pub fn took(&self) -> Option<Duration> {
+        let live = self.live.as_ref()?;
+        Some(live.stopwatch.took())
+    }
+
     fn budget(&self) -> Budget {
         Budget::new(self.context.limits.timeout, self.context.limits.cpu)
     }
@@ -328,60 +325,18 @@ fn longest(mut waits: impl Iterator<Item = Option<Instant>>) -> Option<Instant> 
     waits.try_fold(first?, |longest, next| Some(longest.max(next?)))
 }
 
-/// A message of a batch as the guest gets it; what it may ask for goes to the scope.
-fn batched(call: &Call, scope: &mut Scope) -> wit::Item {
+/// A message of a batch as the guest gets it, lent by its call and not copied; what it may ask for goes
+/// to the scope.
+fn lent(call: &mut Call, scope: &mut Scope) -> wit::Item {
     if scope.trace.is_none() {
         scope.trace = Some(call.trace.clone());
-        scope.headers = Arc::clone(&call.headers);
+        scope.headers = call.headers.clone();
     } else {
-        scope.more_headers.push(Arc::clone(&call.headers));
+        scope.more_headers.push(call.headers.clone());
     }
     wit::Item {
         kind: call.kind.clone().into(),
-        subject: call.subject.clone(),
-        payload: call.payload.to_vec(),
-    }
-}
-
-/// Why a call did not come back.
-enum Stopped {
-    Engine(wasmtime::Error),
-    Timeout(Duration),
-    Panicked,
-}
-
-impl Stopped {
-    fn death(self, store: &mut Store<State>) -> Death {
-        match self {
-            Self::Engine(error) => {
-                Death::from_error(&error, store.data_mut().memory.take_refused())
-            }
-            Self::Timeout(wall) => Death::timeout(wall),
-            Self::Panicked => Death::new(
-                DeathKind::Host,
-                "the host made a mistake in a call of the agent",
-            ),
-        }
-    }
-}
-
-/// Runs a call until it comes back or its time is over. A panic in a host function ends this
-/// instance instead of the agent's task.
-async fn run<T>(
-    budget: Budget,
-    stopwatch: &Stopwatch,
-    aside: &Aside,
-    // Pinned by the caller: what wraps it moves a pointer, not the future.
-    call: Pin<&mut (impl Future<Output = WasmResult<T>> + Send)>,
-) -> Result<T, Stopped>
-where
-    T: Send,
-{
-    let call = AssertUnwindSafe(measured(stopwatch, aside, call)).catch_unwind();
-    match within(budget.deadline, call).await {
-        Some(Ok(Ok(value))) => Ok(value),
-        Some(Ok(Err(error))) => Err(Stopped::Engine(error)),
-        Some(Err(_panic)) => Err(Stopped::Panicked),
-        None => Err(Stopped::Timeout(budget.wall)),
+        subject: std::mem::take(&mut call.subject),
+        payload: std::mem::take(&mut call.payload).into(),
     }
 }

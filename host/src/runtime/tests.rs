@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::capabilities::fixture::{Built, Fixture};
-use crate::transport::Trace;
+use crate::transport::{SharedHeaders, Trace};
 use module::Module;
 
 /// One runtime for the tests that look at nothing but their own instance: making one costs more than the tests.
@@ -43,7 +43,7 @@ fn call(payload: impl Into<Bytes>) -> Call {
         kind: Kind::Execute,
         subject: "agent.probe-001.cmd.execute".to_owned(),
         payload: payload.into(),
-        headers: Arc::default(),
+        headers: SharedHeaders::default(),
         trace: Trace::begin("test"),
         waits_until: None,
     }

@@ -1,33 +1,72 @@
 //! Waiting with an end.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Runs a future until the deadline; nothing when it was not ready by then, and the future is dropped.
+use pin_project_lite::pin_project;
+use tokio::task::coop::{Unconstrained, unconstrained};
+use tokio::time::Sleep;
+
+/// Runs a future until the deadline; nothing when it was not ready by then.
 ///
 /// A future that is ready at once (most host calls, most messages) never touches the timer.
-pub(crate) async fn within<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
-    until(|| deadline, future).await
+pub(crate) fn within<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> Within<F, impl FnOnce() -> Instant> {
+    by(move || deadline, future)
 }
 
 /// As [`within`], for so long from now; a future that is ready at once does not even look at the clock.
-pub(crate) async fn at_most<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    until(|| Instant::now() + limit, future).await
+pub(crate) fn at_most<F: Future>(
+    limit: Duration,
+    future: F,
+) -> Within<F, impl FnOnce() -> Instant> {
+    by(move || Instant::now() + limit, future)
 }
 
-async fn until<F: Future>(deadline: impl FnOnce() -> Instant, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-    if let Poll::Ready(output) = first {
-        return Some(output);
+/// As [`within`], until a deadline that is reckoned only for a future that is not ready at once.
+pub(crate) fn by<F: Future, D: FnOnce() -> Instant>(deadline: D, future: F) -> Within<F, D> {
+    Within {
+        future,
+        deadline: Some(deadline),
+        timer: None,
     }
-    let deadline = deadline();
-    // In a place of its own: the timer would make every caller's future larger by its size.
-    Box::pin(tokio::time::timeout_at(deadline.into(), future))
-        .await
-        .ok()
+}
+
+pin_project! {
+    /// A future with an end. It holds the other one once: an `async fn` would hold what it is given, and
+    /// once more what it waits for, and what has such a future in it would be twice as large again.
+    pub(crate) struct Within<F, D> {
+        #[pin]
+        future: F,
+        // Taken when the future was not ready at once.
+        deadline: Option<D>,
+        // In a place of its own, for the few that need it.
+        timer: Option<Pin<Box<Unconstrained<Sleep>>>>,
+    }
+}
+
+impl<F: Future, D: FnOnce() -> Instant> Future for Within<F, D> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if let Some(deadline) = this.deadline.take() {
+            let timer = tokio::time::sleep_until(deadline().into());
+            // A future that always uses up the turn of its task must not keep us from looking.
+            *this.timer = Some(Box::pin(unconstrained(timer)));
+        }
+        match this.timer {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +90,17 @@ mod tests {
         assert_eq!(at_most(Duration::ZERO, async { 1 }).await, Some(1));
         assert_eq!(at_most(moment, std::future::pending::<()>()).await, None);
         assert_eq!(at_most(minute, tokio::task::yield_now()).await, Some(()));
+    }
+
+    #[tokio::test]
+    async fn a_future_that_never_lets_others_have_their_turn_is_cut() {
+        let soon = Instant::now() + Duration::from_millis(5);
+        let greedy = async {
+            loop {
+                tokio::task::coop::consume_budget().await;
+            }
+        };
+        assert_eq!(within::<_>(soon, greedy).await, None::<()>);
     }
 
     #[tokio::test]

@@ -4,6 +4,9 @@
 //! each header of each message, and as much again to clone. A message of an agent has five headers at
 //! least, and the host reads few of them.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
@@ -34,6 +37,12 @@ impl Headers {
     /// No headers.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    const fn none() -> Self {
+        Self {
+            lines: String::new(),
+        }
     }
 
     /// The first value of a header, whatever the case of its name.
@@ -112,6 +121,7 @@ impl Headers {
 
     /// Adds a line with a name that is one. In what is written as its value, spaces take the place of what
     /// would end the line.
+    #[inline]
     pub(super) fn line(&mut self, name: &str, write: impl FnOnce(&mut String)) {
         self.lines.push_str(name);
         self.lines.push_str(COLON);
@@ -126,24 +136,27 @@ impl Headers {
         self.lines.push_str(END);
     }
 
-    /// Adds a line whose value is these parts, which can have no end of a line.
-    pub(super) fn plain(&mut self, name: &str, value: &[&str]) {
-        debug_assert!(value.iter().all(|part| is_line(part)), "{value:?}");
-        self.lines.push_str(name);
-        self.lines.push_str(COLON);
-        for part in value {
-            self.lines.push_str(part);
-        }
-        self.lines.push_str(END);
+    /// Adds whole lines.
+    pub(super) fn lines(&mut self, lines: &str) {
+        let each = || lines.split_inclusive('\n');
+        debug_assert!(each().all(|line| read(line).is_some()), "{lines:?}");
+        self.lines.push_str(lines);
     }
 
     /// Takes over what the client library has received.
     pub(super) fn received(map: &HeaderMap) -> Self {
+        let lines = || {
+            let names = map.iter();
+            names.flat_map(|(name, values)| {
+                values.iter().map(|value| (name.as_ref(), value.as_str()))
+            })
+        };
+        let bytes =
+            |(name, value): (&str, &str)| name.len() + COLON.len() + value.len() + END.len();
         let mut headers = Self::new();
-        for (name, values) in map.iter() {
-            for value in values {
-                headers.line(name.as_ref(), |line| line.push_str(value.as_str()));
-            }
+        headers.reserve(lines().map(bytes).sum());
+        for (name, value) in lines() {
+            headers.line(name, |line| line.push_str(value));
         }
         headers
     }
@@ -154,13 +167,14 @@ impl Headers {
     /// Errors: `Other`, where another version of the library does not take them. Nothing is ever sent
     /// without its headers: they say what must hold for a write, and by what a repetition is known.
     pub(super) fn sent(self) -> Result<Option<HeaderMap>, TransportError> {
-        let Some((first, _)) = self.iter().next() else {
-            return Ok(None);
-        };
         let refused = |_| TransportError::Other("the client library refuses headers".to_owned());
-        let name = if first == header::REQUEST_ID {
+        let usual = self.lines.strip_prefix(header::REQUEST_ID);
+        let name = if usual.is_some_and(|rest| rest.starts_with(COLON)) {
             FIRST.clone()
         } else {
+            let Some((first, _)) = self.iter().next() else {
+                return Ok(None);
+            };
             first.parse().map_err(|_| refused(()))?
         };
         let mut lines = self.lines;
@@ -173,6 +187,26 @@ impl Headers {
         let mut map = HeaderMap::new();
         map.insert(name, value.map_err(|_| refused(()))?);
         Ok(Some(map))
+    }
+}
+
+/// The headers of a message that was received, for all who look at them. Cheap to clone, and where there
+/// are none, nothing is allocated.
+#[derive(Debug, Clone, Default)]
+pub struct SharedHeaders(Option<Arc<Headers>>);
+
+impl From<Headers> for SharedHeaders {
+    fn from(headers: Headers) -> Self {
+        Self((!headers.is_empty()).then(|| Arc::new(headers)))
+    }
+}
+
+impl Deref for SharedHeaders {
+    type Target = Headers;
+
+    fn deref(&self) -> &Headers {
+        static NONE: Headers = Headers::none();
+        self.0.as_deref().unwrap_or(&NONE)
     }
 }
 
@@ -264,6 +298,17 @@ mod tests {
     }
 
     #[test]
+    fn shared_headers_are_those_that_came_and_none_are_none() {
+        let mut headers = Headers::new();
+        headers.insert("X-A", "1").unwrap();
+        let shared = SharedHeaders::from(headers);
+        assert_eq!(shared.clone().get("x-a"), Some("1"));
+        for none in [SharedHeaders::default(), Headers::new().into()] {
+            assert!(none.is_empty() && none.0.is_none());
+        }
+    }
+
+    #[test]
     fn what_would_end_a_line_becomes_a_space() {
         let mut headers = Headers::new();
         headers.line("X-A", |line| line.push_str("1\r\nNats-Rollup: all\0"));
@@ -282,5 +327,13 @@ mod tests {
         let sent = headers.sent().unwrap().unwrap();
         assert_eq!(sent.len(), 1);
         assert_eq!(sent.get("X-A").unwrap().as_str(), "1\r\nX-A: 2\r\nX-B: ");
+        // The name that is usually the first one, and one that begins as it does.
+        for name in ["X-Request-ID", "X-Request-IDs"] {
+            let mut headers = Headers::new();
+            headers.append(name, "1").unwrap();
+            headers.append("X-B", "2").unwrap();
+            let sent = headers.sent().unwrap().unwrap();
+            assert_eq!(sent.get(name).unwrap().as_str(), "1\r\nX-B: 2");
+        }
     }
 }

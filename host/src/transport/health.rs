@@ -1,6 +1,6 @@
 //! What one connection has been through: up, broken, closed, and how many messages it dropped.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 
 use async_nats::Event;
@@ -14,6 +14,8 @@ use super::replies::Replies;
 pub(super) struct Health {
     name: String,
     closed: watch::Sender<bool>,
+    /// The same, for each message that is sent.
+    is_closed: AtomicBool,
     overflowed: AtomicU64,
     /// How often the connection broke.
     breaks: watch::Sender<u64>,
@@ -30,6 +32,7 @@ impl Health {
         Self {
             name: name.to_owned(),
             closed: watch::channel(false).0,
+            is_closed: AtomicBool::new(false),
             overflowed: AtomicU64::new(0),
             breaks: watch::channel(0).0,
             replies: OnceLock::new(),
@@ -40,14 +43,19 @@ impl Health {
 
     /// The connection does not come back: the library has nobody any more who serves it.
     pub(super) fn ended(&self) {
-        self.closed.send_replace(true);
+        self.close();
         self.changed
             .send_modify(|count| *count = count.wrapping_add(1));
         self.ended.cancel();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        *self.closed.borrow()
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.closed.send_replace(true);
     }
 
     pub(super) fn overflowed(&self) -> u64 {
@@ -90,9 +98,7 @@ impl Health {
                     replies.disconnected();
                 }
             }
-            Event::Closed => {
-                self.closed.send_replace(true);
-            }
+            Event::Closed => self.close(),
             Event::SlowConsumer(_) => {
                 self.overflowed.fetch_add(1, Ordering::Relaxed);
             }

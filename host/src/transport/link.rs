@@ -3,13 +3,16 @@
 //! Never waits without a bound, and says `Unavailable` at once while there is no connection: the library
 //! would queue, and what it queued before a break is lost.
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use async_nats::client::traits::Publisher as _;
 use async_nats::connection::State;
-use async_nats::{Client, StatusCode};
+use async_nats::message::OutboundMessage;
+use async_nats::{Client, StatusCode, Subject};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
@@ -227,32 +230,45 @@ impl Link {
         payload: Bytes,
     ) -> Result<(), TransportError> {
         self.check_connected().await?;
-        let client = &self.inner.client;
-        let subject = async_nats::Subject::from(subject);
-        let reply = reply.map(async_nats::Subject::from);
-        let headers = headers.sent()?;
-        // A pointer: what the library waits with is large, and would be copied with every future that
-        // has this one in it.
-        let sent = Box::pin(async move {
-            match (reply, headers) {
-                (None, None) => client.publish(subject, payload).await,
-                (None, Some(headers)) => {
-                    client.publish_with_headers(subject, headers, payload).await
-                }
-                (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
-                (Some(reply), Some(headers)) => {
-                    client
-                        .publish_with_reply_and_headers(subject, reply, headers, payload)
-                        .await
-                }
-            }
+        self.hand_over(subject.into(), reply.map(Subject::from), headers, payload)
+            .await
+    }
+
+    /// As [`Link::send`], for a caller that has just seen that there is a connection.
+    pub(crate) fn send_now(
+        &self,
+        subject: String,
+        headers: Headers,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<(), TransportError>> + Send {
+        self.hand_over(subject.into(), None, headers, payload)
+    }
+
+    /// The message is put together here, and the library waits with it behind a pointer: both are large,
+    /// and would be copied with every future that has this one in it.
+    fn hand_over(
+        &self,
+        subject: Subject,
+        reply: Option<Subject>,
+        headers: Headers,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<(), TransportError>> + Send {
+        let sent = headers.sent().map(|headers| {
+            Box::pin(self.inner.client.publish_message(OutboundMessage {
+                subject,
+                reply,
+                headers,
+                payload,
+            }))
         });
-        match at_most(QUEUE_WAIT, sent).await {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(self.publish_error(&error)),
-            None => Err(TransportError::Unavailable(
-                "the connection to NATS takes no more messages at the moment".to_owned(),
-            )),
+        async move {
+            match at_most(QUEUE_WAIT, sent?).await {
+                Some(Ok(())) => Ok(()),
+                Some(Err(error)) => Err(self.publish_error(&error)),
+                None => Err(TransportError::Unavailable(
+                    "the connection to NATS takes no more messages at the moment".to_owned(),
+                )),
+            }
         }
     }
 
@@ -277,7 +293,7 @@ impl Link {
     ) -> Result<async_nats::Subscriber, TransportError> {
         self.check_connected().await?;
         let client = &self.inner.client;
-        let pattern = async_nats::Subject::from(pattern);
+        let pattern = Subject::from(pattern);
         let subscribed = async {
             match queue {
                 Some(queue) => client.queue_subscribe(pattern, queue.to_owned()).await,

@@ -3,6 +3,7 @@
 //! Continues the sender's trace when there is one, in our headers or in W3C's. Never trusts an id that
 //! could not stand in a subject.
 
+mod lines;
 mod numbers;
 mod request;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use super::Headers;
 use crate::names::{AgentId, ForeignId, Priority};
+use lines::Lines;
 use numbers::{hex, hex64, hex128, random_span, random_trace, text};
 
 pub(super) use numbers::push_hex;
@@ -142,16 +144,14 @@ impl Trace {
         }
         headers.reserve(LINES);
         headers.line(header::REQUEST_ID, |line| line.push_str(self.request_id()));
-        let (w3c, span) = (hex(self.w3c.to_be_bytes()), hex(self.span.to_be_bytes()));
-        let (w3c, span) = (text(w3c.as_flattened()), text(span.as_flattened()));
+        let lines = Lines::of(self.w3c, self.span, self.flags);
         match &self.name {
-            Some(name) => headers.line(header::TRACE_ID, |line| line.push_str(name)),
-            None => headers.plain(header::TRACE_ID, &[w3c]),
+            Some(name) => {
+                headers.line(header::TRACE_ID, |line| line.push_str(name));
+                headers.lines(lines.but_the_name());
+            }
+            None => headers.lines(lines.all()),
         }
-        headers.plain(header::SPAN_ID, &[span]);
-        let flags = hex([self.flags]);
-        let flags = text(flags.as_flattened());
-        headers.plain(header::TRACEPARENT, &["00-", w3c, "-", span, "-", flags]);
         if let Some(state) = &self.state {
             headers.line(header::TRACESTATE, |line| line.push_str(state));
         }

@@ -38,7 +38,7 @@ impl Life {
         };
         let begun = Instant::now();
         self.port.cell.begin(begun);
-        let outcome = self.called_together(&calls).await;
+        let outcome = self.called_together(&mut calls).await;
         let took = begun.elapsed();
         self.crew.called(took / count);
         let died = match &outcome {
@@ -58,7 +58,7 @@ impl Life {
 
     async fn called_together(
         &mut self,
-        calls: &[Box<Call>],
+        calls: &mut [Box<Call>],
     ) -> Outcome<Vec<Result<Option<Reply>, Failure>>> {
         let Some(instance) = &mut self.instance else {
             // The loop takes messages only while there is an instance.

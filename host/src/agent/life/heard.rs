@@ -9,7 +9,7 @@ use crate::transport::{Message, RequestId, Trace};
 use super::Life;
 
 impl Life {
-    pub(super) async fn handle_heard(&mut self, heard: Box<Heard>) {
+    pub(super) async fn handle_heard(&mut self, mut heard: Box<Heard>) {
         let wanted = |instance: &Instance| instance.wants(&heard.source);
         if !self.instance.as_ref().is_some_and(wanted) {
             return;
@@ -23,7 +23,7 @@ impl Life {
         let trace = Trace::received(&heard.message.headers, RequestId::new);
         let link = &self.version.link;
         let may_answer = may_answer(&heard.message.subject);
-        let (kind, answer) = subscribed(Some(subscription), &heard.message, may_answer, link);
+        let (kind, answer) = subscribed(Some(subscription), &mut heard.message, may_answer, link);
         let call = call(kind, heard.message, trace);
         self.handle(Delivery {
             call,

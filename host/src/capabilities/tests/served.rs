@@ -25,7 +25,7 @@ pub(super) fn handling(built: &Built) -> (Guest, Trace) {
         deadline: Instant::now() + Duration::from_secs(5),
         waits_until: None,
         trace: Some(trace.clone()),
-        headers: Arc::new(headers),
+        headers: headers.into(),
         more_headers: Vec::new(),
     });
     (guest, trace)

@@ -11,26 +11,36 @@ use crate::transport::{Message, RequestId, Trace};
 
 use super::{Task, What};
 
-/// So many messages of a queue group are offered together; the lock that they cost is shared with the
+/// So many messages are offered together; the lock and the counts that they cost are shared with the
 /// agents.
 const TOGETHER: usize = 32;
 
 impl Task {
     /// Hands a message to one agent or to each, as far as there is room for it.
     pub(super) async fn hand(&mut self, message: Message) {
-        if self.queue.is_none() {
-            return self.hand_to_each(message).await;
+        if self.queue.is_some() {
+            let delivery = self.delivery(message, None);
+            self.ready.push(delivery);
+        } else if self.listener.what == What::Messages {
+            self.heard.push(message);
+        } else {
+            return self.hand_question(message).await;
         }
-        let delivery = self.delivery(message, None);
-        self.ready.push(delivery);
         // Nobody waits for more than one look at what has come, and an idle agent for nothing.
-        if self.ready.len() >= TOGETHER || self.listener.crew.idle() > 0 {
+        let ready = self.ready.len() + self.heard.len();
+        if ready >= TOGETHER || self.listener.crew.idle() > 0 {
             self.offer_ready().await;
         }
     }
 
     /// Offers what was found since the last time to the agents of the plugin.
     pub(super) async fn offer_ready(&mut self) {
+        if !self.heard.is_empty() {
+            let mut messages = std::mem::take(&mut self.heard);
+            self.hand_to_each(&mut messages).await;
+            messages.clear();
+            self.heard = messages;
+        }
         if self.ready.is_empty() {
             return;
         }
@@ -38,15 +48,41 @@ impl Task {
         self.turn_back(crowded).await;
     }
 
-    async fn hand_to_each(&mut self, message: Message) {
-        let ports = self.ports(&message);
+    async fn hand_to_each(&mut self, messages: &mut Vec<Message>) {
+        let ports = self.all_ports();
         let Some((last, others)) = ports.split_last() else {
             return;
         };
         for port in others {
+            self.hand_run(port, &mut messages.clone()).await;
+        }
+        self.hand_run(last, messages).await;
+    }
+
+    /// One after the other into the mailbox of an agent, where there is room for all of them in one go.
+    async fn hand_run(&mut self, port: &AgentPort, messages: &mut Vec<Message>) {
+        let payloads = messages.iter().map(|message| message.payload.len());
+        let weight = self.listener.crew.weigh_all(payloads);
+        let places = port.mailbox.try_reserve_many(messages.len());
+        let (Some(weight), Ok(places)) = (weight, places) else {
+            for message in messages.drain(..) {
+                self.hand_to(port, message).await;
+            }
+            return;
+        };
+        // They take room until the last of them is taken.
+        let none = std::iter::repeat_with(|| None).take(messages.len().saturating_sub(1));
+        let weights = none.chain([Some(weight)]);
+        for ((place, message), weight) in places.zip(messages.drain(..)).zip(weights) {
+            place.send(Box::new(self.delivery(message, weight)));
+        }
+    }
+
+    /// Whom a question is for depends on who asks.
+    async fn hand_question(&mut self, message: Message) {
+        for port in self.ports(&message).iter() {
             self.hand_to(port, message.clone()).await;
         }
-        self.hand_to(last, message).await;
     }
 
     async fn hand_to(&mut self, port: &AgentPort, message: Message) {
@@ -64,11 +100,8 @@ impl Task {
             return;
         };
         if self.queue.is_some() {
-            let mut deliveries = messages.into_iter().map(|m| self.delivery(m, None));
-            let batch = deliveries.next().map(|first| Delivery {
-                rest: Some(deliveries.collect()),
-                ..first
-            });
+            let deliveries = messages.into_iter().map(|m| self.delivery(m, None));
+            let batch = batch_of(deliveries.collect());
             let crowded = self.listener.crew.offer_all(batch);
             return self.turn_back(crowded).await;
         }
@@ -98,22 +131,20 @@ impl Task {
 
     /// The messages that there is room for, as one delivery, and those that there is none for.
     fn weighed(&mut self, messages: Vec<Message>) -> (Option<Delivery>, Vec<Message>) {
-        let (mut first, mut crowded) = (None, Vec::new());
-        let mut rest = Vec::with_capacity(messages.len().saturating_sub(1));
+        let (mut fits, mut crowded) = (Vec::with_capacity(messages.len()), Vec::new());
+        let payloads = messages.iter().map(|message| message.payload.len());
+        let mut together = self.listener.crew.weigh_all(payloads);
+        let all = together.is_some();
         for message in messages {
-            match self.listener.crew.weigh(message.payload.len()) {
-                Some(weight) if first.is_none() => {
-                    first = Some(self.delivery(message, Some(weight)));
-                }
-                Some(weight) => rest.push(self.delivery(message, Some(weight))),
-                None => crowded.push(message),
+            let alone = || self.listener.crew.weigh(message.payload.len());
+            let weight = if all { together.take() } else { alone() };
+            if all || weight.is_some() {
+                fits.push(self.delivery(message, weight));
+            } else {
+                crowded.push(message);
             }
         }
-        let fits = first.map(|first| Delivery {
-            rest: Some(rest),
-            ..first
-        });
-        (fits, crowded)
+        (batch_of(fits), crowded)
     }
 
     /// The agents of the plugin that a message is for.
@@ -135,9 +166,9 @@ impl Task {
             .call_roll(&listener.plugin, &mut self.roll)
     }
 
-    fn delivery(&mut self, message: Message, weight: Option<Weight>) -> Delivery {
+    fn delivery(&mut self, mut message: Message, weight: Option<Weight>) -> Delivery {
         let trace = Trace::received(&message.headers, RequestId::new);
-        let (kind, answer) = self.called_with(&message);
+        let (kind, answer) = self.called_with(&mut message);
         Delivery {
             call: call(kind, message, trace),
             answer,
@@ -146,7 +177,7 @@ impl Task {
         }
     }
 
-    fn called_with(&mut self, message: &Message) -> (Kind, Answer) {
+    fn called_with(&mut self, message: &mut Message) -> (Kind, Answer) {
         if self.listener.what == What::Questions
             && let Some(asked) = asked(message, &self.listener.link)
         {
@@ -155,4 +186,14 @@ impl Task {
         let may_answer = self.ear.answers(&message.subject);
         subscribed(None, message, may_answer, &self.listener.link)
     }
+}
+
+/// Messages that are handed over together.
+fn batch_of(deliveries: Vec<Delivery>) -> Option<Delivery> {
+    let mut deliveries = deliveries.into_iter();
+    let first = deliveries.next()?;
+    Some(Delivery {
+        rest: Some(deliveries.collect()),
+        ..first
+    })
 }

@@ -168,13 +168,17 @@ async fn a_batch_is_answered_item_by_item() {
     let built = Fixture::new().build();
     let mut agent = instance(&all, &built).await;
     let batch = || ["a", "b", "c"].map(|payload| Box::new(call(payload)));
-    let Outcome::Done(answers) = agent.handle_batch(&batch()).await else {
+    let mut calls = batch();
+    let Outcome::Done(answers) = agent.handle_batch(&mut calls).await else {
         panic!("the batch failed");
     };
     assert_eq!(answers, vec![Ok(None), Ok(None), Ok(None)]);
+    let lent = calls.map(|call| (call.subject, call.payload));
+    let given = batch().map(|call| (call.subject, call.payload));
+    assert_eq!(lent, given, "they come back");
 
     let mut silent = instance(&Module::echo(), &built).await;
-    let outcome = silent.handle_batch(&batch()).await;
+    let outcome = silent.handle_batch(&mut batch()).await;
     assert!(
         matches!(&outcome, Outcome::Failed(Failure::Other(why)) if why.contains("0 answers to 3")),
         "{outcome:?}"
