@@ -212,10 +212,10 @@ pub const CIRCUIT_RESET: Bounded<Duration> = bounded(
 pub const BATCH: Bounded<u32> = bounded(64, 1, 1024);
 
 /// `subscribe.batch_wait`: how long the first message of a batch waits for others. Whoever waits for
-/// an answer waits for this too.
+/// an answer waits for this too. With zero what has come together is handed over together.
 pub const BATCH_WAIT: Bounded<Duration> = bounded(
     Duration::from_millis(5),
-    Duration::from_millis(1),
+    Duration::ZERO,
     Duration::from_secs(10),
 );
 

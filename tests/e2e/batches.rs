@@ -105,6 +105,27 @@ async fn a_batch_that_does_not_fill_is_handed_over_after_its_wait() {
 }
 
 #[tokio::test]
+async fn a_batch_of_what_is_there_waits_for_nobody() {
+    let nats = Nats::start().await;
+    let reports = nats.listen("report").await;
+    let _host = Host::new(&nats)
+        .plugin("probe", |p| {
+            reporter(p).subscribe_with("tools.sum", "batch = 1000\nbatch_wait = \"0ms\"")
+        })
+        .run()
+        .await;
+    let lone = nats.request_json("tools.sum", "lone").await;
+    assert_eq!(lone["payload"], "lone");
+    let answers = ask(&nats, "tools.sum", (0..50).map(|n| n.to_string())).await;
+    answers.number(50).await;
+    let heard = batches(&reports);
+    let heard: Vec<String> = heard.into_iter().flat_map(|(_, batch)| batch).collect();
+    let sent = (0..50).map(|n| n.to_string());
+    let sent: Vec<String> = std::iter::once("lone".to_owned()).chain(sent).collect();
+    assert_eq!(heard, sent, "each once, in order");
+}
+
+#[tokio::test]
 async fn hosts_of_a_queue_group_share_messages_and_each_is_in_one_batch() {
     let nats = Nats::start().await;
     let reports = nats.listen("report").await;

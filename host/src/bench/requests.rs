@@ -13,6 +13,7 @@ use super::plugin::Plugin;
 use super::{Bench, Row};
 
 const PRODUCT: &str = "bench.echo";
+const BATCHED: &str = "batched.echo";
 const NATIVE: &str = "native.echo";
 const TRACED: &str = "traced.echo";
 
@@ -51,24 +52,27 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "request").await?;
     bench.tell("starting a host and two native handlers");
     let plugin = Plugin::new("bench", 1).subscribe(PRODUCT, "queue = \"bench\"");
-    let host = lab.host("host", &[plugin]).await?;
+    let together = "queue = \"batched\"\nbatch = 32\nbatch_wait = \"0ms\"";
+    let batched = Plugin::new("batched", 1).subscribe(BATCHED, together);
+    let host = lab.host("host", &[plugin, batched]).await?;
     let echo = |subject: &str, headers| Job::Echo {
         subject: subject.to_owned(),
         headers,
     };
     let native = lab.native(vec![echo(NATIVE, false)]).await?;
     let traced = lab.native(vec![echo(TRACED, true)]).await?;
-    for subject in [PRODUCT, NATIVE, TRACED] {
+    for subject in [PRODUCT, BATCHED, NATIVE, TRACED] {
         lab.answers(subject).await?;
     }
     let mut all = Vec::new();
-    for in_flight in [1, 16, 256] {
-        let case = format!("64 B, {in_flight} in flight");
+    let batches = "64 B, 256 in flight, in batches".to_owned();
+    let single = [1, 16, 256].map(|n| (n, PRODUCT, format!("64 B, {n} in flight")));
+    for (in_flight, subject, case) in single.into_iter().chain([(256, BATCHED, batches)]) {
         bench.tell(&case);
         let mut plain = Figures::new(&case, figures::NATIVE);
         let mut same = Figures::new(&case, figures::SAME_HEADERS);
         for _ in 0..bench.settings.rounds {
-            let product = turn(bench, &lab, PRODUCT, in_flight, || host.cpu()).await?;
+            let product = turn(bench, &lab, subject, in_flight, || host.cpu()).await?;
             let reference = turn(bench, &lab, NATIVE, in_flight, || native.cpu()).await?;
             plain.pair(&product, &reference);
             let reference = turn(bench, &lab, TRACED, in_flight, || traced.cpu()).await?;

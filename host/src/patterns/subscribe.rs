@@ -200,6 +200,9 @@ impl Task {
                 self.deliver(message, &rules).await;
             }
             self.offer_ready().await;
+            if rules.batch.is_some_and(|rule| rule.wait.is_zero()) {
+                self.hand_batch().await;
+            }
             let now = messages.dropped();
             if now > overflowed {
                 self.count_dropped(now - overflowed);
