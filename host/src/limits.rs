@@ -139,6 +139,13 @@ pub const PAYLOAD: Bounded<usize> = bounded(MIB, 1, 64 * MIB);
 /// `limits.publish_rate`: publishes, requests and writes of one agent, a second.
 pub const PUBLISH_RATE: Bounded<u32> = bounded(1000, 1, 1_000_000);
 
+/// How long a guest waits with each [`REFUSALS`]th time that it is told that its publish rate is used up:
+/// who asks again and again waits instead of computing.
+pub const RATE_PAUSE: Duration = Duration::from_millis(1);
+
+/// After so many refusals for its rate a guest waits for [`RATE_PAUSE`].
+pub const REFUSALS: u64 = 16;
+
 /// `limits.requests`: requests that wait for an answer at the same time, all agents of the plugin on a host together.
 pub const REQUESTS: Bounded<u32> = bounded(16, 1, 1024);
 

@@ -41,9 +41,10 @@ impl wit::Host for Guest {
     ) -> Result<wit::Gathered, Error> {
         let request = nuid::next().to_string();
         let subject = format!("scatter.{request}.task");
-        let headers = self.admit("scatter", &subject, &payload, &headers, |may, subject| {
+        let admitted = self.admit("scatter", &subject, &payload, &headers, |may, subject| {
             may.publish(subject).map_err(|no| no.with("*", &request))
-        })?;
+        });
+        let headers = admitted.await?;
         let expected = self.expected(&gathering)?;
         let _waiting = self.wait_slot()?;
         let limits = &self.context.limits;
@@ -95,7 +96,9 @@ impl wit::Host for Guest {
                 None => no,
             })
         };
-        let headers = self.admit("start-pipeline", &subject, &payload, &headers, permitted)?;
+        let headers = self
+            .admit("start-pipeline", &subject, &payload, &headers, permitted)
+            .await?;
         self.store(&subject, headers, payload).await?;
         if self.started.len() == MAX_STARTED {
             self.started.pop_front();
@@ -135,7 +138,9 @@ impl wit::Host for Guest {
         payload: Vec<u8>,
     ) -> Result<(), Error> {
         let subject = self.event("signal", &workflow, &event)?;
-        let headers = self.admit("signal", &subject, &payload, &[], Permissions::publish)?;
+        let headers = self
+            .admit("signal", &subject, &payload, &[], Permissions::publish)
+            .await?;
         self.store(&subject, headers, payload).await
     }
 
@@ -163,7 +168,7 @@ impl wit::Host for Guest {
         }
         self.room_for_subscription()?;
         let link = self.link()?;
-        context.take_publish()?;
+        context.take_publish().await?;
         let subscribed = link.subscribe_within(&pattern, None, context.meters.heard());
         let subscribed = within(self.patience(), subscribed).await;
         let subscription = subscribed.ok_or_else(busy)??;
@@ -223,7 +228,7 @@ impl Guest {
         timeout_ms: Option<u32>,
     ) -> Result<Option<Found>, Error> {
         let link = self.link()?;
-        self.context.take_publish()?;
+        self.context.take_publish().await?;
         let _waiting = self.wait_slot()?;
         let until = self.until(timeout_ms);
         let found = events::stored(link, subject, until, self.context.meters.heard()).await?;

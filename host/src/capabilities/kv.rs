@@ -64,7 +64,7 @@ impl kv::Host for Guest {
         allowed.map_err(|refusal| self.context.refuse("kv.keys", refusal))?;
         self.link()?;
         // A listing makes the server walk the bucket: it costs like a write.
-        self.context.take_publish()?;
+        self.context.take_publish().await?;
         let kv = self.bucket(&bucket).await?;
         self.wait(kv.keys(&pattern, self.context.limits.keys)).await
     }
@@ -93,7 +93,7 @@ impl Guest {
         self.permit(action, bucket, key, Access::Write)?;
         self.context.check_size("value", value.len())?;
         self.link()?;
-        self.context.take_publish()?;
+        self.context.take_publish().await?;
         self.bucket(bucket).await
     }
 

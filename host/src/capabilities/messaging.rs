@@ -26,13 +26,14 @@ impl messaging::Host for Guest {
         payload: Vec<u8>,
         headers: Vec<Header>,
     ) -> Result<(), Error> {
-        let headers = self.admit(
+        let admitted = self.admit(
             "publish",
             &subject,
             &payload,
             &headers,
             Permissions::publish,
-        )?;
+        );
+        let headers = admitted.await?;
         let link = self.own_link()?;
         // It was admitted: the subject is good, and the connection up. Where it is made: a guest that
         // publishes would pay for each time it is moved.
@@ -51,13 +52,14 @@ impl messaging::Host for Guest {
         payload: Vec<u8>,
         headers: Vec<Header>,
     ) -> Result<Stored, Error> {
-        let headers = self.admit(
+        let admitted = self.admit(
             "publish-stored",
             &subject,
             &payload,
             &headers,
             Permissions::publish,
-        )?;
+        );
+        let headers = admitted.await?;
         let wait = left(self.patience());
         let link = self.link()?;
         self.context.counters.sent.add_one();
@@ -88,13 +90,14 @@ impl messaging::Host for Guest {
         headers: Vec<Header>,
         timeout_ms: Option<u32>,
     ) -> Result<Message, Error> {
-        let mut headers = self.admit(
+        let admitted = self.admit(
             "request",
             &subject,
             &payload,
             &headers,
             Permissions::request,
-        )?;
+        );
+        let mut headers = admitted.await?;
         let _waiting = self.wait_slot()?;
         let mut wait = left(self.request_patience());
         if let Some(wish) = timeout_ms {
@@ -124,7 +127,7 @@ impl messaging::Host for Guest {
         allowed.map_err(|refusal| context.refuse("subscribe", refusal))?;
         self.room_for_subscription()?;
         let link = self.link()?;
-        context.take_publish()?;
+        context.take_publish().await?;
         let subscribed = within(
             self.patience(),
             link.subscribe_within(&subject, queue.as_deref(), context.meters.heard()),
@@ -153,7 +156,7 @@ impl messaging::Host for Guest {
 
 impl Guest {
     /// Everything that can refuse a message before it leaves, and the headers it leaves with.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &mut self,
         action: &'static str,
         subject: &str,
@@ -170,7 +173,7 @@ impl Guest {
             .map_err(|refusal| context.refuse(action, refusal))?;
         context.check_size("payload", payload.len())?;
         self.link()?;
-        context.take_publish()?;
+        context.take_publish().await?;
         self.stamp(headers)
     }
 

@@ -2,6 +2,7 @@
 
 use super::{AgentContext, Guest, Refused};
 use crate::bindings::mistersmith::agent::types::Error;
+use crate::limits;
 use crate::permissions::Refusal;
 use crate::transport::{Link, TransportError};
 
@@ -48,13 +49,18 @@ impl AgentContext {
         )))
     }
 
-    /// Takes one from the publish rate.
-    pub(super) fn take_publish(&self) -> Result<(), Error> {
+    /// Takes one from the publish rate. Whoever hears too often that there is none waits for
+    /// [`limits::RATE_PAUSE`].
+    pub(super) async fn take_publish(&self) -> Result<(), Error> {
         if self.meters.publish() {
-            Ok(())
-        } else {
-            Err(self.limit(Error::RateLimited))
+            return Ok(());
         }
+        let refused = self.limit(Error::RateLimited);
+        if self.counters.limited.get().is_multiple_of(limits::REFUSALS) {
+            // In a place of its own: every host function that sends would be larger by it.
+            Box::pin(tokio::time::sleep(limits::RATE_PAUSE)).await;
+        }
+        Err(refused)
     }
 }
 

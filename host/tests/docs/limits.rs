@@ -167,6 +167,8 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         MAX_STAGES,
         MAX_PLUGINS,
         MAX_INSTANCES,
+        RATE_PAUSE,
+        REFUSALS,
         MAX_HEADER_COUNT,
         MAX_HEADER_BYTES,
         MAX_LOG_LINE,

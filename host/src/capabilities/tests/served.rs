@@ -4,6 +4,7 @@ use super::super::fixture::{Server, eventually};
 use super::super::{Heard, Source};
 use super::*;
 use crate::bindings::mistersmith::agent::{kv, messaging};
+use crate::limits::{RATE_PAUSE, REFUSALS};
 use crate::transport::{Headers, Link, Message, Trace};
 use bytes::Bytes;
 use kv::Host as _;
@@ -118,10 +119,10 @@ async fn the_publish_rate_is_a_limit_of_the_agent_not_of_the_instance() {
     let link = server.link().await;
     let slow = |fixture: &mut Fixture| fixture.limits.publish_rate = 10;
     let built = Fixture::granted().with(slow).on(&link).build();
-    let mut outcomes = Vec::new();
+    let (mut outcomes, begun) = (Vec::new(), Instant::now());
     for _ in 0..3 {
         let mut guest = calling(&built);
-        for _ in 0..10 {
+        for _ in 0..20 {
             outcomes.push(outcome(
                 &guest.publish(s("out.a"), Vec::new(), Vec::new()).await,
             ));
@@ -131,7 +132,10 @@ async fn the_publish_rate_is_a_limit_of_the_agent_not_of_the_instance() {
     // One more for each tenth of a second that this takes.
     assert!((10..20).contains(&sent), "{outcomes:?}");
     assert!(outcomes.contains(&"rate-limited"));
-    assert_eq!(built.counts().limited as usize, outcomes.len() - sent);
+    let limited = built.counts().limited;
+    assert_eq!(limited as usize, outcomes.len() - sent);
+    let waited = RATE_PAUSE * u32::try_from(limited / REFUSALS).unwrap();
+    assert!(waited > Duration::ZERO && begun.elapsed() >= waited);
 }
 
 #[tokio::test]
