@@ -37,7 +37,7 @@ pub(crate) use log::clean;
 pub(crate) use wasi::{WASI_INTERFACES, WASI_VERSION, wasi_context};
 
 use crate::bindings::mistersmith::agent;
-use crate::limits::{MAX_HEARD_BYTES, PluginLimits};
+use crate::limits::{MAX_HEARD_BYTES, PluginLimits, REFUSALS};
 use crate::names::{AgentId, PluginName};
 use crate::permissions::Permissions;
 use crate::transport::{Budget, Charge, Link, Message};
@@ -106,6 +106,8 @@ pub struct Meters(Arc<Rates>);
 #[derive(Debug)]
 struct Rates {
     publish: Rate,
+    /// How often there was nothing left of that rate.
+    over_rate: AtomicU64,
     log: Rate,
     unlogged: AtomicU64,
     /// How often it is said that lines were dropped.
@@ -120,6 +122,7 @@ impl Meters {
     pub fn new(limits: &PluginLimits) -> Self {
         Self(Arc::new(Rates {
             publish: Rate::new(limits.publish_rate),
+            over_rate: AtomicU64::new(0),
             log: Rate::new(limits.log_rate),
             unlogged: AtomicU64::new(0),
             unlogged_notices: Rate::new(1),
@@ -137,6 +140,13 @@ impl Meters {
     /// Takes one message from the publish rate, if there is one.
     fn publish(&self) -> bool {
         self.0.publish.take()
+    }
+
+    /// Counts that there was none. Whether whoever asked is to wait for it this time: counted apart from
+    /// all other refusals, so that nobody can put one of those where the wait would be.
+    fn waits_for_rate(&self) -> bool {
+        let before = self.0.over_rate.fetch_add(1, Ordering::Relaxed);
+        (before + 1).is_multiple_of(REFUSALS)
     }
 
     /// Takes one line from the log rate, if there is one.

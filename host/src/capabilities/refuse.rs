@@ -56,7 +56,7 @@ impl AgentContext {
             return Ok(());
         }
         let refused = self.limit(Error::RateLimited);
-        if self.counters.limited.get().is_multiple_of(limits::REFUSALS) {
+        if self.meters.waits_for_rate() {
             // In a place of its own: every host function that sends would be larger by it.
             Box::pin(tokio::time::sleep(limits::RATE_PAUSE)).await;
         }

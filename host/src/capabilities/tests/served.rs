@@ -139,6 +139,35 @@ async fn the_publish_rate_is_a_limit_of_the_agent_not_of_the_instance() {
 }
 
 #[tokio::test]
+async fn whoever_floods_waits_whatever_else_is_refused_between() {
+    let server = Server::start();
+    let link = server.link().await;
+    let small = |fixture: &mut Fixture| {
+        fixture.limits.publish_rate = 1;
+        fixture.limits.payload = 8;
+    };
+    let built = Fixture::granted().with(small).on(&link).build();
+    let mut guest = calling(&built);
+    let (begun, mut limited) = (Instant::now(), 0);
+    for number in 1..=160 * REFUSALS {
+        // Where every kind of refusal counted, the wait would fall on those that have none.
+        let payload = vec![
+            0;
+            if number.is_multiple_of(REFUSALS) {
+                9
+            } else {
+                0
+            }
+        ];
+        let told = guest.publish(s("out.a"), payload, Vec::new()).await;
+        limited += u32::from(outcome(&told) == "rate-limited");
+    }
+    let waits = u64::from(limited) / REFUSALS;
+    assert!(waits > 100, "{limited} were over the rate");
+    assert!(begun.elapsed() >= RATE_PAUSE * u32::try_from(waits).unwrap());
+}
+
+#[tokio::test]
 async fn a_request_has_an_answer_or_a_reason() {
     let server = Server::start();
     let (link, other) = (server.link().await, server.link().await);
