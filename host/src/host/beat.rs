@@ -61,7 +61,7 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
         port.cell.measure_load();
         health::ask(&port).await;
     }
-    let snapshot = port.cell.snapshot(&port.id);
+    let snapshot = port.snapshot();
     if snapshot.status == AgentStatus::Stopped {
         // A command ended it: nobody reaches it any longer.
         shared.directory.remove_same(&port);
@@ -92,7 +92,7 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
         port.cell.mark_dirty();
     }
     // The agent may have ended, and its value been deleted, while ours was on its way.
-    if port.cell.snapshot(&port.id).status == AgentStatus::Stopped {
+    if port.snapshot().status == AgentStatus::Stopped {
         forget(shared, &port.id).await;
     }
 }
