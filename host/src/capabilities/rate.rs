@@ -39,7 +39,7 @@ impl Rate {
             (after - now <= self.burst).then_some(after)
         };
         self.paid_until
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay)
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, pay)
             .is_ok()
     }
 }

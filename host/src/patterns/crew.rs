@@ -205,7 +205,7 @@ impl Crew {
         let sample = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
         let _ = self
             .mean_call_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mean| {
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |mean| {
                 Some(if mean == 0 {
                     sample
                 } else {

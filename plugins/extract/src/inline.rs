@@ -72,10 +72,9 @@ fn link<'a>(after: &'a str, out: &mut String) -> Option<&'a str> {
     let (words, rest) = (after.get(..end)?, after.get(end + 1..)?);
     let rest = if let Some(target) = rest.strip_prefix('(') {
         target.get(matching(target, '(', ')')? + 1..)?
-    } else if let Some(name) = rest.strip_prefix('[') {
-        name.get(name.find(']')? + 1..)?
     } else {
-        return None;
+        let name = rest.strip_prefix('[')?;
+        name.get(name.find(']')? + 1..)?
     };
     // An image can stand in the words of a link; deeper than that nobody nests.
     let words = words.trim_start_matches("![");
