@@ -49,7 +49,7 @@ pub struct Settings {
     pub component: PathBuf,
     /// The nats-servers that are compared with each other; all else runs on the one that a host
     /// would start for itself.
-    pub servers: Vec<PathBuf>,
+    pub compared: Vec<PathBuf>,
     /// A folder that is empty and nobody else's.
     pub folder: PathBuf,
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let mut all = Vec::new();
     for size in SIZES {
         let mut places = Vec::new();
-        for (number, server) in bench.settings.servers.iter().enumerate() {
+        for (number, server) in bench.settings.compared.iter().enumerate() {
             let folder = format!("servers-{size}-{number}");
             places.push(Place::open(bench, &folder, server, size).await?);
         }

@@ -119,7 +119,7 @@ pub(super) async fn run(
         most_agents: args.most_agents,
         program: std::env::current_exe().context("where this program is")?,
         component,
-        servers: args.servers.clone(),
+        compared: args.servers.clone(),
         folder: folder.0.clone(),
     };
     if cfg!(debug_assertions) {
