@@ -4,6 +4,7 @@
 //! that brings nothing for long is trouble that nobody else reports, because its agents are ready.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -39,21 +40,37 @@ impl PullState {
 #[derive(Debug, Default)]
 pub struct FailingPulls {
     errors: Mutex<BTreeMap<String, String>>,
+    /// How often a consumer came or went.
+    changes: AtomicU64,
 }
 
 impl FailingPulls {
     pub(super) fn insert(&self, consumer: &str, error: &str) {
         let error = error.chars().take(MAX_ERROR_CHARS).collect();
-        self.errors().insert(consumer.to_owned(), error);
+        if self.errors().insert(consumer.to_owned(), error).is_none() {
+            self.changed();
+        }
     }
 
     pub(super) fn remove(&self, consumer: &str) {
-        self.errors().remove(consumer);
+        if self.errors().remove(consumer).is_some() {
+            self.changed();
+        }
     }
 
     /// Nothing is pulled any more.
     pub(super) fn clear(&self) {
         self.errors().clear();
+        self.changed();
+    }
+
+    /// Changes whenever a consumer comes or goes.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The names of the consumers, and the last error of each.
