@@ -52,6 +52,7 @@ impl Lab {
             folder,
             program,
             component,
+            servers,
             ..
         } = bench.settings;
         let folder = folder.join(scenario);
@@ -59,7 +60,7 @@ impl Lab {
         fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
         let bytes = fs::read(component)
             .with_context(|| format!("cannot read the component {}", component.display()))?;
-        let server = OwnServer::start(&data).await?;
+        let server = OwnServer::start(&data, servers).await?;
         Ok(Self {
             client: connect(server.connection()).await?,
             folder,
