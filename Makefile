@@ -9,8 +9,12 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
-# Flags for every cargo call: `make test CARGO_FLAGS=--locked`.
-CARGO_FLAGS ?=
+# Flags for every cargo call. Libraries are those of Cargo.lock: a build that would choose others
+# fails. `cargo check` writes what you have changed in a Cargo.toml into Cargo.lock.
+CARGO_FLAGS ?= --locked
+# The nats-server of the tests: a version of host/nats-servers.txt, or the path of a program. None: the
+# pinned version. `make test NATS_SERVER=2.12.8`.
+NATS_SERVER ?=
 
 # rustup puts cargo here, also for a shell that was started before; Debian puts nats-server there.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin
@@ -32,6 +36,10 @@ BENCH ?=
 requirements := tests/python/requirements.txt
 wasm := --release --target wasm32-wasip2
 
+# The server of the tests: what starts one takes it from this variable, and fails without.
+with_server = MISTERSMITH_NATS_SERVER="$$(scripts/nats-server $(NATS_SERVER))" && export MISTERSMITH_NATS_SERVER && \
+    $$MISTERSMITH_NATS_SERVER --version
+
 .PHONY: help prepare programs plugins test-plugins python demo test bench check clean
 
 help: ## List the targets
@@ -40,8 +48,8 @@ help: ## List the targets
 demo: plugins ## Build everything and show it at work on real documents
 	$(mistersmith) demo
 
-test: test-plugins python ## Build everything and run every test
-	cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
+test: test-plugins python ## Build everything and run every test on the pinned nats-server (or NATS_SERVER=2.12.8)
+	$(with_server) && cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
 	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
 
 bench: prepare ## Measure this machine beside native handlers, in the release profile
@@ -63,7 +71,7 @@ clean: ## Remove what was built
 	cargo clean
 	rm -f plugins/*/*.wasm tests/plugins/*/*.wasm
 
-# What the machine lacks: the wasm target, nats-server.
+# What the machine lacks: Rust, the wasm target, Python, a nats-server.
 prepare:
 	@scripts/prepare
 

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::transport::server::Places;
 pub use figures::{Reference, Row, Spread};
 
 /// How, with what, and how long.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub turn: Duration,
     /// Scenarios that start many agents, or many plugins, start at most so many.
     pub most_agents: u32,
+    /// Where to look for the program nats-server.
+    pub servers: Places,
     /// The program, to be started as host and as native handler.
     pub program: PathBuf,
     /// The component of the plugin `bench`.

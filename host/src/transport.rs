@@ -28,6 +28,7 @@ mod stream;
 mod subscription;
 pub mod trace;
 mod unreadable;
+pub mod version;
 
 #[cfg(test)]
 pub(crate) mod testing;

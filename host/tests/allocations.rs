@@ -103,7 +103,15 @@ impl Running {
         std::fs::create_dir_all(&plugin).unwrap();
         std::fs::copy(component(), plugin.join("bench.wasm")).expect("the component bench");
         std::fs::write(plugin.join("plugin.toml"), MANIFEST).unwrap();
-        let mut spec = load_host(None, &HostEnv::default()).unwrap();
+        let server = std::env::var_os("MISTERSMITH_NATS_SERVER").expect(
+            "MISTERSMITH_NATS_SERVER does not name a nats-server: run `make test`, \
+             or `export MISTERSMITH_NATS_SERVER=$(scripts/nats-server)`",
+        );
+        let environment = HostEnv {
+            nats_server: Some(server.into()),
+            ..HostEnv::default()
+        };
+        let mut spec = load_host(None, &environment).unwrap();
         spec.plugins = folder.path().join("plugins");
         spec.data = folder.path().join("data");
         let data = spec.data.clone();

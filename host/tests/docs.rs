@@ -28,6 +28,8 @@ mod map;
 mod markdown;
 #[path = "docs/subjects.rs"]
 mod subjects;
+#[path = "docs/versions.rs"]
+mod versions;
 #[path = "docs/wit.rs"]
 mod wit;
 

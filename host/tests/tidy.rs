@@ -151,6 +151,30 @@ fn strays(file: &File) -> Vec<String> {
     found
 }
 
+/// How a test would start whatever server the machine has.
+const ANY_SERVER: &[&str] = &[
+    concat!("new(\"nats", "-server\")"),
+    concat!("program(\"nats", "-server\")"),
+    concat!("\"/usr/sbin/nats", "-server\""),
+];
+
+#[test]
+fn no_test_takes_the_server_of_the_machine() {
+    let mut found = Vec::new();
+    for folder in ["host/src", "host/tests", "tests"] {
+        found.extend(ours(folder).iter().filter_map(any_server));
+    }
+    check(found);
+}
+
+fn any_server(file: &File) -> Option<String> {
+    let named = ANY_SERVER.iter().find(|how| file.text.contains(**how))?;
+    Some(format!(
+        "{}: {named}: the server to test with is in MISTERSMITH_NATS_SERVER",
+        file.path
+    ))
+}
+
 #[test]
 fn files_and_functions_are_short_and_named_for_what_they_do() {
     let mut found = Vec::new();
@@ -209,6 +233,9 @@ fn a_breach_is_seen() {
     assert_eq!(strays(&file("agent.rs", code)).len(), 3);
     assert_eq!(strays(&file("main.rs", code)).len(), 2);
     assert_eq!(strays(&file("agent.rs", "use std::env::var;")).len(), 2);
+
+    assert!(any_server(&file("x.rs", &format!("Command::{}", ANY_SERVER[0]))).is_some());
+    assert!(any_server(&file("x.rs", "Command::new(nats_server())")).is_none());
 
     let long = format!("fn f() {{\n{}}}\n", "    x();\n".repeat(70));
     assert_eq!(oddities(&file("agent/utils.rs", &long)).len(), 3);

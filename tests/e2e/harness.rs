@@ -18,7 +18,7 @@ pub use components::{component, components, rebuilt, renamed_in, repository};
 pub use ear::Ear;
 pub use host::{Host, Running};
 pub use logs::Line;
-pub use nats::{Cluster, Nats, NatsOptions};
+pub use nats::{Cluster, Nats, NatsOptions, nats_server};
 pub use operator::Operator;
 pub use outside::{Headers, Outside, Stored, header, headers};
 pub use plugin::Plugin;

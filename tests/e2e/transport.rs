@@ -5,3 +5,4 @@ mod outage;
 mod own_credentials;
 mod own_server;
 pub mod tls;
+mod versions;

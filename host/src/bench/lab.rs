@@ -90,6 +90,7 @@ impl Lab {
             folder,
             program,
             component,
+            servers,
             ..
         } = bench.settings;
         let folder = folder.join(scenario);
@@ -99,7 +100,7 @@ impl Lab {
             .with_context(|| format!("cannot read the component {}", component.display()))?;
         let server = match chosen {
             Some((server, size)) => Server::Chosen(Cluster::start(server, &data, size).await?),
-            None => Server::Own(OwnServer::start(&data).await?),
+            None => Server::Own(OwnServer::start(&data, servers).await?),
         };
         Ok(Self {
             client: connect(server.connection()).await?,

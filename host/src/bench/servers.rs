@@ -10,6 +10,7 @@ use super::figures::{Series, rows};
 use super::lab::{HostProcess, Lab};
 use super::plugin::Plugin;
 use super::{Bench, Row, client, pipeline, work};
+use crate::transport::server;
 
 /// Servers that form a cluster, in turn.
 const SIZES: [usize; 2] = [1, 3];
@@ -32,10 +33,14 @@ struct Place {
 }
 
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
+    let mut servers = bench.settings.compared.clone();
+    if servers.is_empty() {
+        servers.push(server::find(&bench.settings.servers).await?);
+    }
     let mut all = Vec::new();
     for size in SIZES {
         let mut places = Vec::new();
-        for (number, server) in bench.settings.compared.iter().enumerate() {
+        for (number, server) in servers.iter().enumerate() {
             let folder = format!("servers-{size}-{number}");
             places.push(Place::open(bench, &folder, server, size).await?);
         }

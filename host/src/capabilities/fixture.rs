@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
 use crate::permissions::{KvAccess, KvGrant, PermissionSpec};
+use crate::transport::testing::nats_server;
 use crate::transport::{Auth, ConnectSpec, Role, Transport};
 
 /// What an agent may do and have in a test; change it before [`Fixture::build`].
@@ -166,7 +167,7 @@ impl Server {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let process = Command::new("nats-server")
+        let process = Command::new(nats_server())
             .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
             .arg(path)
             .arg("--ports_file_dir")
@@ -174,7 +175,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("nats-server is needed for this test");
+            .unwrap();
         let ports = path.join(format!("nats-server_{}.ports", process.id()));
         let mut server = Self {
             process,

@@ -117,6 +117,7 @@ pub(super) async fn run(
         rounds: args.rounds,
         turn: Duration::from_secs_f64(args.seconds),
         most_agents: args.most_agents,
+        servers: global.host_spec()?.nats.places(),
         program: std::env::current_exe().context("where this program is")?,
         component,
         compared: args.servers.clone(),

@@ -67,6 +67,12 @@ impl Global {
         let environment = HostEnv {
             nats_url: self.nats.clone().or_else(|| variable("NATS_URL")),
             nats_creds: variable("NATS_CREDS").map(PathBuf::from),
+            nats_server: variable("MISTERSMITH_NATS_SERVER").map(PathBuf::from),
+            // Where the system cannot say it, the server is only not looked for there.
+            program: std::env::current_exe().ok(),
+            path: std::env::var_os("PATH")
+                .map(|path| std::env::split_paths(&path).collect())
+                .unwrap_or_default(),
         };
         let mut spec = config::load_host(self.config.as_deref(), &environment)
             .map_err(|findings| complain(&findings))?;

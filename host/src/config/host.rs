@@ -18,6 +18,12 @@ pub struct HostEnv {
     pub nats_url: Option<String>,
     /// `NATS_CREDS`: a credentials file instead of what the file says about authentication.
     pub nats_creds: Option<PathBuf>,
+    /// `MISTERSMITH_NATS_SERVER`: the program of a server of the host's own, instead of the file's.
+    pub nats_server: Option<PathBuf>,
+    /// The file of this program.
+    pub program: Option<PathBuf>,
+    /// `PATH`, its folders.
+    pub path: Vec<PathBuf>,
 }
 
 /// Reads the configuration of the host: the file at `path`, or `mistersmith.toml` in the current

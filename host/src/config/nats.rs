@@ -32,6 +32,9 @@ pub(super) fn read(section: &Section<'_>, base: &Path) -> NatsSpec {
         .get("plaintext")
         .and_then(|item| item.boolean())
         .unwrap_or_default();
+    spec.program = section
+        .get("program")
+        .and_then(|item| files::existing(&item, base, "\"/opt/nats/nats-server\""));
     section.close();
     spec
 }
@@ -147,6 +150,17 @@ pub(super) fn apply_environment(spec: &mut NatsSpec, env: &HostEnv) -> Findings 
         }
         spec.auth = Auth::Credentials(file.clone());
     }
+    if let Some(file) = &env.nats_server {
+        if !file.is_file() {
+            findings.push(variable(
+                "MISTERSMITH_NATS_SERVER",
+                format!("there is no file {}", file.display()),
+            ));
+        }
+        spec.program = Some(file.clone());
+    }
+    spec.beside.clone_from(&env.program);
+    spec.path.clone_from(&env.path);
     findings.into_iter().collect()
 }
 

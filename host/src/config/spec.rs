@@ -269,6 +269,12 @@ pub struct NatsSpec {
     pub tls: Option<TlsSpec>,
     /// Unencrypted connections to other machines are wanted.
     pub plaintext: bool,
+    /// The program of a server of the host's own; none: it is looked for.
+    pub program: Option<PathBuf>,
+    /// This program itself, beside which a server is looked for.
+    pub beside: Option<PathBuf>,
+    /// The folders in which a server is looked for.
+    pub path: Vec<PathBuf>,
 }
 
 /// How a connection proves who it is.

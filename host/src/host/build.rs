@@ -20,7 +20,7 @@ use crate::patterns::{Directory, audit, health, metrics, micro};
 use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeError, RuntimeOptions};
 use crate::transport::server::OwnServer;
-use crate::transport::{Role, Transport};
+use crate::transport::{Role, Transport, version};
 
 use super::fleet::Fleet;
 use super::lease::Lease;
@@ -37,7 +37,7 @@ pub struct Connected {
 /// Connects to the configured servers, or starts a server of its own in the data folder.
 pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Result<Connected> {
     let (server, connect) = if spec.nats.servers.is_empty() {
-        let server = OwnServer::start(data.path()).await?;
+        let server = OwnServer::start(data.path(), &spec.nats.places()).await?;
         let connect = server.connection().connect_spec(name);
         (Some(server), connect)
     } else {
@@ -54,6 +54,9 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
              or add `jetstream {{}}` to its configuration",
             state.url
         );
+    }
+    if let Some(remark) = version::remark(&state.version) {
+        tracing::warn!("{remark}");
     }
     Ok(Connected { transport, server })
 }

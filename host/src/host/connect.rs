@@ -1,6 +1,7 @@
 //! From `[nats]` to a connection: what configuration says, in the words of transport.
 
 use crate::config::{Auth, NatsSpec};
+use crate::transport::server::Places;
 use crate::transport::{self, ConnectSpec, TlsFiles};
 
 impl NatsSpec {
@@ -28,6 +29,15 @@ impl NatsSpec {
             plaintext: self.plaintext,
             host: name.to_owned(),
             patience: None,
+        }
+    }
+
+    /// Where to look for the program of a server of the host's own.
+    pub fn places(&self) -> Places {
+        Places {
+            named: self.program.clone(),
+            beside: self.beside.clone(),
+            path: self.path.clone(),
         }
     }
 }

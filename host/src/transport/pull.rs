@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::json;
+use serde::Serialize;
 
 use consumer::Consumer;
 use inbox::Inbox;
@@ -78,7 +78,7 @@ impl Puller {
     async fn ask(&self, max: usize, expires: Duration, inbox: &str) -> Result<(), TransportError> {
         let Consumer { stream, name, .. } = &*self.consumer;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
-        let body = request(max, expires, self.link.max_payload());
+        let body = Request::new(max, expires, self.link.max_payload()).body()?;
         self.link
             .send(&subject, Some(inbox), Headers::new(), body)
             .await
@@ -118,24 +118,39 @@ impl Puller {
     }
 }
 
-/// The body of a pull request.
-fn request(max: usize, expires: Duration, max_payload: usize) -> Bytes {
-    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-    // Less than the largest message would end every pull at once.
-    let most = MAX_PULL_BYTES.max(max_payload.saturating_mul(2).saturating_add(8192));
-    let mut body = json!({ "batch": max });
-    // One message has its own bound. Servers since 2.10 answer a pull with `max_bytes` once more
-    // when it is filled.
-    if max > 1 {
-        body["max_bytes"] = json!(most);
+/// The body of a pull request; times in nanoseconds.
+#[derive(Default, Serialize)]
+struct Request {
+    batch: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_wait: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_heartbeat: Option<u64>,
+}
+
+impl Request {
+    fn new(max: usize, expires: Duration, max_payload: usize) -> Self {
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        // Less than the largest message would end every pull at once.
+        let most = MAX_PULL_BYTES.max(max_payload.saturating_mul(2).saturating_add(8192));
+        Self {
+            batch: max,
+            // One message has its own bound. Servers since 2.10 answer a pull with `max_bytes` once
+            // more when it is filled.
+            max_bytes: (max > 1).then_some(most),
+            no_wait: expires.is_zero().then_some(true),
+            expires: (!expires.is_zero()).then(|| nanos(expires)),
+            idle_heartbeat: running::beats(expires).then(|| nanos(HEARTBEAT)),
+        }
     }
-    if expires.is_zero() {
-        body["no_wait"] = json!(true);
-    } else {
-        body["expires"] = json!(nanos(expires));
+
+    fn body(&self) -> Result<Bytes, TransportError> {
+        let body = serde_json::to_vec(self);
+        body.map(Bytes::from)
+            .map_err(|error| TransportError::Other(error.to_string()))
     }
-    if running::beats(expires) {
-        body["idle_heartbeat"] = json!(nanos(HEARTBEAT));
-    }
-    Bytes::from(body.to_string())
 }

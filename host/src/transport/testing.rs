@@ -1,18 +1,44 @@
 //! A real nats-server for one test: free port, own temporary folder, ended with the test.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::server::Places;
 use super::{Auth, ConnectSpec, Transport};
 
 /// How long anything in a test may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The program nats-server that the tests are to be run with.
+///
+/// # Panics
+/// When the variable does not name it: what the machine happens to have is not what was to be tested.
+pub(crate) fn nats_server() -> PathBuf {
+    let program = std::env::var_os("MISTERSMITH_NATS_SERVER").map(PathBuf::from);
+    program.filter(|program| program.is_file()).expect(
+        "MISTERSMITH_NATS_SERVER does not name a nats-server: run `make test`, \
+         or `export MISTERSMITH_NATS_SERVER=$(scripts/nats-server)`",
+    )
+}
+
+/// The same, as the host's own server is told of it.
+pub(crate) fn places() -> Places {
+    Places {
+        named: Some(nats_server()),
+        ..Places::default()
+    }
+}
 
 /// A running server.
 pub(crate) struct TestServer {
@@ -58,7 +84,7 @@ impl TestServer {
             format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: \"{dir}\"\n{jetstream}{more}\n");
         let file = self.path().join("test.conf");
         std::fs::write(&file, text).unwrap();
-        let child = Command::new("/usr/sbin/nats-server")
+        let child = Command::new(nats_server())
             .arg("-c")
             .arg(&file)
             .stdin(Stdio::null())

@@ -170,9 +170,10 @@ impl File {
     }
 }
 
+/// `testing.rs` is what tests share, and is compiled for them alone.
 fn holds_tests(path: &str) -> bool {
     path.split('/')
-        .any(|part| part == "tests" || part == "tests.rs")
+        .any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs"))
 }
 
 /// The code of a file before its module of tests, which stands last.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::cli::{self, Ran};
 use super::logs::Logs;
-use super::nats::{Cluster, Nats};
+use super::nats::{Cluster, Nats, nats_server};
 use super::outside::Outside;
 use super::plugin::Plugin;
 use super::process::{Owned, is_alive, program, signal};
@@ -42,6 +42,8 @@ impl Host {
 
     /// A host for which no server is named.
     pub fn alone() -> Self {
+        // It would look for one by itself.
+        nats_server();
         let mut host = Self::on(&[], None);
         host.nats.clear();
         host

@@ -1,7 +1,7 @@
 //! NATS servers: one per test, on a free port, with its store in a temp folder.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -12,6 +12,18 @@ use super::outside::Outside;
 use super::process::{Owned, program, signal};
 use super::wait::until;
 
+/// The program nats-server that these tests are to be run with; hosts without a server start it too.
+///
+/// # Panics
+/// When the variable does not name it: what the machine happens to have is not what was to be tested.
+pub fn nats_server() -> PathBuf {
+    let program = std::env::var_os("MISTERSMITH_NATS_SERVER").map(PathBuf::from);
+    program.filter(|program| program.is_file()).expect(
+        "MISTERSMITH_NATS_SERVER does not name a nats-server: run `make test`, \
+         or `export MISTERSMITH_NATS_SERVER=$(scripts/nats-server)`",
+    )
+}
+
 /// How a server is to be.
 #[derive(Debug, Clone, Default)]
 pub struct NatsOptions {
@@ -19,8 +31,8 @@ pub struct NatsOptions {
     without_jetstream: bool,
     login: Option<(String, String)>,
     credentials: Option<String>,
-    ca: Option<std::path::PathBuf>,
-    identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    ca: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl NatsOptions {
@@ -146,7 +158,7 @@ impl Nats {
     }
 
     /// Where its streams are.
-    pub fn store(&self) -> std::path::PathBuf {
+    pub fn store(&self) -> PathBuf {
         self.server.folder.path().join("store")
     }
 
@@ -317,14 +329,14 @@ impl Server {
         let port = port.map_or("-1".to_owned(), |port| port.to_string());
         let listen = format!("listen: \"127.0.0.1:{port}\"\n");
         std::fs::write(&file, listen + &self.lines.join("\n")).unwrap();
-        let child = program("nats-server")
+        let child = program(nats_server())
             .arg("-c")
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("nats-server must be on the PATH");
+            .unwrap();
         self.child = Some(Owned::new(child));
     }
 

@@ -10,6 +10,7 @@ fn host_folder(text: &str) -> TempDir {
         ("ca.pem", ""),
         ("host.pem", ""),
         ("host-key.pem", ""),
+        ("nats-server", ""),
     ])
 }
 
@@ -20,7 +21,7 @@ fn load(dir: &TempDir, env: &HostEnv) -> Result<HostSpec, Findings> {
 fn url(url: &str) -> HostEnv {
     HostEnv {
         nats_url: Some(url.to_owned()),
-        nats_creds: None,
+        ..HostEnv::default()
     }
 }
 
@@ -69,6 +70,7 @@ fn the_environment_comes_first() {
     let env = HostEnv {
         nats_url: Some(String::new()),
         nats_creds: Some(dir.path().join("host.creds")),
+        ..HostEnv::default()
     };
     let spec = load(&dir, &env).unwrap();
     assert_eq!(spec.nats.servers, ["nats://127.0.0.1:1"]);
@@ -79,15 +81,34 @@ fn the_environment_comes_first() {
 }
 
 #[test]
+fn a_program_of_the_environment_comes_before_the_one_in_the_file() {
+    let dir = host_folder("[nats]\nprogram = \"nats-server\"\n");
+    let spec = load(&dir, &HostEnv::default()).unwrap();
+    assert_eq!(spec.nats.program, Some(dir.path().join("nats-server")));
+    let env = HostEnv {
+        nats_server: Some(dir.path().join("mistersmith.toml")),
+        program: Some(PathBuf::from("/opt/mistersmith")),
+        path: vec![PathBuf::from("/opt/bin")],
+        ..HostEnv::default()
+    };
+    let spec = load(&dir, &env).unwrap();
+    assert_eq!(spec.nats.program, env.nats_server);
+    assert_eq!((spec.nats.beside, spec.nats.path), (env.program, env.path));
+}
+
+#[test]
 fn mistakes_in_the_environment_are_said_with_those_in_the_file() {
     let dir = host_folder("[hosts]\n");
     let env = HostEnv {
         nats_url: Some("ftp://me:secret@x".to_owned()),
         nats_creds: Some(dir.path().join("none.creds")),
+        nats_server: Some(dir.path().join("none")),
+        ..HostEnv::default()
     };
     let expected = "\
         environment: NATS_URL: \"ftp\" is no scheme of a server: nats and tls are; correct or unset NATS_URL\n\
         environment: NATS_CREDS: there is no file none.creds; correct or unset NATS_CREDS\n\
+        environment: MISTERSMITH_NATS_SERVER: there is no file none; correct or unset MISTERSMITH_NATS_SERVER\n\
         mistersmith.toml:1: hosts: this key is not known; did you mean \"host\"?\n";
     let findings = load(&dir, &env).unwrap_err();
     let said = said(&findings, &dir);

@@ -10,6 +10,8 @@ use rand::distr::Alphanumeric;
 use serde::{Deserialize, Serialize};
 
 use super::ServerError;
+use super::program::Program;
+use crate::transport::version;
 
 /// The one user of the server.
 pub(super) const USER: &str = "mistersmith";
@@ -69,6 +71,7 @@ pub(super) struct Files {
     pub(super) config: PathBuf,
     pub(super) log: PathBuf,
     pub(super) pid: PathBuf,
+    version: PathBuf,
     connection: PathBuf,
 }
 
@@ -82,6 +85,7 @@ impl Files {
             config: data.join("nats-server.conf"),
             log: data.join("nats-server.log"),
             pid: data.join("nats-server.pid"),
+            version: data.join("nats-server.version"),
             connection: data.join("nats.json"),
             data,
         })
@@ -97,6 +101,23 @@ impl Files {
              authorization {{ user: {USER}, password: \"{password}\" }}\n"
         );
         self.write_private(&self.config, &text)
+    }
+
+    /// Remembers who is about to write the data. Refused where a newer server has: the form of the data
+    /// changes with the first two numbers, and an old server misreads what a newer one wrote. Written
+    /// before the server starts, because after its first byte it would be too late.
+    pub(super) fn note_version(&self, program: &Program) -> Result<(), ServerError> {
+        let kind = |text: &str| version::numbers(text).map(|(major, minor, _)| (major, minor));
+        let last = fs::read_to_string(&self.version).unwrap_or_default();
+        if kind(&program.version) < kind(last.trim()) {
+            return Err(ServerError::Older {
+                path: program.path.clone(),
+                version: program.version.clone(),
+                data: self.data.clone(),
+                last: last.trim().to_owned(),
+            });
+        }
+        self.write_private(&self.version, &program.version)
     }
 
     pub(super) fn write_connection(

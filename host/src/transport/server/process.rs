@@ -3,6 +3,7 @@
 //! The guard is a shell that waits on a pipe from the host. However the host ends, the pipe closes, and the
 //! guard asks the server to end. (A signal at the parent's death would need unsafe code.)
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -10,14 +11,6 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::ServerError;
 use super::files::Files;
-
-/// Where the program may be; `/usr/sbin` is not on everybody's search path.
-const BINARIES: [&str; 4] = [
-    "nats-server",
-    "/usr/sbin/nats-server",
-    "/usr/local/bin/nats-server",
-    "/usr/local/sbin/nats-server",
-];
 
 /// Waits until standard input closes, then ends the process `$1` if that still is the server with the
 /// configuration `$2`: process ids are used again.
@@ -46,37 +39,19 @@ impl Guard {
 
 /// Starts the server, in a process group of its own: Ctrl-C in the terminal is for the host, which
 /// drains before it ends the server.
-pub(super) fn spawn(files: &Files) -> Result<Child, ServerError> {
-    spawn_first_of(&BINARIES, files)
-}
-
-pub(super) fn spawn_first_of(binaries: &[&str], files: &Files) -> Result<Child, ServerError> {
-    let log = files.new_log()?;
-    for binary in binaries {
-        let errors = log.try_clone().map_err(|source| ServerError::File {
-            path: files.log.clone(),
+pub(super) fn spawn(program: &Path, files: &Files) -> Result<Child, ServerError> {
+    Command::new(program)
+        .arg("-c")
+        .arg(&files.config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(files.new_log()?)
+        .process_group(0)
+        .spawn()
+        .map_err(|source| ServerError::File {
+            path: program.to_owned(),
             source,
-        })?;
-        let spawned = Command::new(binary)
-            .arg("-c")
-            .arg(&files.config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .process_group(0)
-            .spawn();
-        match spawned {
-            Ok(child) => return Ok(child),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => {
-                return Err(ServerError::File {
-                    path: binary.into(),
-                    source,
-                });
-            }
-        }
-    }
-    Err(ServerError::NoBinary)
+        })
 }
 
 /// Starts the guard of a server.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{Files, OwnServer, ServerConnection, ServerError, process};
-use crate::transport::testing::until;
+use crate::transport::testing::{nats_server, places, until};
 use crate::transport::{Auth, Headers, Role, Transport, TransportError};
 
 /// Set in a test that runs itself again as a host of its own.
@@ -43,7 +43,7 @@ async fn keep_something(server: &OwnServer) -> u64 {
 #[tokio::test]
 async fn it_starts_is_found_lets_in_only_its_user_and_keeps_its_data() {
     let data = TempDir::new().unwrap();
-    let server = OwnServer::start(data.path()).await.unwrap();
+    let server = OwnServer::start(data.path(), &places()).await.unwrap();
     let found = ServerConnection::read(data.path()).unwrap().unwrap();
     assert_eq!(&found, server.connection());
     assert!(found.url.starts_with("nats://127.0.0.1:"), "{}", found.url);
@@ -66,7 +66,7 @@ async fn it_starts_is_found_lets_in_only_its_user_and_keeps_its_data() {
     assert!(!runs(found.pid));
     assert_eq!(ServerConnection::read(data.path()).unwrap(), None);
 
-    let again = OwnServer::start(data.path()).await.unwrap();
+    let again = OwnServer::start(data.path(), &places()).await.unwrap();
     assert_ne!(again.connection().password, found.password);
     assert_eq!(keep_something(&again).await, 2);
     let pid = again.connection().pid;
@@ -78,7 +78,7 @@ async fn it_starts_is_found_lets_in_only_its_user_and_keeps_its_data() {
 #[tokio::test]
 async fn it_ends_with_a_host_that_is_killed() {
     if let Ok(data) = std::env::var(CHILD) {
-        let _server = OwnServer::start(Path::new(&data)).await.unwrap();
+        let _server = OwnServer::start(Path::new(&data), &places()).await.unwrap();
         return std::future::pending().await;
     }
     let data = TempDir::new().unwrap();
@@ -107,18 +107,22 @@ async fn an_orphan_of_its_own_is_ended_and_a_stranger_is_not() {
     let data = TempDir::new().unwrap();
     let files = Files::new(data.path()).unwrap();
     files.write_config("secret").unwrap();
-    let mut orphan = process::spawn(&files).unwrap();
+    let mut orphan = process::spawn(&nats_server(), &files).unwrap();
     let pid = orphan.id().unwrap();
     files.write_pid(pid).unwrap();
     until("the orphan listens", || files.listening(pid).is_some()).await;
-    let server = OwnServer::start(data.path()).await.unwrap();
+    let server = OwnServer::start(data.path(), &places()).await.unwrap();
     assert!(!runs(pid));
     orphan.wait().await.unwrap();
     server.stop().await;
 
     let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
     files.write_pid(stranger.id()).unwrap();
-    OwnServer::start(data.path()).await.unwrap().stop().await;
+    OwnServer::start(data.path(), &places())
+        .await
+        .unwrap()
+        .stop()
+        .await;
     assert!(runs(stranger.id()));
     stranger.kill().unwrap();
     stranger.wait().unwrap();
@@ -127,7 +131,7 @@ async fn an_orphan_of_its_own_is_ended_and_a_stranger_is_not() {
 #[tokio::test]
 async fn its_death_is_told() {
     let data = TempDir::new().unwrap();
-    let server = OwnServer::start(data.path()).await.unwrap();
+    let server = OwnServer::start(data.path(), &places()).await.unwrap();
     let pid = server.connection().pid.to_string();
     Command::new("kill").args(["-KILL", &pid]).status().unwrap();
     let told = server.died().await;
@@ -139,12 +143,15 @@ async fn its_death_is_told() {
 async fn a_start_that_fails_quotes_the_log() {
     let data = TempDir::new().unwrap();
     std::fs::write(data.path().join("jetstream"), "in the way").unwrap();
-    let error = OwnServer::start(data.path()).await.unwrap_err().to_string();
+    let error = OwnServer::start(data.path(), &places())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("ended while starting"), "{error}");
     assert!(error.contains("not a directory"), "{error}");
     assert_eq!(ServerConnection::read(data.path()).unwrap(), None);
 
-    let missing = OwnServer::start(&data.path().join("nowhere")).await;
+    let missing = OwnServer::start(&data.path().join("nowhere"), &places()).await;
     assert!(
         matches!(missing, Err(ServerError::File { .. })),
         "{missing:?}"
@@ -152,13 +159,35 @@ async fn a_start_that_fails_quotes_the_log() {
 }
 
 #[tokio::test]
-async fn a_machine_without_nats_server_is_told_how_to_get_it() {
+async fn data_of_a_newer_server_is_left_alone() {
     let data = TempDir::new().unwrap();
-    let files = Files::new(data.path()).unwrap();
-    let error = process::spawn_first_of(&["no-such-nats-server"], &files).unwrap_err();
+    OwnServer::start(data.path(), &places())
+        .await
+        .unwrap()
+        .stop()
+        .await;
+    let file = data.path().join("nats-server.version");
+    let version = std::fs::read_to_string(&file).unwrap();
+    let (major, minor, _) = crate::transport::version::numbers(&version).unwrap();
+
+    let newer = format!("{major}.{}.0", minor + 1);
+    std::fs::write(&file, &newer).unwrap();
+    let error = OwnServer::start(data.path(), &places()).await.unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("apt-get install nats-server") && text.contains("NATS_URL"),
-        "{text}"
-    );
+    let named = [version.as_str(), newer.as_str(), "MISTERSMITH_NATS_SERVER"];
+    assert!(named.iter().all(|part| text.contains(part)), "{text}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), newer);
+    let log = data.path().join("nats-server.log.old");
+    assert!(!log.exists(), "it was not even started");
+
+    // Data of an older one is taken, and so is that of another release of the same kind.
+    for last in [
+        format!("{major}.{}.0", minor - 1),
+        format!("{major}.{minor}.999"),
+    ] {
+        std::fs::write(&file, last).unwrap();
+        let server = OwnServer::start(data.path(), &places()).await.unwrap();
+        server.stop().await;
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), version);
+    }
 }
