@@ -40,12 +40,19 @@ pub(crate) mod code {
     /// Nodes are missing for so many replicas.
     pub(crate) const NO_PEERS: u32 = 10005;
     pub(crate) const CONSUMER_OVERLAPS: [u32; 2] = [10099, 10100];
-    pub(super) const WRONG_SEQUENCE: [u32; 2] = [10071, 10164];
+    pub(super) const WRONG_SEQUENCE: u32 = 10071;
+    /// A message with this id, or a write that this one depends on, is on its way to the replicas: not
+    /// even the server knows yet whether it will be stored. Perhaps it is an earlier try of ours.
+    pub(super) const UNDECIDED: [u32; 2] = [10158, 10164];
     pub(super) const TOO_LARGE: [u32; 2] = [10054, 10097];
     /// Storage of the server, memory, or account used up.
     pub(crate) const STORAGE: [u32; 4] = [10047, 10028, 10002, 10023];
     pub(super) const STORE_FAILED: u32 = 10077;
     pub(super) const NOT_ENABLED: [u32; 2] = [10039, 10076];
+    /// All servers of a stream or a consumer are away; a server that is no longer the leader.
+    pub(super) const AWAY: [u32; 3] = [10118, 10119, 10009];
+    /// A stream or a consumer that a newer server has made, with what this one does not know.
+    pub(super) const UNSUPPORTED: [u32; 2] = [10194, 10195];
 }
 
 impl From<ApiError> for TransportError {
@@ -57,7 +64,8 @@ impl From<ApiError> for TransportError {
         } = error;
         let said = format!("JetStream says: {description} ({err_code})");
         match err_code {
-            code if code::WRONG_SEQUENCE.contains(&code) => Self::Conflict,
+            code::WRONG_SEQUENCE => Self::Conflict,
+            code if code::UNDECIDED.contains(&code) => Self::Unavailable(said),
             code if code::TOO_LARGE.contains(&code) => Self::TooLarge(said),
             code if code::STORAGE.contains(&code) => Self::Full(said),
             // "maximum messages exceeded", "maximum bytes exceeded", "maximum messages per subject exceeded"
@@ -65,8 +73,13 @@ impl From<ApiError> for TransportError {
             code if code::NOT_ENABLED.contains(&code) => Self::Unavailable(format!(
                 "{said}; fix: start the NATS server with JetStream (-js)"
             )),
+            code if code::AWAY.contains(&code) => Self::Unavailable(said),
+            code if code::UNSUPPORTED.contains(&code) => Self::Other(format!(
+                "{said}; fix: run the version of nats-server that made it, or a newer one"
+            )),
             _ if http == 404 => Self::NotFound(said),
-            _ if http == 503 => Self::Unavailable(said),
+            // 429: more is published into the stream than it can store at the moment.
+            _ if http == 503 || http == 429 => Self::Unavailable(said),
             _ => Self::Other(said),
         }
     }
@@ -194,6 +207,21 @@ mod tests {
             error(503, 10008, "no leader"),
             TransportError::Unavailable(_)
         ));
+        for (code, err_code) in [
+            (409, 10158),
+            (400, 10164),
+            (503, 10163),
+            (429, 10167),
+            (500, 10118),
+            (500, 10119),
+            (500, 10009),
+        ] {
+            let error = error(code, err_code, "later");
+            assert!(error.is_transient(), "{err_code}: {error:?}");
+        }
+        let offline = error(500, 10194, "stream is offline: unsupported");
+        assert!(!offline.is_transient());
+        assert!(offline.to_string().contains("fix: "), "{offline}");
         assert!(matches!(
             error(500, 10047, "insufficient storage"),
             TransportError::Full(_)

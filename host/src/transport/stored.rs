@@ -49,7 +49,7 @@ impl Link {
     ) -> Result<Stored, TransportError> {
         check::subject(subject)?;
         match self.ask(subject, headers, payload, timeout).await {
-            Ok(answer) => Ok(read_answer(&answer.payload)?),
+            Ok(answer) => kept(read_answer(&answer.payload)?),
             Err(TransportError::NoResponders) => Err(Box::pin(self.why_not_stored(subject)).await),
             Err(error) => Err(error),
         }
@@ -92,6 +92,18 @@ impl Link {
             )),
             Err(error) => error.into(),
         }
+    }
+}
+
+/// What a stream has stored. A cluster of servers 2.10 answers a message whose id is on its way to the
+/// replicas with the sequence 0, as a duplicate of what may never be stored.
+fn kept(stored: Stored) -> Result<Stored, TransportError> {
+    match stored.sequence {
+        0 => Err(TransportError::Unavailable(format!(
+            "stream {:?} has not stored an earlier try of this message yet",
+            stored.stream
+        ))),
+        _ => Ok(stored),
     }
 }
 

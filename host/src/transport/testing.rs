@@ -239,11 +239,30 @@ impl Cluster {
         }
     }
 
+    /// To connect to the server of this name, and to no other.
+    pub(crate) fn spec_of(&self, name: &str) -> ConnectSpec {
+        self.servers[number(name)].spec()
+    }
+
+    /// All servers stand still, but the one of this name.
+    pub(crate) fn pause_but(&self, name: &str) {
+        let others = self.servers.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != number(name));
+        others.for_each(|(_, server)| server.pause());
+    }
+
+    pub(crate) fn resume(&self) {
+        self.servers.iter().for_each(TestServer::resume);
+    }
+
     /// Ends the server of this name.
     pub(crate) fn stop_one(&mut self, name: &str) {
-        let number: usize = name.strip_prefix('s').unwrap().parse().unwrap();
-        self.servers[number].stop();
+        self.servers[number(name)].stop();
     }
+}
+
+fn number(name: &str) -> usize {
+    name.strip_prefix('s').unwrap().parse().unwrap()
 }
 
 /// A port that nobody listens on; nats-server takes no "any port" for routes. Not one of those that the

@@ -16,6 +16,7 @@ mod pull;
 mod pull_status;
 mod stored;
 mod stream;
+mod undecided;
 mod unreadable;
 
 use std::time::Duration;

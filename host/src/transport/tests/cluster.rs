@@ -22,7 +22,7 @@ pub(super) async fn ready(link: &Link) {
     }
 }
 
-async fn leader(link: &Link, stream: &str) -> String {
+pub(super) async fn leader(link: &Link, stream: &str) -> String {
     let info: Value = link
         .call(&format!("STREAM.INFO.{stream}"), &json!(null))
         .await

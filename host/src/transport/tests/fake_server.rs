@@ -14,9 +14,10 @@ use crate::transport::{Auth, ConnectSpec, Transport};
 
 /// What the client has asked of JetStream.
 pub(super) struct Asked {
-    /// A pull, or a word on a delivery.
+    /// A pull, a word on a delivery, a message for a stream, or a call of the API.
     pub(super) subject: String,
     pub(super) reply: String,
+    pub(super) headers: String,
     pub(super) payload: String,
     wire: Arc<Mutex<Wire>>,
 }
@@ -27,10 +28,11 @@ struct Wire {
     subscriptions: Vec<(String, String)>,
 }
 
-/// Pulls and words on deliveries, as they come.
+/// Pulls, words on deliveries, and what else JetStream would answer, as they come.
 pub(super) struct FakeServer {
     pulls: Mutex<mpsc::UnboundedReceiver<Asked>>,
     acks: Mutex<mpsc::UnboundedReceiver<Asked>>,
+    others: Mutex<mpsc::UnboundedReceiver<Asked>>,
     _task: tokio::task::JoinHandle<()>,
 }
 
@@ -38,6 +40,7 @@ pub(super) struct FakeServer {
 struct Events {
     pulls: mpsc::UnboundedSender<Asked>,
     acks: mpsc::UnboundedSender<Asked>,
+    others: mpsc::UnboundedSender<Asked>,
 }
 
 impl FakeServer {
@@ -47,9 +50,11 @@ impl FakeServer {
         let port = listener.local_addr().unwrap().port();
         let ((to_pulls, pulls), (to_acks, acks)) =
             (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let (to_others, others) = mpsc::unbounded_channel();
         let events = Events {
             pulls: to_pulls,
             acks: to_acks,
+            others: to_others,
         };
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -68,6 +73,7 @@ impl FakeServer {
         let server = Self {
             pulls: Mutex::new(pulls),
             acks: Mutex::new(acks),
+            others: Mutex::new(others),
             _task: task,
         };
         (server, transport)
@@ -80,6 +86,13 @@ impl FakeServer {
         (asked, body)
     }
 
+    /// The next message for a stream, or call of the API.
+    pub(super) async fn asked(&self) -> Asked {
+        by("a request", self.others.lock().await.recv())
+            .await
+            .unwrap()
+    }
+
     /// What is said of a delivery next: its sequence and the word.
     pub(super) async fn fate(&self) -> (u64, String) {
         let ack = by("a word", self.acks.lock().await.recv()).await.unwrap();
@@ -90,6 +103,14 @@ impl FakeServer {
 }
 
 impl Asked {
+    /// An answer, as the API and streams give it.
+    pub(super) async fn answer(&self, answer: Value) {
+        let mut wire = self.wire.lock().await;
+        let answer = answer.to_string();
+        wire.message(&self.reply, &self.reply, "", answer.as_bytes())
+            .await;
+    }
+
     /// A status for this pull.
     pub(super) async fn status(&self, status: &str, pending: Option<u64>) {
         let pending = pending.map(|n| format!("Nats-Pending-Messages: {n}\r\n"));
@@ -188,6 +209,7 @@ async fn read_message(
         } else {
             String::new()
         },
+        headers: String::from_utf8_lossy(&body[..headers]).into_owned(),
         payload: String::from_utf8_lossy(&body[headers..all]).into_owned(),
         wire: wire.clone(),
     }
@@ -203,6 +225,11 @@ async fn answer(asked: Asked, events: &Events) {
         let _ = events.pulls.send(asked);
     } else if subject.starts_with("$JS.ACK.") {
         let _ = events.acks.send(asked);
+    } else if ["s.", "$KV.", "$JS.API."]
+        .iter()
+        .any(|prefix| subject.starts_with(prefix))
+    {
+        let _ = events.others.send(asked);
     } else {
         let mut wire = asked.wire.lock().await;
         let payload = asked.payload.as_bytes();
