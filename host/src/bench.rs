@@ -8,6 +8,7 @@
 pub mod calls;
 mod checks;
 mod client;
+mod cluster;
 mod fanout;
 mod figures;
 mod growth;
@@ -22,6 +23,7 @@ mod process;
 mod replace;
 mod requests;
 mod scatter;
+mod servers;
 mod starting;
 mod work;
 
@@ -48,6 +50,9 @@ pub struct Settings {
     pub program: PathBuf,
     /// The component of the plugin `bench`.
     pub component: PathBuf,
+    /// The nats-servers that are compared with each other; all else runs on the one that a host
+    /// would start for itself.
+    pub compared: Vec<PathBuf>,
     /// A folder that is empty and nobody else's.
     pub folder: PathBuf,
 }
@@ -178,6 +183,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "fan-out",
         "10 publishers to 50 agents on work.nlp.test, 1 to 200 on broadcast.global.test",
         fanout::run
+    ),
+    scenario!(
+        "servers",
+        "work items, workflows and requests on each `--nats-server`, alone and as a cluster of three",
+        servers::run
     ),
     scenario!(
         "replace",

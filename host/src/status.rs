@@ -1,5 +1,6 @@
 //! A plain picture of what runs: written by agents and the host, read by commands and health checks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -66,4 +67,6 @@ pub struct AgentSnapshot {
     pub healthy: bool,
     /// The sentence it gave with that.
     pub detail: Option<String>,
+    /// Consumers of its plugin on this host whose pulls keep failing, with the last error of each.
+    pub pull_errors: BTreeMap<String, String>,
 }

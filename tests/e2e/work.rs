@@ -5,4 +5,5 @@ mod crashes;
 mod fate;
 mod forms;
 mod poison;
+mod pulls;
 mod urgency;

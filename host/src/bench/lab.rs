@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
+use super::cluster::Cluster;
 use super::native::{Job, Order};
 use super::plugin::Plugin;
 use super::{Bench, Settings, client, process};
@@ -35,18 +36,55 @@ const QUOTED_LINES: usize = 5;
 const GUARD: &str = "read -r _; \
     case \"$(tr '\\0' ' ' <\"/proc/$1/cmdline\")\" in *\"$2\"*) kill -KILL \"$1\" ;; esac";
 
+/// What a scenario runs on.
+enum Server {
+    /// A server as a host starts it for itself.
+    Own(OwnServer),
+    /// Servers of a chosen program.
+    Chosen(Cluster),
+}
+
+impl Server {
+    fn connection(&self) -> &ServerConnection {
+        match self {
+            Self::Own(server) => server.connection(),
+            Self::Chosen(cluster) => cluster.connection(),
+        }
+    }
+}
+
 /// A server and a folder for one scenario.
 pub(super) struct Lab {
     folder: PathBuf,
     program: PathBuf,
     component: Vec<u8>,
-    server: OwnServer,
+    server: Server,
     /// A connection for what the scenario itself sends.
     pub(super) client: Client,
 }
 
 impl Lab {
     pub(super) async fn open(bench: &Bench<'_>, scenario: &str) -> anyhow::Result<Self> {
+        Self::start(bench, scenario, None).await
+    }
+
+    /// On so many servers of this program.
+    pub(super) async fn open_on(
+        bench: &Bench<'_>,
+        scenario: &str,
+        server: &Path,
+        size: usize,
+    ) -> anyhow::Result<Self> {
+        let lab = Self::start(bench, scenario, Some((server, size))).await?;
+        lab.stores(size).await?;
+        Ok(lab)
+    }
+
+    async fn start(
+        bench: &Bench<'_>,
+        scenario: &str,
+        chosen: Option<(&Path, usize)>,
+    ) -> anyhow::Result<Self> {
         bench.tell("starting a nats-server");
         let Settings {
             folder,
@@ -60,7 +98,10 @@ impl Lab {
         fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
         let bytes = fs::read(component)
             .with_context(|| format!("cannot read the component {}", component.display()))?;
-        let server = OwnServer::start(&data, servers).await?;
+        let server = match chosen {
+            Some((server, size)) => Server::Chosen(Cluster::start(server, &data, size).await?),
+            None => Server::Own(OwnServer::start(&data, servers).await?),
+        };
         Ok(Self {
             client: connect(server.connection()).await?,
             folder,
@@ -68,6 +109,23 @@ impl Lab {
             component: bytes,
             server,
         })
+    }
+
+    /// Waits until the servers store what is to be stored on each of so many.
+    async fn stores(&self, replicas: usize) -> anyhow::Result<()> {
+        let probe = json!({"name": "PROBE", "subjects": ["probe"], "num_replicas": replicas});
+        let begun = Instant::now();
+        while let Err(error) = self.make_stream(probe.clone()).await {
+            if begun.elapsed() > ANSWER_WAIT {
+                return Err(error.context("the servers store nothing"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let delete = self
+            .client
+            .request("$JS.API.STREAM.DELETE.PROBE", "".into());
+        delete.await?;
+        Ok(())
     }
 
     pub(super) fn connection(&self) -> &ServerConnection {
@@ -227,13 +285,16 @@ impl Lab {
 
     /// Ends the server and removes the folder. What was started must have been ended before.
     pub(super) async fn close(self) {
-        self.server.stop().await;
+        match self.server {
+            Server::Own(server) => server.stop().await,
+            Server::Chosen(cluster) => drop(cluster),
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 /// Starts the guard of a host; it acts when what is returned is dropped.
-fn guard(pid: u32, folder: &Path) -> anyhow::Result<ChildStdin> {
+pub(super) fn guard(pid: u32, folder: &Path) -> anyhow::Result<ChildStdin> {
     let mut shell = Command::new("/bin/sh")
         .args(["-c", GUARD, "mistersmith-guard", &pid.to_string()])
         .arg(folder)

@@ -23,18 +23,13 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "pipeline").await?;
     bench.tell("starting a host and a native handler");
     lab.store_native().await?;
-    let (mut plugins, mut jobs) = (Vec::new(), Vec::new());
-    for (at, stage) in STAGES.into_iter().enumerate() {
-        let next = STAGES.get(at + 1).copied();
-        plugins.push(Plugin::new(stage, 1).stage(stage, next));
-        jobs.push(Job::Stage {
-            stage: stage.to_owned(),
-            next: next.map(str::to_owned),
-            at_once: OPEN as usize,
-        });
-    }
-    let host = lab.host("host", &plugins).await?;
-    let native = lab.native(jobs).await?;
+    let job = |(stage, next): (&str, Option<&str>)| Job::Stage {
+        stage: stage.to_owned(),
+        next: next.map(str::to_owned),
+        at_once: OPEN as usize,
+    };
+    let host = lab.host("host", &plugins()).await?;
+    let native = lab.native(stages().map(job).collect()).await?;
     let case = format!("64 B, {OPEN} at the same time");
     let mut rate = Series::new(&case, "workflows", "1/s");
     let mut cpu = Series::new(&case, "CPU of a workflow", "µs");
@@ -55,9 +50,21 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     Ok(rows([rate, cpu]))
 }
 
+/// Each stage and the one behind it.
+fn stages() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let next = STAGES.into_iter().skip(1).map(Some).chain([None]);
+    STAGES.into_iter().zip(next)
+}
+
+/// A plugin for each stage.
+pub(super) fn plugins() -> Vec<Plugin> {
+    let plugin = |(stage, next)| Plugin::new(stage, 1).stage(stage, next);
+    stages().map(plugin).collect()
+}
+
 /// Starts a workflow whenever one is complete, for a turn; then waits for all. How many there were, and
 /// how many in a second.
-async fn feed(bench: &Bench<'_>, lab: &Lab, prefix: &str) -> anyhow::Result<(u64, f64)> {
+pub(super) async fn feed(bench: &Bench<'_>, lab: &Lab, prefix: &str) -> anyhow::Result<(u64, f64)> {
     let mut results = lab
         .client
         .subscribe(format!("{prefix}pipeline.*.complete"))

@@ -15,7 +15,7 @@ use super::native::Job;
 use super::plugin::Plugin;
 use super::{Bench, Row, client};
 
-const PRODUCT: &str = "work.bench";
+pub(super) const PRODUCT: &str = "work.bench";
 const NATIVE: &str = "work.native";
 const TRACED: &str = "work.traced";
 /// Tasks that the items are spread over: a result is heard before its item is acknowledged, so that more
@@ -24,7 +24,7 @@ const TASKS: u64 = 8;
 /// Items that are published and not yet done.
 const OPEN: u64 = 512;
 /// Agents; and what the native handler holds at once is [`OPEN`].
-const AGENTS: u32 = 4;
+pub(super) const AGENTS: u32 = 4;
 /// How long a result is waited for; longer than an item that was lost takes to come again.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -112,7 +112,11 @@ impl Done {
 }
 
 /// Publishes items for a time, the next one when a result comes, and waits for all results.
-async fn feed(client: &Client, domain: &'static str, time: Duration) -> anyhow::Result<Done> {
+pub(super) async fn feed(
+    client: &Client,
+    domain: &'static str,
+    time: Duration,
+) -> anyhow::Result<Done> {
     let mut results = results(client).await?;
     let payload = Bytes::from_static(&[b'x'; 64]);
     let publish = |number: u64| {

@@ -85,6 +85,11 @@ fn show(server: &Value, agents: &[State], unclaimed: &[Unclaimed]) -> anyhow::Re
         let rows: Vec<Vec<String>> = agents.iter().map(State::row).collect();
         output::line(&output::table(&head, &rows))?;
     }
+    let failing = state::failing_pulls(agents);
+    if !failing.is_empty() {
+        output::line("\nconsumers whose pulls keep failing, so that their work waits:")?;
+        output::line(&output::table(&["consumer", "host", "error"], &failing))?;
+    }
     if !unclaimed.is_empty() {
         output::line("\nwork that no plugin takes, on any host:")?;
         let rows: Vec<Vec<String>> = unclaimed.iter().map(Unclaimed::row).collect();

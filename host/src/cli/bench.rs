@@ -45,6 +45,10 @@ pub(super) struct Args {
     /// Start at most so many agents, or plugins
     #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4000))]
     most_agents: u32,
+    /// Compare this server with others in the scenario `servers`; may be given several times
+    /// [default: the one that a host would start]
+    #[arg(long = "nats-server", value_name = "PATH")]
+    servers: Vec<PathBuf>,
     /// Write a plot of each scenario into this folder, as SVG
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -80,6 +84,8 @@ struct Report {
 struct Measured {
     name: &'static str,
     about: &'static str,
+    /// What it was measured on; the rows of `servers` name theirs.
+    server: String,
     rows: Vec<Row>,
     /// Why there are no rows.
     error: Option<String>,
@@ -114,6 +120,7 @@ pub(super) async fn run(
         servers: global.host_spec()?.nats.places(),
         program: std::env::current_exe().context("where this program is")?,
         component,
+        compared: args.servers.clone(),
         folder: folder.0.clone(),
     };
     if cfg!(debug_assertions) {
@@ -175,9 +182,10 @@ async fn measure(
         settings,
         tell: &tell,
     };
-    let server = server_version(&bench).await?;
+    let version = server_version(&bench).await?;
+    let server = format!("nats-server {version}, alone");
     let mut report = Report {
-        machine: machine::look(settings, server)?,
+        machine: machine::look(settings, version)?,
         rounds: args.rounds,
         seconds: args.seconds,
         most_agents: args.most_agents,
@@ -194,6 +202,7 @@ async fn measure(
         report.scenarios.push(Measured {
             name: scenario.name,
             about: scenario.about,
+            server: server.clone(),
             rows,
             error,
             took_seconds: begun.elapsed().as_secs_f64(),

@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) fn start(shared: Arc<Shared>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut beats: HashMap<AgentId, Instant> = HashMap::new();
+        let mut failing: HashMap<AgentId, u64> = HashMap::new();
         let mut clock = tokio::time::interval(LOOK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -42,11 +43,14 @@ pub(super) fn start(shared: Arc<Shared>) -> JoinHandle<()> {
                 if beat {
                     beats.insert(port.id.clone(), now);
                 }
-                if beat || port.cell.take_dirty() {
+                let changes = port.crew.failing_pulls.changes();
+                let changed = failing.insert(port.id.clone(), changes) != Some(changes);
+                if port.cell.take_dirty() || beat || changed {
                     due.push((port, beat));
                 }
             }
             beats.retain(|id, _| shared.directory.contains(id));
+            failing.retain(|id, _| shared.directory.contains(id));
             stream::iter(due)
                 .for_each_concurrent(limits::STATE_WRITES, |(port, beat)| {
                     tell(&shared, port, beat)
@@ -61,7 +65,7 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
         port.cell.measure_load();
         health::ask(&port).await;
     }
-    let snapshot = port.cell.snapshot(&port.id);
+    let snapshot = port.snapshot();
     if snapshot.status == AgentStatus::Stopped {
         // A command ended it: nobody reaches it any longer.
         shared.directory.remove_same(&port);
@@ -92,7 +96,7 @@ async fn tell(shared: &Shared, port: AgentPort, beat: bool) {
         port.cell.mark_dirty();
     }
     // The agent may have ended, and its value been deleted, while ours was on its way.
-    if port.cell.snapshot(&port.id).status == AgentStatus::Stopped {
+    if port.snapshot().status == AgentStatus::Stopped {
         forget(shared, &port.id).await;
     }
 }

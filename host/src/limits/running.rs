@@ -21,6 +21,10 @@ pub const STANDING_POLL: Duration = Duration::from_secs(2);
 /// The pause after a pull that failed: the consumer may have no leader for a few seconds.
 pub const PULL_RETRY_DELAY: Duration = Duration::from_millis(500);
 
+/// How long no pull from a consumer succeeds before that is reported: a server that restarts, or a
+/// consumer that changes its leader, takes less.
+pub const PULLS_FAIL_AFTER: Duration = Duration::from_secs(10);
+
 /// How long items wait for agents that are all paused or failing before they go to another host.
 pub const DESERTED: Duration = Duration::from_secs(2);
 

@@ -350,6 +350,7 @@ impl AgentCell {
                 .map(|o| (o.domain.to_string(), o.term)),
             healthy: inner.health.ok,
             detail: inner.health.detail.clone(),
+            pull_errors: std::collections::BTreeMap::new(),
         }
     }
 }

@@ -309,7 +309,7 @@ async fn shutdown(port: &AgentPort) -> Result<(), Reason> {
 }
 
 fn status_body(port: &AgentPort, full: bool) -> Value {
-    let snapshot = port.cell.snapshot(&port.id);
+    let snapshot = port.snapshot();
     let mut body =
         json!({"ok": true, "agent_id": snapshot.agent_id, "status": snapshot.status.as_str()});
     if full

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::circuit::Gate;
 use super::delivery::{Answer, Delivery};
 use super::election::Board;
+use super::work_queue::FailingPulls;
 use crate::limits;
 
 /// The agents of one plugin on this host, seen from the patterns that feed them.
@@ -37,6 +38,8 @@ pub struct Crew {
     changed: Notify,
     /// What they know of their election.
     pub election: Arc<Board>,
+    /// Consumers whose pulls keep failing.
+    pub failing_pulls: FailingPulls,
     /// The gate before their calls.
     pub circuit: Arc<Gate>,
 }
@@ -54,6 +57,7 @@ impl Default for Crew {
             mailed_bytes: Arc::default(),
             changed: Notify::new(),
             election: Arc::default(),
+            failing_pulls: FailingPulls::default(),
             circuit: Arc::default(),
         }
     }

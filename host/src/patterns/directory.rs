@@ -12,6 +12,7 @@ use crate::runtime::Health;
 use super::cell::AgentCell;
 use super::crew::Crew;
 use super::delivery::Delivery;
+use crate::status::AgentSnapshot;
 
 /// What an agent is told between two messages.
 #[derive(Debug)]
@@ -44,6 +45,16 @@ pub struct AgentPort {
     pub cell: Arc<AgentCell>,
     /// What it shares with the other agents of its plugin.
     pub crew: Arc<Crew>,
+}
+
+impl AgentPort {
+    /// How the agent is now, and what keeps work from its plugin.
+    pub fn snapshot(&self) -> AgentSnapshot {
+        AgentSnapshot {
+            pull_errors: self.crew.failing_pulls.list(),
+            ..self.cell.snapshot(&self.id)
+        }
+    }
 }
 
 /// Whom a command or a health check is for.

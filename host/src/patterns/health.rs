@@ -51,7 +51,7 @@ async fn answer(link: &Link, message: &Message, port: &AgentPort) {
         return;
     };
     ask(port).await;
-    let body = lifecycle::health(&port.cell.snapshot(&port.id)).to_string();
+    let body = lifecycle::health(&port.snapshot()).to_string();
     let mut headers = Headers::default();
     headers.set("Content-Type", "application/json");
     Trace::received(&message.headers, RequestId::new).stamp(Some(&port.id), &mut headers);

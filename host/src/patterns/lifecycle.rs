@@ -108,12 +108,17 @@ pub fn state(agent: &AgentSnapshot) -> Value {
             "failed": agent.failed,
         },
     });
-    if let Some((domain, term)) = &agent.leads
-        && let Some(metadata) = state
-            .pointer_mut("/metadata")
-            .and_then(Value::as_object_mut)
-    {
+    let Some(metadata) = state
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+    else {
+        return state;
+    };
+    if let Some((domain, term)) = &agent.leads {
         metadata.insert("leads".into(), json!({"domain": domain, "term": term}));
+    }
+    if !agent.pull_errors.is_empty() {
+        metadata.insert("pull_errors".into(), json!(agent.pull_errors));
     }
     state
 }

@@ -8,7 +8,7 @@
 mod spread;
 mod times;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,7 @@ impl Reporter {
     }
 
     async fn report(&self, port: &AgentPort, computed: &mut Computed) {
-        let agent = port.cell.snapshot(&port.id);
+        let agent = port.snapshot();
         if agent.status == AgentStatus::Stopped {
             return;
         }
@@ -97,6 +97,14 @@ impl Reporter {
             }
             Err(error) => tracing::debug!(%error, "the depth of the work queue is not known"),
         }
+        let failing: BTreeSet<String> = self
+            .directory
+            .all()
+            .iter()
+            .flat_map(|port| port.crew.failing_pulls.list().into_keys())
+            .collect();
+        self.publish_work("failing_pulls", body(json!(failing.len()), "consumers"))
+            .await;
         for (name, times) in self.times.take() {
             self.publish_work(name, times.body()).await;
         }

@@ -127,7 +127,7 @@ async fn answer(link: &Link, directory: &Directory, message: &Message) {
     };
     let trace = Trace::received(&message.headers, RequestId::new);
     for port in directory.all() {
-        let snapshot = port.cell.snapshot(&port.id);
+        let snapshot = port.snapshot();
         if !question.means(&port) || snapshot.status == AgentStatus::Stopped {
             continue;
         }

@@ -10,6 +10,7 @@
 //! again only after the ack wait. Waiting is done by not pulling, never by a nak, because a nak
 //! counts as a try.
 
+mod failing;
 mod lane;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use super::keeper::Keeper;
 use super::schedule::{self, Turn};
 use lane::{LaneState, Pulling};
 
+pub use failing::FailingPulls;
 pub use lane::{Lane, Source};
 
 /// Messages of a pull that are taken in before the rest has its turn.
@@ -125,6 +127,7 @@ impl WorkQueue {
             take_in(arrival, found, &self.feed).await;
         }
         crew.set_pulls(0);
+        crew.failing_pulls.clear();
     }
 
     /// Starts the pulls that the agents have room for, or takes back those that they have not.
@@ -230,12 +233,13 @@ impl WorkQueue {
                 lane.backlog = 0;
             }
             lane.pull = Pulling::No;
+            lane.succeeded(&self.feed.crew.failing_pulls);
         }
     }
 
     fn failed(&mut self, index: usize, error: &TransportError) {
         if let Some(lane) = self.lanes.get_mut(index) {
-            tracing::debug!(consumer = %lane.lane.durable, %error, "pull failed");
+            lane.failed(error, &self.feed.crew.failing_pulls);
             lane.pull = Pulling::No;
             lane.not_before = Some(Instant::now() + limits::PULL_RETRY_DELAY);
             if error.is_transient() {
@@ -249,6 +253,7 @@ impl WorkQueue {
             return;
         };
         state.backlog = delivered.meta.pending;
+        state.succeeded(&self.feed.crew.failing_pulls);
         if let Pulling::Batch(left) = &mut state.pull {
             *left = left.saturating_sub(1);
         }

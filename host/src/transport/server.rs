@@ -87,6 +87,14 @@ pub enum ServerError {
     },
 }
 
+/// The file of the program nats-server that a host would start.
+///
+/// # Errors
+/// `NoBinary`, `Program`.
+pub async fn find(places: &Places) -> Result<PathBuf, ServerError> {
+    Ok(program::find(places).await?.path)
+}
+
 /// A running nats-server that belongs to this process.
 #[derive(Debug)]
 pub struct OwnServer {

@@ -9,9 +9,11 @@
 mod cluster;
 mod connect;
 mod core;
+mod fake_server;
 mod kv;
 mod object;
 mod pull;
+mod pull_status;
 mod stored;
 mod stream;
 mod unreadable;

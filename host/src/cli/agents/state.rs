@@ -1,5 +1,7 @@
 //! Reads AGENT_STATE, where every host writes how its agents are.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -80,6 +82,26 @@ impl State {
     }
 }
 
+/// Consumers whose pulls keep failing, with host and error, each once.
+pub(super) fn failing_pulls(states: &[State]) -> Vec<Vec<String>> {
+    let of = |state: &State| -> Option<Vec<Vec<String>>> {
+        let metadata = state.value.get("metadata")?;
+        let host = metadata.get("host")?.as_str()?;
+        let errors = metadata.get("pull_errors")?.as_object()?.iter();
+        let row = |(consumer, error): (&String, &Value)| {
+            let error = error.as_str().unwrap_or_default();
+            vec![
+                output::one_line(consumer, 100),
+                output::one_line(host, 63),
+                output::one_line(error, 300),
+            ]
+        };
+        Some(errors.map(row).collect())
+    };
+    let rows: BTreeSet<Vec<String>> = states.iter().filter_map(of).flatten().collect();
+    rows.into_iter().collect()
+}
+
 /// How long before `now` a time was.
 fn age(time: &str, now: OffsetDateTime) -> Option<String> {
     let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
@@ -118,6 +140,26 @@ mod tests {
         assert_eq!(row, shown);
         let strange = State::new("agent.x-001", b"no json").row();
         assert!(strange.iter().skip(1).all(|cell| cell == "?"));
+    }
+
+    #[test]
+    fn a_consumer_whose_pulls_fail_is_shown_once_for_each_host() {
+        let on = |id: &str, host: &str, errors: Value| {
+            let value = json!({"metadata": {"host": host, "pull_errors": errors}});
+            State::new(&format!("agent.{id}"), value.to_string().as_bytes())
+        };
+        let states = [
+            on("a-001", "h1", json!({"workers-x": "no answer"})),
+            on("a-002", "h1", json!({"workers-x": "no answer"})),
+            on("a-003", "h2", json!({"workers-x": "gone"})),
+            on("b-001", "h1", Value::Null),
+            State::new("agent.c-001", b"no json"),
+        ];
+        let shown = [
+            ["workers-x", "h1", "no answer"],
+            ["workers-x", "h2", "gone"],
+        ];
+        assert_eq!(failing_pulls(&states), shown);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::{Measured, Report};
 use crate::bench::{Row, Spread};
 use crate::cli::output;
 
@@ -18,7 +18,13 @@ pub(super) fn text(report: &Report) -> String {
     );
     for scenario in &report.scenarios {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n{}: {}\n", scenario.name, scenario.about);
+        let Measured {
+            name,
+            about,
+            server,
+            ..
+        } = scenario;
+        let _ = write!(text, "\n{name}: {about} ({server})\n");
         if let Some(error) = &scenario.error {
             let _ = writeln!(text, "  could not be measured: {error}");
             continue;

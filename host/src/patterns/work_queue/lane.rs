@@ -10,7 +10,9 @@ use crate::limits;
 use crate::names::Priority;
 use crate::patterns::delivery::RetryRule;
 use crate::patterns::pipeline::Stage;
-use crate::transport::{Link, Puller};
+use crate::transport::{Link, Puller, TransportError};
+
+use super::failing::{FailingPulls, PullState};
 
 /// One consumer of a plugin's work or of one of its stages.
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ pub(super) struct LaneState {
     pub(super) stop: CancellationToken,
     /// Not before, after an error.
     pub(super) not_before: Option<Instant>,
+    /// Whether its pulls keep failing.
+    state: PullState,
     /// When pulls failed lately.
     pub(super) failures: Vec<Instant>,
     /// It was looked for messages that nobody can read, at least once.
@@ -86,6 +90,7 @@ impl LaneState {
             pull: Pulling::No,
             stop: CancellationToken::new(),
             not_before: None,
+            state: PullState::default(),
             failures: Vec::new(),
             looked: false,
         }
@@ -112,6 +117,30 @@ impl LaneState {
             self.failures.clear();
         }
         suspicious
+    }
+
+    /// A pull has failed; when pulls have failed for long, everybody sees it.
+    pub(super) fn failed(&mut self, error: &TransportError, failing: &FailingPulls) {
+        let Lane { durable, .. } = &self.lane;
+        if self.state.failed(Instant::now()) {
+            tracing::warn!(
+                consumer = %durable, stream = self.lane.stream, %error,
+                "pulls keep failing; its work waits"
+            );
+        } else {
+            tracing::debug!(consumer = %durable, %error, "pull failed");
+        }
+        if self.state.is_reported() {
+            failing.insert(durable, &error.to_string());
+        }
+    }
+
+    /// A pull has brought something, or ended as agreed.
+    pub(super) fn succeeded(&mut self, failing: &FailingPulls) {
+        if self.state.succeeded() {
+            failing.remove(&self.lane.durable);
+            tracing::info!(consumer = %self.lane.durable, "pulls succeed again");
+        }
     }
 
     /// Whether a pull may be started.

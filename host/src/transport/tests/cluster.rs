@@ -9,7 +9,7 @@ use super::{bucket, payload, stream};
 use crate::transport::testing::{Cluster, DEADLINE, until};
 use crate::transport::{Headers, Kv, Link, Role, Transport, TransportError};
 
-async fn ready(link: &Link) {
+pub(super) async fn ready(link: &Link) {
     let start = Instant::now();
     let probe = json!({ "name": "PROBE", "subjects": ["probe"], "num_replicas": 3 });
     while link

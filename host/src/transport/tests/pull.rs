@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::cluster::ready;
 use super::{SECOND, payload, stream};
-use crate::transport::testing::{TestServer, until};
-use crate::transport::{Delivered, Headers, Link, Pull, Role, TransportError};
+use crate::transport::testing::{Cluster, TestServer, until};
+use crate::transport::{Delivered, Headers, Link, Pull, Role, Transport, TransportError};
 
 /// A work queue `W` on `w.>` with a consumer `c`, and so many messages in it.
 async fn work(link: &Link, messages: usize, ack_wait: Duration) {
@@ -25,6 +26,75 @@ async fn work(link: &Link, messages: usize, ack_wait: Duration) {
         let stored = link.publish_stored("w.a", Headers::new(), payload(&n.to_string()), SECOND);
         stored.await.unwrap();
     }
+}
+
+/// Stores, pulls in batches of many sizes and acknowledges; each message comes once, and each pull
+/// ends. What is lost or sent to nobody would come after the ack wait, a second time.
+async fn every_message_comes_once(link: &Link, replicas: u64) {
+    let config = json!({
+        "name": "W", "subjects": ["w.>"], "retention": "workqueue", "num_replicas": replicas,
+    });
+    stream(link, config).await;
+    let config = json!({ "stream_name": "W", "config": {
+        "durable_name": "c", "ack_policy": "explicit", "ack_wait": 30_000_000_000_u64, "max_deliver": -1,
+    }});
+    let made = link.call::<Value>("CONSUMER.DURABLE.CREATE.W.c", &config);
+    made.await.unwrap();
+    let puller = link.puller("W", "c");
+    for round in 0..40 {
+        let batch = [1, 2, 3, 7, 50][round % 5];
+        let expires = [Duration::ZERO, 20 * SECOND][round % 2];
+        for _ in 0..batch {
+            link.store("w.a", &nuid::next(), Headers::new(), payload("x"))
+                .await
+                .unwrap();
+        }
+        let mut came = 0;
+        let start = Instant::now();
+        while came < batch {
+            assert!(
+                start.elapsed() < 10 * SECOND,
+                "round {round}: {came} of {batch}"
+            );
+            // Also more than there is.
+            let most = if expires.is_zero() {
+                2 * batch
+            } else {
+                batch - came
+            };
+            let mut pull = puller.pull(most, expires).await.unwrap();
+            while let Some(delivered) = pull.next().await {
+                let delivered = delivered.unwrap();
+                assert_eq!(delivered.meta.deliveries, 1, "round {round}");
+                delivered.fate.ack_confirmed().await.unwrap();
+                came += 1;
+            }
+        }
+    }
+    let start = Instant::now();
+    while left_in(link, "W").await > 0 {
+        assert!(
+            start.elapsed() < 10 * SECOND,
+            "an acknowledged message stays"
+        );
+    }
+    assert_eq!(puller.idle_inboxes(), 1);
+}
+
+#[tokio::test]
+async fn every_message_comes_once_on_one_server() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    every_message_comes_once(transport.link(Role::Work), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_message_comes_once_on_three_servers() {
+    let cluster = Cluster::start(3).await;
+    let transport = Transport::connect(cluster.spec()).await.unwrap();
+    let link = transport.link(Role::Work);
+    ready(link).await;
+    every_message_comes_once(link, 3).await;
 }
 
 async fn left_in(link: &Link, stream: &str) -> u64 {
