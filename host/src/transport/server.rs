@@ -110,8 +110,8 @@ impl OwnServer {
     /// until it listens. Writes `nats.json` there, for the other commands to find it.
     pub async fn start(data: &Path, places: &Places) -> Result<Self, ServerError> {
         let files = Files::new(data)?;
-        let program = program::find(places).await?;
         process::end_orphan(&files).await?;
+        let program = program::find(places).await?;
         files.note_version(&program)?;
         tracing::info!(
             version = program.version,
