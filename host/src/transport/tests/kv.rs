@@ -1,13 +1,15 @@
 //! Key-value buckets.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 
+use super::cluster::ready;
 use super::{bucket, payload};
-use crate::transport::testing::{TestServer, until};
-use crate::transport::{Role, TransportError};
+use crate::transport::testing::{Cluster, TestServer, until};
+use crate::transport::{Headers, Link, Role, Transport, TransportError};
 
 #[tokio::test]
 async fn writes_are_conditional_and_deletions_make_room() {
@@ -141,6 +143,52 @@ async fn keys_are_listed_without_the_deleted_ones_and_within_a_bound() {
         info["state"]["consumer_count"], 0,
         "listings leave no consumer behind"
     );
+}
+
+/// More keys than one answer of the server, and than one pull, has room for.
+async fn many_keys_are_listed(link: &Link, replicas: u64) {
+    const KEYS: u64 = 12_000;
+    bucket(link, "B", json!({ "num_replicas": replicas })).await;
+    let kv = link.kv("B").await.unwrap();
+    for n in 0..KEYS {
+        // The answer to one shows that those before it are stored.
+        if n % 1_000 == 0 {
+            kv.put(&format!("k.{n}"), payload("v")).await.unwrap();
+            continue;
+        }
+        let subject = format!("$KV.B.k.{n}");
+        let sent = link.publish(&subject, None, Headers::new(), payload("v"));
+        sent.await.unwrap();
+    }
+    // Behind all others, so that they are stored when this is.
+    kv.delete("k.7", None).await.unwrap();
+    let listed = kv.keys(">", 20_000).await.unwrap();
+    let different: BTreeSet<&String> = listed.iter().collect();
+    assert_eq!((listed.len(), different.len()), (11_999, 11_999));
+    assert!(!listed.contains(&"k.7".to_owned()));
+    let few = kv.keys("k.11999", 1).await.unwrap();
+    assert_eq!(few, ["k.11999"]);
+    let bounded = kv.keys(">", 11_998).await;
+    assert!(
+        matches!(bounded, Err(TransportError::TooLarge(_))),
+        "{bounded:?}"
+    );
+}
+
+#[tokio::test]
+async fn more_than_ten_thousand_keys_are_listed_on_one_server() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    many_keys_are_listed(transport.link(Role::Control), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_ten_thousand_keys_are_listed_on_three_servers() {
+    let cluster = Cluster::start(3).await;
+    let transport = Transport::connect(cluster.spec()).await.unwrap();
+    let link = transport.link(Role::Control);
+    ready(link).await;
+    many_keys_are_listed(link, 3).await;
 }
 
 #[tokio::test]
