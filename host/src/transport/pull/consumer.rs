@@ -24,6 +24,8 @@ pub(super) struct Consumer {
 #[derive(Deserialize)]
 struct Info {
     config: Limits,
+    #[serde(default)]
+    num_ack_pending: i64,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +33,9 @@ struct Limits {
     /// Absent or 0: as many as one likes.
     #[serde(default)]
     max_batch: usize,
+    /// Absent, 0 or -1: no limit.
+    #[serde(default)]
+    max_ack_pending: i64,
 }
 
 impl Consumer {
@@ -63,6 +68,17 @@ impl Consumer {
             ))),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether so many of its messages are unacknowledged that it delivers no more.
+    pub(super) async fn is_full(&self, link: &Link) -> bool {
+        let Self { stream, name, .. } = self;
+        let call = format!("CONSUMER.INFO.{stream}.{name}");
+        let found = link.call::<Info>(&call, &json!(null)).await;
+        found.is_ok_and(|info| {
+            let most = info.config.max_ack_pending;
+            most > 0 && info.num_ack_pending >= most
+        })
     }
 
     /// How many messages a pull may ask for.

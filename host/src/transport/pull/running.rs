@@ -99,7 +99,7 @@ impl Pull {
                     let broke = "the connection broke while pulling".to_owned();
                     return self.failed(TransportError::Unavailable(broke));
                 }
-                () = tokio::time::sleep_until(until.into()) => return self.silence(),
+                () = tokio::time::sleep_until(until.into()) => return self.silence().await,
             };
             self.heard = Instant::now();
             match word {
@@ -179,10 +179,11 @@ impl Pull {
     }
 
     /// Nothing was heard for too long.
-    fn silence(&mut self) -> Option<Result<Delivered, TransportError>> {
-        // A consumer at its limit of unacknowledged messages says nothing after those that it sent.
-        let at_limit = !self.waits && self.came > 0 && self.unknown.is_none();
-        if self.stopping || self.due.is_some() || at_limit {
+    async fn silence(&mut self) -> Option<Result<Delivered, TransportError>> {
+        // A consumer at its limit of unacknowledged messages does not answer a pull that takes what
+        // is there, or says nothing more after the messages that it sent.
+        let quiet = !self.waits && self.unknown.is_none();
+        if self.stopping || self.due.is_some() || (quiet && self.is_at_limit().await) {
             self.retire();
             return None;
         }
@@ -191,6 +192,10 @@ impl Pull {
             None => "the server has stopped answering a pull".to_owned(),
         };
         self.failed(TransportError::Unavailable(text))
+    }
+
+    async fn is_at_limit(&self) -> bool {
+        self.came > 0 || self.puller.consumer.is_full(&self.puller.link).await
     }
 
     /// The next pull looks first whether the consumer is still there.

@@ -303,6 +303,40 @@ async fn a_pull_ends_with_the_connection_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
+async fn a_consumer_at_its_limit_of_unacknowledged_messages_is_no_failure() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    let link = transport.link(Role::Work);
+    work(link, 5, 60 * SECOND).await;
+    let config = json!({ "stream_name": "W", "config": {
+        "durable_name": "c", "ack_policy": "explicit", "ack_wait": 60_000_000_000_u64,
+        "max_deliver": -1, "max_ack_pending": 3,
+    }});
+    let made = link.call::<Value>("CONSUMER.DURABLE.CREATE.W.c", &config);
+    made.await.unwrap();
+    let puller = link.puller("W", "c");
+    let mut pull = puller.pull(5, Duration::ZERO).await.unwrap();
+    let mut held = Vec::new();
+    while let Some(delivered) = pull.next().await {
+        held.push(delivered.unwrap());
+    }
+    assert_eq!(held.len(), 3);
+    let mut full = puller.pull(5, Duration::ZERO).await.unwrap();
+    assert!(full.next().await.is_none());
+    let mut standing = puller.pull(1, SECOND).await.unwrap();
+    assert!(standing.next().await.is_none());
+    for delivered in held {
+        delivered.fate.ack_confirmed().await.unwrap();
+    }
+    // The pulls that were not answered have not taken the rest with them.
+    for _ in 0..2 {
+        let again = take(&mut puller.pull(1, 5 * SECOND).await.unwrap()).await;
+        again.fate.ack_confirmed().await.unwrap();
+    }
+    assert_eq!(left_in(link, "W").await, 0);
+}
+
+#[tokio::test]
 async fn a_pull_is_bounded_in_bytes() {
     let server = TestServer::start().await;
     let transport = server.connect().await;
