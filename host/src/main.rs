@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mistersmith::cli::{Cli, Exit};
+use mistersmith::cli::{Cli, Exit, flush_log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     };
     let exit = runtime.block_on(run(cli));
     runtime.shutdown_timeout(BLOCKING_GRACE);
+    flush_log();
     exit.into()
 }
 
