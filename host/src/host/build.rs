@@ -24,7 +24,7 @@ use crate::transport::{Role, Transport};
 
 use super::fleet::Fleet;
 use super::lease::Lease;
-use super::{Buckets, DataFolder, Host, Shared, beat, upkeep};
+use super::{Buckets, DataFolder, Host, Shared, beat, data, upkeep};
 
 /// A connection and what it needed to come about.
 pub struct Connected {
@@ -157,7 +157,7 @@ pub(super) async fn build(
 /// Reserves address space for every agent that may come, beside everything that waits for NATS.
 fn reserve(data: &DataFolder) -> JoinHandle<Result<Runtime, RuntimeError>> {
     let options = RuntimeOptions {
-        cache_dir: Some(data.path().join("compiled")),
+        cache_dir: Some(data.path().join(data::COMPILED)),
         max_agents: limits::MAX_AGENTS,
     };
     tokio::task::spawn_blocking(move || Runtime::new(options))
