@@ -37,6 +37,8 @@ struct Report {
     plugins: Vec<Plugin>,
     without_manifest: Vec<WithoutManifest>,
     mistakes: Vec<Mistake>,
+    /// What works, and surprises.
+    warnings: Vec<Mistake>,
 }
 
 /// A plugin whose manifest can be read.
@@ -57,8 +59,9 @@ struct WithoutManifest {
 }
 
 pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
-    let folder = global.host_spec()?.plugins;
-    let scan = config::scan(&folder);
+    let host = global.host_spec()?;
+    let folder = &host.plugins;
+    let scan = config::scan(folder);
     let known = |name: &String| scan.plugins.iter().any(|found| found.name == *name);
     if let Some(unknown) = args.names.iter().find(|name| !known(name)) {
         return Err(usage(format!(
@@ -80,6 +83,13 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     }
     let all: Vec<&PluginSpec> = specs.iter().collect();
     report.blame(config::cross_check(&all));
+    let wanted =
+        |spec: &&PluginSpec| args.names.is_empty() || args.names.contains(&spec.name.to_string());
+    let outlasting = specs
+        .iter()
+        .filter(wanted)
+        .filter_map(|spec| config::outlasts_drain(spec, &host));
+    report.warnings.extend(outlasting.map(Mistake::from));
     if args.json {
         output::json(&report)?;
     } else {
@@ -185,6 +195,9 @@ fn show(report: &Report, specs: &[PluginSpec]) -> anyhow::Result<()> {
     }
     for mistake in &report.mistakes {
         output::complain(&mistake.to_string());
+    }
+    for warning in &report.warnings {
+        output::remark(&format!("warning: {warning}"));
     }
     let consumers =
         specs.iter().map(|spec| spec.work.len()).sum::<usize>() * (Priority::ALL.len() + 1);
