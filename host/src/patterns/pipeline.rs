@@ -19,7 +19,7 @@ use crate::names::StageSubject;
 use crate::names::headers::RETRY_COUNT;
 pub use crate::names::headers::{JOIN, STAGE};
 use crate::runtime::Kind;
-use crate::transport::{Kv, Link, Message, Trace};
+use crate::transport::{Kv, Link, Message, ServerClock, Trace};
 
 use super::cancelled::is_cancelled;
 use super::claims::Arrival;
@@ -43,6 +43,8 @@ pub struct Stage {
     pub records: Kv,
     /// The connection for work.
     pub link: Link,
+    /// The clock of its server: deadlines are by that.
+    pub clock: ServerClock,
     /// Largest input that wakes the plugin, in bytes.
     pub payload: usize,
 }
