@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use exit::Exit;
 use global::Global;
+pub use logging::flush as flush_log;
 
 /// Run agents as sandboxed WebAssembly components on NATS
 #[derive(Debug, Parser)]
@@ -115,7 +116,7 @@ impl Cli {
     }
 
     async fn execute(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        self.global.start_log(self.logs())?;
+        self.global.start_log(self.logs(), self.drains())?;
         let global = &self.global;
         match self.command {
             Some(Command::New(args)) => new::run(global, &args),

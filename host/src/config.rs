@@ -7,6 +7,7 @@ mod circuit;
 mod cross;
 mod describe;
 mod document;
+mod drain;
 mod election;
 mod files;
 mod finding;
@@ -32,6 +33,7 @@ mod units;
 
 pub use cross::cross_check;
 pub use describe::{Description, Setting, describe};
+pub use drain::outlasts_drain;
 pub use finding::{Finding, Findings};
 pub use host::{HostEnv, load_host};
 pub use jetstream::STREAMS;

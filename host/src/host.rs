@@ -33,7 +33,7 @@ use crate::patterns::coordination::Coordinator;
 use crate::patterns::keeper::Keeper;
 use crate::provision::ConsumerClaims;
 use crate::transport::server::OwnServer;
-use crate::transport::{Kv, Transport};
+use crate::transport::{Kv, Role, ServerClock, Transport};
 
 pub use build::{Connected, connect};
 pub use data::DataFolder;
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) coordinator: Coordinator,
     pub(crate) kv: Buckets,
     pub(crate) consumers: ConsumerClaims,
+    /// By which stored messages are old.
+    pub(crate) clock: ServerClock,
     /// Cancelled when the host begins to drain.
     pub(crate) draining: CancellationToken,
 }
@@ -192,13 +194,34 @@ impl Host {
         if !held {
             tracing::error!("the host cannot renew its lease: its agents stop before it expires");
         }
+        let why = async {
+            if !held {
+                why_not_held(&self.shared, self.server.as_ref()).await;
+            }
+        };
         // Also when it is back: it may have been lost and won again during one look at the folder.
-        self.fleet.suspend(Duration::from_secs(2)).await;
+        tokio::join!(self.fleet.suspend(SUSPEND), why);
         if held {
             tracing::info!("the lease is back: agents are started again");
             self.fleet.wake();
         }
     }
+}
+
+/// How long agents may take to end when the lease is lost.
+const SUSPEND: Duration = Duration::from_secs(2);
+
+/// Says what JetStream, and the log of our own server, make of it that the lease is not stored.
+async fn why_not_held(shared: &Shared, server: Option<&OwnServer>) {
+    let link = shared.transport.link(Role::Control);
+    let lease = format!("$KV.AGENT_LEASES.{}", lease::key(shared.id.as_str()));
+    let error = tokio::time::timeout(SUSPEND, link.why_silent(&lease)).await;
+    let error = error.map_or_else(
+        |_| "JetStream does not answer".to_owned(),
+        |e| e.to_string(),
+    );
+    let server_log = server.and_then(OwnServer::complaint);
+    tracing::warn!(error, server_log, "the lease is not stored");
 }
 
 /// Resolves when our own server has ended without having been asked to.

@@ -3,7 +3,7 @@
 //! A message comes in by [`transport`]. A pattern ([`patterns`]) decides which agent gets it. The
 //! [`runtime`] calls the component. The component calls [`capabilities`]; each asks [`permissions`].
 //! Effects leave by [`transport`]. [`agent`] is one agent's life, [`host`] the life of the process;
-//! [`config`] reads the files, [`provision`] sets JetStream up, [`cli`] is what a person types,
+//! [`config`] reads the configuration, by [`files`], [`provision`] sets JetStream up, [`cli`] is what a person types,
 //! [`mod@bench`] what it measures.
 
 pub mod agent;
@@ -12,6 +12,7 @@ mod bindings;
 pub mod capabilities;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod host;
 pub mod limits;
 pub mod names;

@@ -52,6 +52,10 @@ pub const MAX_DESCRIPTION: usize = 500;
 /// Largest JSON schema, in bytes: it is compiled, and walked for every payload.
 pub const MAX_SCHEMA: u64 = 256 * KIB as u64;
 
+/// Largest other file that is read, in bytes: credentials, keys, certificates, and the small files of
+/// the data folder.
+pub const MAX_SMALL_FILE: u64 = 1024 * KIB as u64;
+
 /// Most grants in one list of a manifest: keeps the lookup table of a plugin below a few megabytes.
 pub const MAX_GRANTS: usize = 4096;
 

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mistersmith::cli::{Cli, Exit};
+use mistersmith::cli::{Cli, Exit, flush_log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -41,13 +41,15 @@ fn main() -> ExitCode {
     };
     let exit = runtime.block_on(run(cli));
     runtime.shutdown_timeout(BLOCKING_GRACE);
+    flush_log();
     exit.into()
 }
 
 /// Runs the command until it ends by itself or a signal ends it.
 ///
-/// The commands that hold agents drain at the first signal and are told by the token; the others
-/// have nothing to bring home, and end at once. A second signal ends the process whatever it does.
+/// The commands that hold agents drain at the first signal and hear of it by the token; the others
+/// have nothing to bring home, and end at once. A second SIGINT or SIGTERM ends the process
+/// whatever it does.
 async fn run(cli: Cli) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -59,25 +61,25 @@ async fn run(cli: Cli) -> Exit {
     let shutdown = CancellationToken::new();
     // A task of its own: a command that blocks its thread must not make the process deaf.
     let mut command = tokio::spawn(cli.run(shutdown.clone()));
-    tokio::select! {
-        ended = &mut command => return exit_of(ended),
-        signal = signals.next() => {
-            if !drains {
-                return Exit::signalled(signal);
-            }
-            shutdown.cancel();
-        }
-    }
-    let first = Instant::now();
+    let mut first: Option<Instant> = None;
     loop {
-        tokio::select! {
+        let signal = tokio::select! {
             ended = &mut command => return exit_of(ended),
-            signal = signals.next() => {
-                if first.elapsed() > ECHO {
-                    // Not a return: the runtime would wait for the very task that hangs.
-                    std::process::exit(Exit::signalled(signal).code().into());
-                }
-            }
+            signal = signals.next() => signal,
+        };
+        if !drains {
+            return Exit::signalled(signal);
+        }
+        shutdown.cancel();
+        // A terminal that closes says so more than once, and so do shells and service managers
+        // after SIGTERM. None of them insists by it.
+        if signal == HANGUP {
+            continue;
+        }
+        if first.get_or_insert_with(Instant::now).elapsed() > ECHO {
+            flush_log();
+            // Not a return: the runtime would wait for the very task that hangs.
+            std::process::exit(Exit::signalled(signal).code().into());
         }
     }
 }
@@ -87,15 +89,22 @@ fn exit_of(ended: Result<Exit, JoinError>) -> Exit {
     ended.unwrap_or(Exit::FAILED)
 }
 
+/// The number of SIGHUP.
+const HANGUP: u8 = 1;
+
 /// The signals that ask the process to end.
 struct Signals {
+    /// None where it is ignored.
+    hangup: Option<Signal>,
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Signals> {
+        let hangup = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()));
         Ok(Signals {
+            hangup: hangup.transpose()?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
@@ -103,9 +112,28 @@ impl Signals {
 
     /// The number of the next signal.
     async fn next(&mut self) -> u8 {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            _ = hangup => HANGUP,
             _ = self.interrupt.recv() => 2,
             _ = self.terminate.recv() => 15,
         }
     }
+}
+
+/// Whether the process was started with SIGHUP ignored, as `nohup` does: then it stays ignored, and
+/// the host outlives its terminal.
+fn is_hangup_ignored() -> bool {
+    // Elsewhere than on Linux this is not known, and the signal counts.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }

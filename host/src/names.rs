@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::limits::{MAX_FOREIGN_ID, MAX_PLUGIN_NAME, MAX_TOKEN};
 
+pub mod headers;
 mod kv;
 mod pipeline;
 mod priority;

@@ -9,6 +9,7 @@ mod address;
 pub(crate) mod api;
 mod check;
 mod claim;
+mod clock;
 mod connect;
 mod deadline;
 mod delivered;
@@ -28,6 +29,7 @@ mod stream;
 mod subscription;
 pub mod trace;
 mod unreadable;
+mod usage;
 pub mod version;
 
 #[cfg(test)]
@@ -43,6 +45,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use claim::{CLAIM, CLAIM_SIZE, Claim, ClaimError, PAYLOADS};
+pub use clock::ServerClock;
 pub use connect::{Auth, ConnectSpec, TlsFiles};
 pub(crate) use deadline::{at_most, by, within};
 pub use delivered::{Delivered, Fate, Meta};
@@ -56,10 +59,11 @@ pub use object::{ObjectFacts, Objects};
 pub use pull::{Pull, Puller};
 pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
-pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamUse, StreamView};
+pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamView};
 pub use subscription::{Budget, Charge, Subscription};
 pub use trace::{RequestId, Trace};
 pub use unreadable::Unreadable;
+pub use usage::StreamUse;
 
 /// What a connection is for. One connection is about one core's worth of messages, and a flood on one
 /// must not delay what keeps the host alive.

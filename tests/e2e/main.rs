@@ -34,6 +34,7 @@ mod idempotence;
 mod kv;
 mod large_payloads;
 mod lifecycle;
+mod logging;
 mod matcher;
 mod messaging;
 mod metrics;

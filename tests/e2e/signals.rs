@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, signal, until};
+use crate::harness::{Host, Nats, Plugin, signal, until};
 
 fn slow(ms: u64) -> String {
     json!({"do": "sequence", "commands": [
@@ -16,7 +16,7 @@ fn slow(ms: u64) -> String {
 #[tokio::test]
 async fn a_signal_lets_the_host_finish_what_is_in_hand() {
     let nats = Nats::start().await;
-    for name in ["TERM", "INT"] {
+    for name in ["TERM", "INT", "HUP"] {
         let ran = nats.listen("ran").await;
         let ear = nats.listen("agent.>").await;
         let mut host = Host::new(&nats)
@@ -177,6 +177,77 @@ async fn a_second_signal_ends_it_at_once() {
         1,
         "it is not lost"
     );
+}
+
+#[tokio::test]
+async fn hangups_do_not_insist() {
+    let nats = Nats::start().await;
+    let ran = nats.listen("ran").await;
+    let mut host = Host::new(&nats)
+        .line("grace = \"15s\"")
+        .plugin("probe", |p| p.work("lab", "*").grant_publish("ran"))
+        .run()
+        .await;
+    nats.work_as("held", "work.lab.high.x", slow(2000)).await;
+    ran.number(1).await;
+    host.terminate();
+    host.logs.saying("draining").await;
+    // As a terminal, its shell and a service manager do, one after the other.
+    let status = until("it ends", async || {
+        if host.exited().is_none() {
+            signal(host.pid(), "HUP");
+        }
+        host.exited()
+    })
+    .await;
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(nats.result_of("held").await.json()[2], "done");
+}
+
+#[tokio::test]
+async fn a_host_that_was_told_to_ignore_hangups_does() {
+    let nats = Nats::start().await;
+    let mut host = Host::new(&nats)
+        .shell("trap '' HUP; exec \"$@\"")
+        .plugin("echo", |p| p)
+        .run()
+        .await;
+    signal(host.pid(), "HUP");
+    // A host that drains loads nothing.
+    host.drop_in(&Plugin::new("sentiment"));
+    host.wait_plugin("sentiment", 1).await;
+    assert!(
+        host.logs
+            .find(|line| line.message().contains("draining"))
+            .is_empty()
+    );
+    assert_eq!(host.stop().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn calls_that_outlast_a_drain_are_named() {
+    let nats = Nats::start().await;
+    let host = Host::new(&nats)
+        .line("grace = \"10s\"")
+        .plugin("probe", |p| p.limit("timeout = \"40s\""))
+        .plugin("echo", |p| p.limit("timeout = \"8s\""))
+        .run()
+        .await;
+    let text = "limits.timeout: a call may take 40s, and a host that drains waits 8s for it";
+    let line = host.logs.saying(text).await;
+    assert_eq!(
+        (line.level(), line.field("plugin")),
+        ("WARN".into(), "probe".into())
+    );
+    let checked = host.cli(&["check"]).await.ok();
+    assert!(checked.stderr.contains("warning: "), "{checked:#?}");
+    assert!(checked.stderr.contains(text), "{checked:#?}");
+    let json = host.cli(&["check", "--json"]).await.ok().json();
+    assert_eq!(json["warnings"].as_array().unwrap().len(), 1, "{json}");
+    let fix = json["warnings"][0]["fix"].as_str().unwrap();
+    assert!(fix.contains("grace = \"42s\""), "{fix}");
+    let other = host.cli(&["check", "echo", "--json"]).await.ok().json();
+    assert_eq!(other["warnings"], json!([]));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::cli::exit::{Exit, Shown, usage};
 use crate::cli::global::Global;
 use crate::cli::output;
 use crate::config::{self, Candidate, CandidateKind, Description, Findings, PluginSpec};
+use crate::files;
 use crate::limits::{MAX_COMPONENT, PluginLimits};
 use crate::names::Priority;
 use crate::runtime::{Runtime, RuntimeOptions};
@@ -36,6 +37,8 @@ struct Report {
     plugins: Vec<Plugin>,
     without_manifest: Vec<WithoutManifest>,
     mistakes: Vec<Mistake>,
+    /// What works, and surprises.
+    warnings: Vec<Mistake>,
 }
 
 /// A plugin whose manifest can be read.
@@ -56,8 +59,9 @@ struct WithoutManifest {
 }
 
 pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
-    let folder = global.host_spec()?.plugins;
-    let scan = config::scan(&folder);
+    let host = global.host_spec()?;
+    let folder = &host.plugins;
+    let scan = config::scan(folder);
     let known = |name: &String| scan.plugins.iter().any(|found| found.name == *name);
     if let Some(unknown) = args.names.iter().find(|name| !known(name)) {
         return Err(usage(format!(
@@ -79,6 +83,13 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     }
     let all: Vec<&PluginSpec> = specs.iter().collect();
     report.blame(config::cross_check(&all));
+    let wanted =
+        |spec: &&PluginSpec| args.names.is_empty() || args.names.contains(&spec.name.to_string());
+    let outlasting = specs
+        .iter()
+        .filter(wanted)
+        .filter_map(|spec| config::outlasts_drain(spec, &host));
+    report.warnings.extend(outlasting.map(Mistake::from));
     if args.json {
         output::json(&report)?;
     } else {
@@ -110,7 +121,8 @@ async fn look(
     }
     match loaded {
         Ok(spec) => {
-            let imports = imports(runtime, &spec.component, &spec.limits, report).await;
+            let folder = &candidate.dir;
+            let imports = imports(runtime, &spec.component, folder, &spec.limits, report).await;
             report.plugins.push(Plugin {
                 description: config::describe(&spec),
                 imports,
@@ -120,7 +132,8 @@ async fn look(
         Err(findings) => {
             report.blame(findings);
             if let Some(component) = candidate.components.first() {
-                imports(runtime, component, &PluginLimits::default(), report).await;
+                let limits = PluginLimits::default();
+                imports(runtime, component, &candidate.dir, &limits, report).await;
             }
             None
         }
@@ -130,7 +143,8 @@ async fn look(
 async fn without_manifest(runtime: &Runtime, candidate: &Candidate, report: &mut Report) {
     for component in &candidate.components {
         let limits = PluginLimits::default();
-        if let Some(imports) = imports(runtime, component, &limits, report).await {
+        let imports = imports(runtime, component, &candidate.dir, &limits, report).await;
+        if let Some(imports) = imports {
             report.without_manifest.push(WithoutManifest {
                 component: component.clone(),
                 manifest: candidate.manifest_path(),
@@ -144,10 +158,11 @@ async fn without_manifest(runtime: &Runtime, candidate: &Candidate, report: &mut
 async fn imports(
     runtime: &Runtime,
     component: &Path,
+    folder: &Path,
     limits: &PluginLimits,
     report: &mut Report,
 ) -> Option<Vec<String>> {
-    let problem = match read(component) {
+    let problem = match files::read_within(component, folder, MAX_COMPONENT) {
         Ok(bytes) => match runtime.compile(bytes, limits).await {
             Ok(compiled) => return Some(compiled.imports()),
             Err(error) => error.to_string(),
@@ -156,17 +171,6 @@ async fn imports(
     };
     report.mistakes.push(Mistake::of_file(component, problem));
     None
-}
-
-/// Reads a component, and no more than one byte beyond what a component may have: that byte is
-/// what the runtime complains of.
-fn read(component: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(component)?;
-    file.take(MAX_COMPONENT.saturating_add(1))
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 impl Report {
@@ -191,6 +195,9 @@ fn show(report: &Report, specs: &[PluginSpec]) -> anyhow::Result<()> {
     }
     for mistake in &report.mistakes {
         output::complain(&mistake.to_string());
+    }
+    for warning in &report.warnings {
+        output::remark(&format!("warning: {warning}"));
     }
     let consumers =
         specs.iter().map(|spec| spec.work.len()).sum::<usize>() * (Priority::ALL.len() + 1);

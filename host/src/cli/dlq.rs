@@ -129,11 +129,19 @@ impl Letters {
         let before = match filter.older_than {
             None => end,
             Some(age) => {
-                let newest = OffsetDateTime::now_utc() - age;
+                let newest = self.server_time().await? - age;
                 self.boundary(&pattern, facts.first, end, newest).await?
             }
         };
         Ok(Range { pattern, before })
+    }
+
+    /// The time of the server, which stored the letters: a wrong clock of this machine must not
+    /// remove one that is young. A server that does not tell it counts from what it stored last.
+    async fn server_time(&self) -> anyhow::Result<OffsetDateTime> {
+        let now = self.link.server_time().await.map_err(told)?;
+        let newest = self.view.server_time().await.map_err(told)?;
+        Ok(now.max(newest).unwrap_or(OffsetDateTime::UNIX_EPOCH))
     }
 
     /// The sequence that divides the messages stored before `time` from the later ones. Sequences

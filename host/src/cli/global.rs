@@ -38,14 +38,15 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Starts the log. `hosts` says that the command runs agents.
-    pub(crate) fn start_log(&self, hosts: bool) -> anyhow::Result<()> {
+    /// Starts the log. `hosts` says that the log is what the person watches, `queued` that nobody may
+    /// wait for its reader.
+    pub(crate) fn start_log(&self, hosts: bool, queued: bool) -> anyhow::Result<()> {
         let verbosity = Verbosity {
             hosts,
             more: self.verbose,
             less: self.quiet,
         };
-        logging::start(self.log_format, verbosity)
+        logging::start(self.log_format, verbosity, queued)
     }
 
     /// The person wants to see less.

@@ -1,15 +1,38 @@
 //! The log: where its lines go, which are written, and in what form.
 //!
-//! Lines go to standard error, because standard output belongs to the command's result.
+//! Lines go to standard error, because standard output belongs to the command's result. A command
+//! that holds agents writes them by a [`queue`], so that no reader of the log can stop or end it;
+//! any other waits for its reader, as programs do.
 
+mod panics;
+mod queue;
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::str::FromStr;
+use std::sync::OnceLock;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::cli::exit::usage;
 use crate::cli::output;
+use queue::Queue;
+
+/// How long the end of the process waits until the last lines are read.
+const LAST_LINES: Duration = Duration::from_secs(2);
+/// What the log says where lines are missing.
+const DROPPED: &str = "lines of the log were dropped: what reads standard error does not keep up";
+
+/// The lines that wait for standard error, in a command that holds agents.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// The variable that replaces the filter that `-v` and `-q` make, in the form of `env_logger`.
 const FILTER_VARIABLE: &str = "MISTERSMITH_LOG";
@@ -54,8 +77,13 @@ impl Verbosity {
     }
 }
 
-/// Starts the log. Called once, before anything is logged.
-pub(crate) fn start(format: Option<LogFormat>, verbosity: Verbosity) -> anyhow::Result<()> {
+/// Starts the log. Called once, before anything is logged. With `queued` nobody ever waits for the
+/// reader of standard error.
+pub(crate) fn start(
+    format: Option<LogFormat>,
+    verbosity: Verbosity,
+    queued: bool,
+) -> anyhow::Result<()> {
     let filter = match std::env::var(FILTER_VARIABLE) {
         Ok(text) if !text.is_empty() => EnvFilter::from_str(&text)
             .map_err(|error| usage(format!("{FILTER_VARIABLE} is {text:?}: {error}")))?,
@@ -67,9 +95,17 @@ pub(crate) fn start(format: Option<LogFormat>, verbosity: Verbosity) -> anyhow::
     } else {
         LogFormat::Json
     });
+    let writer = if queued {
+        let queue = spawn(format)?;
+        BoxMakeWriter::new(move || queue.clone())
+    } else {
+        BoxMakeWriter::new(std::io::stderr)
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
+        // Its complaint about a standard error that cannot be written would be a panic.
+        .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE);
     let started = match format {
         LogFormat::Text => lines.with_ansi(watched).try_init(),
@@ -79,11 +115,66 @@ pub(crate) fn start(format: Option<LogFormat>, verbosity: Verbosity) -> anyhow::
             .with_span_list(false)
             .try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
+    if queued {
+        panics::log();
+    }
+    Ok(())
+}
+
+/// Starts the thread that writes the log.
+fn spawn(format: LogFormat) -> anyhow::Result<Queue> {
+    // Not by way of `io::stderr`: the thread would hold its lock while the reader stands still.
+    let out = std::io::stderr().as_fd().try_clone_to_owned();
+    let out = File::from(out.context("cannot start the log")?);
+    let queue = QUEUE.get_or_init(Queue::default).clone();
+    let writer = queue.clone();
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || writer.write_to(out, |dropped| report(format, dropped)))
+        .context("cannot start the log")?;
+    Ok(queue)
+}
+
+/// Writes lines to standard error by the queue; false where there is none.
+pub(crate) fn enqueue(lines: &str) -> bool {
+    QUEUE
+        .get()
+        .map(|queue| queue.push(lines.as_bytes()))
+        .is_some()
+}
+
+/// Waits, for a bounded time, until everything that was logged is read. For the end of the process.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST_LINES);
+    }
+}
+
+/// The line that stands where others are missing.
+fn report(format: LogFormat, dropped: u64) -> String {
+    let now = OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .unwrap_or_default();
+    let target = module_path!();
+    match format {
+        LogFormat::Text => format!("{now}  WARN {target}: {DROPPED} dropped={dropped}\n"),
+        LogFormat::Json => {
+            let line = json!({
+                "timestamp": now,
+                "level": "WARN",
+                "target": target,
+                "message": DROPPED,
+                "dropped": dropped,
+            });
+            format!("{line}\n")
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -122,5 +213,15 @@ mod tests {
             assert_eq!(verbosity.filter(), filter);
             assert!(EnvFilter::from_str(filter).is_ok());
         }
+    }
+    #[test]
+    fn missing_lines_are_reported_in_the_form_of_the_log() {
+        let line: serde_json::Value = serde_json::from_str(&report(LogFormat::Json, 3)).unwrap();
+        assert_eq!(
+            (&line["level"], &line["dropped"]),
+            (&json!("WARN"), &json!(3))
+        );
+        let text = report(LogFormat::Text, 3);
+        assert!(text.ends_with("does not keep up dropped=3\n"), "{text}");
     }
 }

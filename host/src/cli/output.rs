@@ -6,6 +6,9 @@
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::logging;
 
 /// Writes `text` and a line end to standard output.
 ///
@@ -14,10 +17,19 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     bytes(format!("{text}\n").as_bytes())
 }
 
-/// Writes `data` to standard output as it is.
+/// Writes `data` to standard output as it is, and waits for its reader.
 pub(crate) fn bytes(data: &[u8]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(data).and_then(|()| out.flush()) {
+    let write = || {
+        let mut out = std::io::stdout().lock();
+        out.write_all(data).and_then(|()| out.flush())
+    };
+    // A reader that stands still holds up what is told to it, and no agent beside it.
+    let threads = Handle::try_current().map(|handle| handle.runtime_flavor());
+    let written = match threads {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(write),
+        _ => write(),
+    };
+    match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(error).context("cannot write to standard output"))
         }
@@ -45,9 +57,13 @@ pub(crate) fn complain(text: &str) {
     remark(&format!("error: {text}"));
 }
 
-/// Writes one line to standard error that is neither a result nor an error.
+/// Writes one line to standard error that is neither a result nor an error; behind the lines of the
+/// log, where there is one.
 pub(crate) fn remark(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let line = format!("{text}\n");
+    if !logging::enqueue(&line) {
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
 }
 
 /// A person watches standard output.

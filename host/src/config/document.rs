@@ -2,8 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +9,7 @@ use toml::de::DeTable;
 
 use super::section::Section;
 use super::{Finding, Findings};
+use crate::files::{self, ReadError};
 use crate::limits::{MAX_FINDINGS, MAX_MANIFEST};
 
 /// The text of a file, and where its lines begin.
@@ -21,8 +20,9 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads a file. Fails with the finding that says why it cannot be used at all.
-    pub(super) fn read(file: &Path) -> Result<Self, Findings> {
+    /// Reads a file, which must lie in `folder` where one is named. Fails with the finding that says
+    /// why it cannot be used at all.
+    pub(super) fn read(file: &Path, folder: Option<&Path>) -> Result<Self, Findings> {
         let fail = |line, problem: String, fix: &str| {
             let finding = Finding {
                 file: file.to_owned(),
@@ -33,21 +33,23 @@ impl Document {
             };
             Findings::from_iter([finding])
         };
-        let bytes = read_bounded(file, MAX_MANIFEST).map_err(|e| {
-            fail(
-                0,
-                format!("it cannot be read: {e}"),
-                "make it a readable file",
-            )
-        })?;
-        let Some(bytes) = bytes else {
-            let problem = format!("it has more than {}", super::show_size(MAX_MANIFEST));
-            return Err(fail(
-                0,
-                problem,
-                "make it shorter; wildcards stand for many subjects",
-            ));
+        let read = match folder {
+            Some(folder) => files::read_within(file, folder, MAX_MANIFEST),
+            None => files::read(file, MAX_MANIFEST),
         };
+        let bytes = read.map_err(|error| match error {
+            ReadError::TooLarge(most) => fail(
+                0,
+                format!("it has more than {}", super::show_size(most)),
+                "make it shorter; wildcards stand for many subjects",
+            ),
+            ReadError::Outside(_) => fail(0, error.to_string(), "put the file itself there"),
+            _ => fail(
+                0,
+                format!("it cannot be read: {error}"),
+                "make it a readable file",
+            ),
+        })?;
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self {
                 file: file.to_owned(),
@@ -89,17 +91,6 @@ impl Document {
         let value = walk(Section::root(&notes, &root));
         notes.into_result(value)
     }
-}
-
-/// Reads a file that should be small; none when it has more than `max` bytes. Never waits for a
-/// pipe or a device: only regular files are opened.
-pub(super) fn read_bounded(file: &Path, max: u64) -> std::io::Result<Option<Vec<u8>>> {
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(file)?.take(max + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= max).then_some(bytes))
 }
 
 /// Collects findings while a file is walked through.

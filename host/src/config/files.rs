@@ -3,9 +3,9 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::Schema;
-use super::document::read_bounded;
 use super::item::Item;
 use super::show_size;
+use crate::files::{self, ReadError};
 use crate::limits::MAX_SCHEMA;
 
 /// What to do when a file is not there.
@@ -38,7 +38,7 @@ pub(super) fn within(item: &Item<'_>, dir: &Path, example: &str, absent: &str) -
         item.note(format!("there is no file {}", path.display()), absent);
         return None;
     }
-    if !is_within(&path, dir) {
+    if !files::leads_within(&path, dir) {
         item.note(
             format!("{} is a link out of the plugin's folder", item.shown()),
             fix,
@@ -46,14 +46,6 @@ pub(super) fn within(item: &Item<'_>, dir: &Path, example: &str, absent: &str) -
         return None;
     }
     Some(path)
-}
-
-/// Does the path, links followed, lie in this folder?
-pub(super) fn is_within(path: &Path, dir: &Path) -> bool {
-    match (path.canonicalize(), dir.canonicalize()) {
-        (Ok(path), Ok(dir)) => path.starts_with(dir),
-        _ => false,
-    }
 }
 
 /// A file that the operator names, anywhere; a relative path begins at `base`.
@@ -82,12 +74,10 @@ pub(super) fn folder(item: &Item<'_>, base: &Path, example: &str) -> Option<Path
 /// A JSON schema in a file within `dir`.
 pub(super) fn schema(item: &Item<'_>, dir: &Path) -> Option<Schema> {
     let path = within(item, dir, "\"task.schema.json\"", ABSENT)?;
-    let compiled = match read_bounded(&path, MAX_SCHEMA) {
+    let compiled = match files::read_within(&path, dir, MAX_SCHEMA) {
+        Err(ReadError::TooLarge(most)) => Err(format!("has more than {}", show_size(most))),
         Err(e) => Err(format!("cannot be read: {e}")),
-        Ok(None) => Err(format!("has more than {}", show_size(MAX_SCHEMA))),
-        Ok(Some(text)) => {
-            Schema::compile(&path, &text).map_err(|e| format!("is not a JSON schema: {e}"))
-        }
+        Ok(text) => Schema::compile(&path, &text).map_err(|e| format!("is not a JSON schema: {e}")),
     };
     match compiled {
         Ok(schema) => Some(schema),

@@ -6,6 +6,7 @@ use super::item::Item;
 use super::scan::Candidate;
 use super::section::Section;
 use super::{InstanceMode, files, show_size};
+use crate::files::leads_within;
 use crate::limits::{INSTANCES, MAX_COMPONENT, MAX_DESCRIPTION, MAX_ENTRIES, MAX_LABEL};
 use crate::names::PluginName;
 
@@ -129,7 +130,7 @@ fn component(section: &Section<'_>, candidate: &Candidate) -> Option<PathBuf> {
 
 fn default_component(section: &Section<'_>, candidate: &Candidate) -> Option<PathBuf> {
     let (problem, fix) = match candidate.components.as_slice() {
-        [path] if files::is_within(path, &candidate.dir) => return Some(path.clone()),
+        [path] if leads_within(path, &candidate.dir) => return Some(path.clone()),
         [path] => {
             let problem = format!("{} is a link out of the plugin's folder", path.display());
             (problem, "put the file itself there".to_owned())

@@ -36,7 +36,7 @@ pub fn load_host(path: Option<&Path>, env: &HostEnv) -> Result<HostSpec, Finding
     let file = path.unwrap_or(Path::new(DEFAULT_FILE));
     if path.is_some() || file.exists() {
         let read =
-            Document::read(file).and_then(|document| document.walk(|root| host(&root, file)));
+            Document::read(file, None).and_then(|document| document.walk(|root| host(&root, file)));
         match read {
             Ok(read) => spec = read,
             Err(found) => findings.extend(found),

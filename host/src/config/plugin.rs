@@ -25,7 +25,7 @@ pub fn load_plugin(candidate: &Candidate) -> Result<PluginSpec, Findings> {
     let Some(manifest) = &candidate.manifest else {
         return Err(Findings::from_iter([without_manifest(candidate)]));
     };
-    Document::read(manifest)?.walk(|root| plugin(&root, candidate, manifest))
+    Document::read(manifest, Some(&candidate.dir))?.walk(|root| plugin(&root, candidate, manifest))
 }
 
 fn without_manifest(candidate: &Candidate) -> Finding {

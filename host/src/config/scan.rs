@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::document::read_bounded;
 use super::{Finding, Findings};
+use crate::files;
 use crate::limits::{MAX_MANIFEST, MAX_PLUGINS};
 
 /// What a folder of plugins holds.
@@ -205,10 +205,8 @@ fn has_component(manifest: &Path) -> bool {
 
 /// Is this stray file meant as a manifest, and not the Cargo.toml of a workspace?
 fn is_manifest(path: &Path) -> bool {
-    let text = read_bounded(path, MAX_MANIFEST)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let text = files::read_within(path, folder, MAX_MANIFEST).unwrap_or_default();
     text.split(|b| *b == b'\n')
         .any(|line| line.trim_ascii() == b"[plugin]")
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Schema;
-use crate::limits::PluginLimits;
+use crate::limits::{PluginLimits, SETTLE};
 use crate::names::{PluginName, Priority, SubjectPattern, Token};
 use crate::permissions::PermissionSpec;
 
@@ -256,6 +256,14 @@ pub struct HostSpec {
     pub nats: NatsSpec,
     /// What streams and buckets should look like.
     pub jetstream: JetstreamSpec,
+}
+
+impl HostSpec {
+    /// Of the grace period of a drain, the part in which calls may end. The rest is for storing
+    /// their results.
+    pub fn grace_of_calls(&self) -> Duration {
+        self.grace - SETTLE.min(self.grace / 4)
+    }
 }
 
 /// Where NATS is, and how to get in.

@@ -20,11 +20,11 @@ use crate::patterns::{Directory, audit, health, metrics, micro};
 use crate::provision::{self, ConsumerClaims};
 use crate::runtime::{Runtime, RuntimeError, RuntimeOptions};
 use crate::transport::server::OwnServer;
-use crate::transport::{Role, Transport, version};
+use crate::transport::{Link, Role, ServerClock, Transport, version};
 
 use super::fleet::Fleet;
 use super::lease::Lease;
-use super::{Buckets, DataFolder, Host, Shared, beat, upkeep};
+use super::{Buckets, DataFolder, Host, Shared, beat, data, upkeep};
 
 /// A connection and what it needed to come about.
 pub struct Connected {
@@ -105,11 +105,7 @@ pub(super) async fn build(
         ground = prepare(&spec, &name, &data) => ground?,
         () = draining.cancelled() => return Ok(None),
     };
-    let Ground {
-        transport,
-        server,
-        kv,
-    } = ground;
+    let (transport, server, kv) = (ground.transport, ground.server, ground.kv);
     let control = transport.link(Role::Control).clone();
     let work = transport.link(Role::Work).clone();
     let consumers = ConsumerClaims::new(control.clone(), id.clone()).await?;
@@ -117,6 +113,8 @@ pub(super) async fn build(
     let lease = Lease::take(kv.leases.clone(), &id, &name)
         .await
         .context("the host's lease")?;
+    // The lease is there, so that any server can tell.
+    let clock = clock_of(&control).await;
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
     let mut background = vec![keeper.start()];
@@ -124,7 +122,7 @@ pub(super) async fn build(
     let coordinator = Coordinator::new(directory.clone());
     let around = Surroundings {
         runtime,
-        settler: Settler::new(work.clone(), outbox.clone()),
+        settler: Settler::new(work.clone(), outbox.clone(), clock.clone()),
         audit: Arc::new(audit::Refusals(outbox.clone())),
         coordination: Arc::new(coordinator.clone()),
         outbox,
@@ -141,6 +139,7 @@ pub(super) async fn build(
         coordinator,
         kv,
         consumers,
+        clock,
         draining,
     });
     serve(&shared).await?;
@@ -157,10 +156,19 @@ pub(super) async fn build(
     }))
 }
 
+/// The clock of the server. One that does not tell its time now is asked again by the upkeep.
+async fn clock_of(control: &Link) -> ServerClock {
+    let clock = ServerClock::default();
+    if let Err(error) = clock.ask(control).await {
+        tracing::warn!(%error, "the time of the server is not known; that of this machine counts");
+    }
+    clock
+}
+
 /// Reserves address space for every agent that may come, beside everything that waits for NATS.
 fn reserve(data: &DataFolder) -> JoinHandle<Result<Runtime, RuntimeError>> {
     let options = RuntimeOptions {
-        cache_dir: Some(data.path().join("compiled")),
+        cache_dir: Some(data.path().join(data::COMPILED)),
         max_agents: limits::MAX_AGENTS,
     };
     tokio::task::spawn_blocking(move || Runtime::new(options))

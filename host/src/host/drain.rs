@@ -25,8 +25,9 @@ pub(super) async fn drain(host: Host) {
     );
     shared.draining.cancel();
     // Agents that need the whole grace must leave time to store the results of the others.
-    let settling = limits::SETTLE.min(grace / 4);
-    fleet.stop("drain", left().saturating_sub(settling)).await;
+    let calls = shared.spec.grace_of_calls();
+    let calls_left = calls.saturating_sub(begun.elapsed());
+    fleet.stop("drain", calls_left).await;
     let settled = tokio::time::timeout(left(), shared.around.settler.idle())
         .await
         .is_ok();

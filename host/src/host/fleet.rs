@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{Findings, PluginSpec};
+use crate::config::{self, Findings, PluginSpec};
 use crate::limits;
 use crate::names::AgentId;
 use crate::patterns::audit;
@@ -253,6 +253,9 @@ impl Fleet {
                 let agents = slot.unit.as_ref().map_or(0, Unit::agents);
                 tracing::info!(plugin = name, agents, "plugin {change}");
                 if let Some(spec) = &slot.spec {
+                    if let Some(finding) = config::outlasts_drain(spec, &self.shared.spec) {
+                        tracing::warn!(plugin = name, "{finding}");
+                    }
                     let entry = json!({
                         "plugin": name,
                         "version": spec.version,

@@ -7,7 +7,8 @@ use tokio::sync::Semaphore;
 
 use crate::agent::Version;
 use crate::config::{self, Candidate, CandidateKind, PluginSpec};
-use crate::limits::{MAX_COMPONENT, PluginLimits};
+use crate::files::{self, ReadError};
+use crate::limits::{MAX_COMPONENT, MAX_SMALL_FILE, PluginLimits};
 use crate::permissions::PluginPermissions;
 use crate::provision;
 use crate::runtime::Component;
@@ -78,7 +79,7 @@ pub(super) async fn load(
     spec: Arc<PluginSpec>,
     before: Option<&Version>,
 ) -> Result<Version, Problem> {
-    let component = compile(shared, &spec.component, &spec.limits).await?;
+    let component = compile(shared, &spec.component, &spec.dir, &spec.limits).await?;
     let (link, credentials) = own_link(shared, &spec, before).await?;
     provision::ensure_buckets(&shared.transport, &shared.spec.jetstream, &spec)
         .await
@@ -98,21 +99,22 @@ pub(super) async fn load(
 async fn compile(
     shared: &Shared,
     file: &Path,
+    folder: &Path,
     limits: &PluginLimits,
 ) -> Result<Component, Problem> {
-    let unreadable =
-        |error: std::io::Error| Problem::Passing(format!("`{}`: {error}", file.display()));
-    // Before it is read: a file of any size may lie in the folder.
-    let size = tokio::fs::metadata(file).await.map_err(unreadable)?.len();
-    if size > MAX_COMPONENT {
-        return Err(Problem::Files(format!(
-            "`{}` has {size} bytes, a component at most {MAX_COMPONENT}",
-            file.display()
-        )));
-    }
-    let bytes = tokio::fs::read(file).await.map_err(unreadable)?;
+    let read = files::read_aside(file, Some(folder), MAX_COMPONENT).await;
+    let bytes = read.map_err(|error| unreadable(file, &error))?;
     let compiled = shared.around.runtime.compile(bytes, limits).await;
     compiled.map_err(|error| Problem::Files(format!("`{}`: {error}", file.display())))
+}
+
+/// A file of a plugin that was not read. It may lie in the folder by mistake, or be on its way.
+fn unreadable(file: &Path, error: &ReadError) -> Problem {
+    let text = format!("`{}`: {error}", file.display());
+    match error {
+        ReadError::Io(_) => Problem::Passing(text),
+        _ => Problem::Files(text),
+    }
 }
 
 /// The connection of a plugin: the host's, or one for its own credentials. While these are the same
@@ -125,7 +127,13 @@ async fn own_link(
     let Some(file) = &spec.credentials else {
         return Ok((shared.transport.link(Role::Bulk).clone(), None));
     };
-    let held: Option<Arc<[u8]>> = tokio::fs::read(file).await.ok().map(Arc::from);
+    let held = files::read_aside(file, Some(&spec.dir), MAX_SMALL_FILE).await;
+    let held: Option<Arc<[u8]>> = match held {
+        Ok(held) => Some(held.into()),
+        // To connect will say why.
+        Err(ReadError::Io(_)) => None,
+        Err(error) => return Err(unreadable(file, &error)),
+    };
     if let Some(before) = before
         && held.is_some()
         && before.credentials == held
@@ -154,7 +162,7 @@ pub(super) async fn suggest(shared: &Shared, bare: &Candidate) {
     let Some(path) = bare.components.first() else {
         return;
     };
-    match compile(shared, path, &PluginLimits::default()).await {
+    match compile(shared, path, &bare.dir, &PluginLimits::default()).await {
         Ok(component) => {
             let manifest = config::suggest_manifest(&bare.name, &component.imports());
             tracing::warn!(

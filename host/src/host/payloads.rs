@@ -7,9 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use crate::limits;
 use crate::patterns::dead_letter;
 use crate::transport::{CLAIM, Link, ObjectFacts, PAYLOADS, TransportError};
@@ -21,8 +18,8 @@ const ENDED: i64 = 60 * 60;
 
 /// Removes what is not needed any longer; returns how many payloads.
 pub(super) async fn sweep(link: &Link) -> Result<u64, TransportError> {
-    match server_time(link).await? {
-        Some(now) => sweep_at(link, now).await,
+    match link.server_time().await? {
+        Some(now) => sweep_at(link, now.unix_timestamp()).await,
         None => Ok(0),
     }
 }
@@ -85,18 +82,6 @@ async fn has_letter(link: &Link, object: &ObjectFacts) -> Result<bool, Transport
         from = letter.sequence.saturating_add(1);
     }
     Ok(true)
-}
-
-/// The time of the server, in seconds since 1970, as the newest lease of a host has it.
-async fn server_time(link: &Link) -> Result<Option<i64>, TransportError> {
-    let leases = link.stream("KV_AGENT_LEASES")?;
-    let facts = leases.facts().await?;
-    if facts.messages == 0 {
-        return Ok(None);
-    }
-    let newest = leases.message(facts.last).await?;
-    let at = newest.and_then(|lease| OffsetDateTime::parse(&lease.stored_at, &Rfc3339).ok());
-    Ok(at.map(OffsetDateTime::unix_timestamp))
 }
 
 #[cfg(test)]
@@ -167,13 +152,13 @@ mod tests {
             .await
             .unwrap();
 
-        // Without a host there is no time; the lease tells it.
+        // Nothing is old yet, whether the server tells its time or the lease of a host does.
         assert_eq!(sweep(link).await.unwrap(), 0);
         let lease = "$KV.AGENT_LEASES.host.h";
         link.store(lease, "h", Headers::new(), Bytes::new())
             .await
             .unwrap();
-        let now = server_time(link).await.unwrap().unwrap();
+        let now = link.server_time().await.unwrap().unwrap().unix_timestamp();
         assert_eq!(sweep(link).await.unwrap(), 0);
         assert_eq!(names(link).await.len(), 5);
         // A clock that is a little behind or ahead takes nothing.

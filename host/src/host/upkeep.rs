@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use crate::limits;
@@ -85,8 +86,11 @@ async fn look(shared: &Shared, warned: &mut Warned) {
         tracing::debug!(error = %format!("{error:#}"), "consumers not swept");
     }
     let link = shared.transport.link(Role::Control);
+    if let Err(error) = shared.clock.ask(link).await {
+        tracing::debug!(%error, "the time of the server is not known");
+    }
     for name in WATCHED {
-        match filling(link, name).await {
+        match filling(link, name, shared.clock.now()).await {
             Ok(used) => {
                 if let Some(text) = warned.is_news(name, warning(used)) {
                     tracing::warn!(stream = name, "{text}");
@@ -105,8 +109,12 @@ async fn look(shared: &Shared, warned: &mut Warned) {
     }
 }
 
-async fn filling(link: &Link, stream: &str) -> Result<StreamUse, TransportError> {
-    let mut used = link.stream(stream)?.used().await?;
+async fn filling(
+    link: &Link,
+    stream: &str,
+    now: OffsetDateTime,
+) -> Result<StreamUse, TransportError> {
+    let mut used = link.stream(stream)?.used(now).await?;
     // Elsewhere old messages are history; in the work queue they are work that was not done.
     if stream != "WORK_QUEUE" {
         used.age = 0.0;

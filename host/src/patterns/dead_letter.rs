@@ -12,27 +12,14 @@ use super::delivery::Held;
 use super::disposition::Reason;
 use super::lifecycle::now;
 
-/// The subject of the original message.
-pub const SUBJECT: &str = "X-DLQ-Subject";
-/// The stream that held it.
-pub const STREAM: &str = "X-DLQ-Stream";
-/// Its sequence in that stream.
-pub const SEQUENCE: &str = "X-DLQ-Sequence";
-/// How often it was delivered.
-pub const DELIVERIES: &str = "X-DLQ-Deliveries";
-/// Why it was given up: a word.
-pub const KIND: &str = "X-DLQ-Error-Kind";
-/// Why it was given up: a sentence.
-pub const ERROR: &str = "X-DLQ-Error";
-/// The agent that tried it last; absent when none was woken.
-pub const AGENT: &str = "X-DLQ-Agent-ID";
+pub use crate::names::headers::{
+    DLQ_AGENT as AGENT, DLQ_AT as AT, DLQ_DELIVERIES as DELIVERIES, DLQ_ERROR as ERROR,
+    DLQ_KIND as KIND, DLQ_SEQUENCE as SEQUENCE, DLQ_STREAM as STREAM, DLQ_SUBJECT as SUBJECT,
+    DLQ_TRUNCATED as TRUNCATED,
+};
+
 /// The kind of a message whose bytes are no message for the client library.
 const UNREADABLE: &str = "unreadable";
-/// When it was given up.
-pub const AT: &str = "X-DLQ-At";
-
-/// How many bytes the original payload had, where the letter holds only a part of it.
-pub const TRUNCATED: &str = "X-DLQ-Truncated";
 
 /// Stores the dead letter of a held message. The same message always has the same letter id, so a
 /// repetition after a crash is recognised by the stream.

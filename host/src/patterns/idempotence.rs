@@ -15,10 +15,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::names::{AgentId, PluginName};
 use crate::runtime::{Call, Reply};
-use crate::transport::{Kv, Link, TransportError};
+use crate::transport::{Kv, Link, ServerClock, TransportError};
 
 use super::delivery::Held;
-use super::lifecycle::now;
 
 /// The bucket of the records.
 const BUCKET: &str = "IDEMPOTENCE";
@@ -50,16 +49,19 @@ pub struct Recorded {
 
 /// Looks results up, and records them.
 #[derive(Debug, Clone)]
-pub struct Guard(Link);
+pub struct Guard {
+    link: Link,
+    clock: ServerClock,
+}
 
 impl Guard {
-    /// Records over this connection.
-    pub fn new(link: Link) -> Self {
-        Self(link)
+    /// Records over this connection, with the times of its server: all hosts agree on them.
+    pub fn new(link: Link, clock: ServerClock) -> Self {
+        Self { link, clock }
     }
 
     async fn records(&self) -> Result<Kv, TransportError> {
-        self.0.kv(BUCKET).await
+        self.link.kv(BUCKET).await
     }
 
     /// What was recorded under a key within the window.
@@ -72,7 +74,7 @@ impl Guard {
         window: Duration,
     ) -> Result<Option<Recorded>, TransportError> {
         let entry = self.records().await?.get(key).await?;
-        Ok(entry.and_then(|entry| read(&entry.value, window, OffsetDateTime::now_utc())))
+        Ok(entry.and_then(|entry| read(&entry.value, window, self.clock.now())))
     }
 
     /// Records what an agent answered. An answer that is too large for a value is not recorded.
@@ -87,7 +89,7 @@ impl Guard {
     ) -> Result<(), TransportError> {
         let record = Record {
             agent_id: agent.as_str().to_owned(),
-            at: now(),
+            at: self.clock.now().format(&Rfc3339).unwrap_or_default(),
             content_type: reply.content_type.clone(),
             headers: reply.headers.clone(),
             payload: STANDARD.encode(&reply.payload),
@@ -105,8 +107,7 @@ impl Guard {
     }
 }
 
-/// What a value says, if it is one of ours and not too old. A clock that is behind another host's
-/// makes a record younger, never older than the window of the bucket.
+/// The content of a value, if it is one of ours and not too old.
 fn read(value: &[u8], window: Duration, now: OffsetDateTime) -> Option<Recorded> {
     let record: Record = serde_json::from_slice(value).ok()?;
     let at = OffsetDateTime::parse(&record.at, &Rfc3339).ok()?;

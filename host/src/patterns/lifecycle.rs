@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::names::AgentId;
+use crate::names::headers::RETRY_COUNT;
 use crate::runtime::{Call, Kind, Reply};
 use crate::status::AgentSnapshot;
 use crate::transport::Headers;
@@ -86,7 +87,7 @@ pub fn reply_headers(agent: &AgentId, call: &Call, reply: &Reply) -> Headers {
     }
     if let Kind::Work { retries, .. } = &call.kind {
         // The priority is part of the trace.
-        headers.set("X-Retry-Count", &retries.to_string());
+        headers.set(RETRY_COUNT, &retries.to_string());
     }
     headers
 }

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use crate::config::StageSpec;
 use crate::limits::{MAX_STAGES, STORE_RETRY_DELAY};
 use crate::names::StageSubject;
+use crate::names::headers::RETRY_COUNT;
+pub use crate::names::headers::{JOIN, STAGE};
 use crate::runtime::Kind;
-use crate::transport::{Kv, Link, Message, Trace};
+use crate::transport::{Kv, Link, Message, ServerClock, Trace};
 
 use super::cancelled::is_cancelled;
 use super::claims::Arrival;
@@ -26,10 +28,6 @@ use super::disposition::{Reason, Settler, exhausted};
 
 pub use deadlines::watch;
 
-/// The header that names the stage whose output an input is.
-pub const STAGE: &str = "X-Stage";
-/// The header of what is special about an input of a joining stage: `deadline` or `joined`.
-pub const JOIN: &str = "X-Join";
 /// A host says that a join's time is over.
 const DEADLINE: &str = "deadline";
 /// The payload is the joined input: the branches are not waited for. A dead letter of a joining stage
@@ -45,6 +43,8 @@ pub struct Stage {
     pub records: Kv,
     /// The connection for work.
     pub link: Link,
+    /// The clock of its server: deadlines are by that.
+    pub clock: ServerClock,
     /// Largest input that wakes the plugin, in bytes.
     pub payload: usize,
 }
@@ -103,7 +103,7 @@ impl Stage {
         };
         let mut message = message;
         let refused = refused.or_else(|| self.unfit(&run, &held));
-        message.headers.set("X-Retry-Count", &retries.to_string());
+        message.headers.set(RETRY_COUNT, &retries.to_string());
         let trace = Trace::received(&message.headers, || run.at.workflow.as_str());
         let number = run.at.number;
         held.output = Output::Stage(Box::new(run));

@@ -1,25 +1,12 @@
 //! Which headers a plugin may set on what it sends.
 //!
 //! `Content-Type` and free `X-…` names: everything else either makes a NATS server act (`Nats-*`,
-//! `KV-*`) or says who sent a message and why, which the host says itself.
+//! `KV-*`) or says who sent a message and why, which the host says itself ([`is_of_hosts`]).
 
 use super::Refusal;
 use crate::limits::{MAX_HEADER_BYTES, MAX_HEADER_COUNT};
+use crate::names::headers::{is_of_hosts, same};
 use crate::names::quoted;
-
-/// Names that begin with `X-` and are not free, in lower case.
-const HOST_HEADERS: [&str; 10] = [
-    "x-agent-id",
-    "x-request-id",
-    "x-trace-id",
-    "x-span-id",
-    "x-priority",
-    "x-retry-count",
-    "x-claim",
-    "x-stage",
-    "x-join",
-    "x-timeout-ms",
-];
 
 /// May a plugin set this header? Names are compared without case, and `_` counts as `-`, since
 /// some readers fold them.
@@ -43,7 +30,7 @@ pub fn guest_header(name: &str, value: &str) -> Result<(), Refusal> {
     if same(name, "content-type") {
         return Ok(());
     }
-    if HOST_HEADERS.iter().any(|host| same(name, host)) {
+    if is_of_hosts(name) {
         return invalid(format!("header {} is set by the host alone", quoted(name)));
     }
     if name.get(..2).is_some_and(|start| same(start, "x-")) && name.len() > 2 {
@@ -74,17 +61,6 @@ pub fn guest_headers<'a>(
         }
     }
     Ok(())
-}
-
-fn same(name: &str, lower: &str) -> bool {
-    let fold = |b: u8| {
-        if b == b'_' {
-            b'-'
-        } else {
-            b.to_ascii_lowercase()
-        }
-    };
-    name.len() == lower.len() && name.bytes().map(fold).eq(lower.bytes())
 }
 
 fn too_large() -> Refusal {

@@ -70,6 +70,10 @@ impl From<ApiError> for TransportError {
             code if code::STORAGE.contains(&code) => Self::Full(said),
             // "maximum messages exceeded", "maximum bytes exceeded", "maximum messages per subject exceeded"
             code::STORE_FAILED if description.contains("exceeded") => Self::Full(said),
+            // The words of the operating system of the server.
+            code::STORE_FAILED if description.contains("no space left") => {
+                Self::Full(format!("{said}; fix: make room on the disk of the server"))
+            }
             code if code::NOT_ENABLED.contains(&code) => Self::Unavailable(format!(
                 "{said}; fix: start the NATS server with JetStream (-js)"
             )),
@@ -168,6 +172,7 @@ fn no_jetstream(error: TransportError) -> TransportError {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     #[test]
@@ -191,6 +196,11 @@ mod tests {
             error(503, 10077, "maximum bytes exceeded"),
             TransportError::Full(_)
         ));
+        let full = error(503, 10077, "write /js/1.blk: no space left on device");
+        let TransportError::Full(text) = full else {
+            panic!("{full:?}")
+        };
+        assert!(text.contains("no space left on device (10077); fix: make room"));
         assert!(matches!(
             error(503, 10077, "something else"),
             TransportError::Unavailable(_)

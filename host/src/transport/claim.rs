@@ -9,11 +9,8 @@ use thiserror::Error;
 
 use super::{Headers, Link, MESSAGE_ID, ObjectFacts, Stored, TransportError};
 use crate::limits;
+pub use crate::names::headers::{CLAIM, CLAIM_SIZE};
 
-/// The name of the object that holds the payload.
-pub const CLAIM: &str = "X-Claim";
-/// Its size in bytes, for whoever reads the message; a host believes the object alone.
-pub const CLAIM_SIZE: &str = "X-Claim-Size";
 /// The object store.
 pub const PAYLOADS: &str = "PAYLOADS";
 /// What the server takes beside the payload: headers.

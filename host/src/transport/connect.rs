@@ -17,6 +17,7 @@ use super::health::Health;
 use super::link::Inner;
 use super::replies::Replies;
 use super::{Link, TransportError};
+use crate::{files, limits};
 
 /// How often an idle connection is checked. Two unanswered checks break it: a dead server is noticed in half a minute.
 const PING: Duration = Duration::from_secs(10);
@@ -274,12 +275,15 @@ async fn login(
 }
 
 async fn read(path: &std::path::Path, kind: &str) -> Result<String, TransportError> {
-    tokio::fs::read_to_string(path).await.map_err(|error| {
+    let cannot = |error: &dyn std::fmt::Display| {
         TransportError::Denied(format!(
             "cannot read the {kind} {}: {error}",
             path.display()
         ))
-    })
+    };
+    let bytes = files::read_aside(path, None, limits::MAX_SMALL_FILE).await;
+    let text = String::from_utf8(bytes.map_err(|error| cannot(&error))?);
+    text.map_err(|error| cannot(&error))
 }
 
 /// The pauses before the attempts of one connection: none before its very first.

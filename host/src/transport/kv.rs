@@ -19,12 +19,11 @@ use serde_json::json;
 use super::api::code;
 use super::stored::persist;
 use super::{Headers, Link, Stored, TransportError};
+use crate::names::headers::WRITE_ID;
 use crate::names::{Bucket, Key, KeyPattern};
 
 pub use watch::{Change, Watch};
 
-/// The header that marks one conditional write.
-const WRITE_ID: &str = "X-Write-ID";
 const OPERATION: &str = "KV-Operation";
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 /// How long one write may take.

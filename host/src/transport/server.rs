@@ -170,6 +170,11 @@ impl OwnServer {
         self.files.failed(&how).to_string()
     }
 
+    /// The last line of its log in which it complains of something; none where it does not.
+    pub fn complaint(&self) -> Option<String> {
+        self.files.complaint()
+    }
+
     /// Ends the server and waits until its data is on disk; kills it after ten seconds.
     pub async fn stop(self) {
         let mut ended = self.ended.clone();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::api::read_answer;
+use super::api::{CallError, read_answer};
 use super::{Headers, Link, TransportError, check};
 
 /// The header by which a stream tells that it has a message already.
@@ -58,7 +58,8 @@ impl Link {
     /// Stores what the host has made, under an id of its own, so that trying again cannot store it twice.
     ///
     /// Tries for about twenty seconds while the connection is away, the stream has no leader, or no answer
-    /// comes. Everything else is told at once: `NotFound`, `Full`, `TooLarge`, `Denied`, `Invalid`.
+    /// comes; the error says then whether JetStream answers anything else. All other errors are
+    /// returned at once: `NotFound`, `Full`, `TooLarge`, `Denied`, `Invalid`.
     pub async fn store(
         &self,
         subject: &str,
@@ -67,27 +68,52 @@ impl Link {
         payload: Bytes,
     ) -> Result<Stored, TransportError> {
         headers.insert(MESSAGE_ID, msg_id)?;
-        persist(PATIENCE, || {
+        let stored = persist(PATIENCE, || {
             self.publish_stored(subject, headers.clone(), payload.clone(), ATTEMPT)
-        })
-        .await
+        });
+        match stored.await {
+            Err(TransportError::Timeout) => Err(Box::pin(self.why_silent(subject)).await),
+            stored => stored,
+        }
     }
 
-    /// Nobody answered a stored publish: is there no such stream, or is it leaderless?
-    async fn why_not_stored(&self, subject: &str) -> TransportError {
+    /// What can be said when a stream does not answer to what it should store. Servers say nothing
+    /// at all when their disk is full or broken, and go on answering what they need not store.
+    pub async fn why_silent(&self, subject: &str) -> TransportError {
+        let server = self.inner.client.server_info().server_name;
+        TransportError::Unavailable(match self.capturing(subject).await {
+            Ok(Some(stream)) => format!(
+                "no answer in time: the server {server:?} answers for the stream {stream:?} and stores \
+                 nothing in it; fix: look whether its disk is full, and into its log"
+            ),
+            Ok(None) => format!("no answer in time: no stream captures the subject {subject:?}"),
+            Err(CallError::Failed(TransportError::Timeout)) => format!(
+                "no answer in time: JetStream of the server {server:?} answers nothing at all; \
+                 fix: look whether its disk is full, and into its log"
+            ),
+            Err(error) => format!("no answer in time: {}", TransportError::from(error)),
+        })
+    }
+
+    /// The stream that captures a subject, as JetStream says.
+    async fn capturing(&self, subject: &str) -> Result<Option<String>, CallError> {
         #[derive(Deserialize)]
         struct Names {
             #[serde(default)]
             streams: Option<Vec<String>>,
         }
-        match self
-            .call::<Names>("STREAM.NAMES", &json!({ "subject": subject }))
-            .await
-        {
-            Ok(Names { streams }) if streams.as_ref().is_none_or(Vec::is_empty) => {
+        let body = json!({ "subject": subject });
+        let names: Names = self.call("STREAM.NAMES", &body).await?;
+        Ok(names.streams.and_then(|names| names.into_iter().next()))
+    }
+
+    /// Nobody answered a stored publish: is there no such stream, or is it leaderless?
+    async fn why_not_stored(&self, subject: &str) -> TransportError {
+        match self.capturing(subject).await {
+            Ok(None) => {
                 TransportError::NotFound(format!("no stream captures the subject {subject:?}"))
             }
-            Ok(_) => TransportError::Unavailable(format!(
+            Ok(Some(_)) => TransportError::Unavailable(format!(
                 "the stream of {subject:?} does not answer at the moment"
             )),
             Err(error) => error.into(),

@@ -12,8 +12,6 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::api::{CallError, code};
 use super::{Headers, Link, TransportError, check};
@@ -55,15 +53,6 @@ pub struct StreamFacts {
     pub last: u64,
 }
 
-/// How much of what a stream may hold is used up.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct StreamUse {
-    /// Bytes, as a part of the most; 0 for a stream without a limit.
-    pub bytes: f64,
-    /// The age of the oldest message, as a part of the most; 0 without a limit, or without a message.
-    pub age: f64,
-}
-
 /// A consumer of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerFacts {
@@ -99,39 +88,6 @@ impl StreamView {
         }
         let info: Info = self.call("STREAM.INFO", &Value::Null).await?;
         Ok(info.state)
-    }
-
-    /// How much of what the stream may hold is used up.
-    pub async fn used(&self) -> Result<StreamUse, TransportError> {
-        #[derive(Deserialize)]
-        struct Info {
-            config: Limits,
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct Limits {
-            #[serde(default)]
-            max_bytes: i64,
-            #[serde(default)]
-            max_age: i64,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            messages: u64,
-            bytes: u64,
-            #[serde(default, rename = "first_ts")]
-            oldest: String,
-        }
-        let Info { config, state } = self.call("STREAM.INFO", &Value::Null).await?;
-        let part = |used: f64, most: i64| if most > 0 { used / most as f64 } else { 0.0 };
-        let oldest = OffsetDateTime::parse(&state.oldest, &Rfc3339).ok();
-        let age = oldest.filter(|_| state.messages > 0).map_or(0.0, |at| {
-            (OffsetDateTime::now_utc() - at).as_seconds_f64() * 1e9
-        });
-        Ok(StreamUse {
-            bytes: part(state.bytes as f64, config.max_bytes),
-            age: part(age, config.max_age),
-        })
     }
 
     /// How long the stream keeps a message; none for ever.
@@ -275,7 +231,11 @@ impl StreamView {
         }
     }
 
-    async fn call<T: DeserializeOwned>(&self, call: &str, body: &Value) -> Result<T, CallError> {
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        body: &Value,
+    ) -> Result<T, CallError> {
         let call = format!("{call}.{}", self.stream);
         match self.link.call(&call, body).await {
             Err(error) if error.is(code::STREAM_NOT_FOUND) => Err(CallError::Failed(

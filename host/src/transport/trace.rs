@@ -25,22 +25,9 @@ const MAX_STATE: usize = 512;
 
 /// Names of the headers.
 pub mod header {
-    /// The agent that sends.
-    pub const AGENT_ID: &str = "X-Agent-ID";
-    /// The request that a message belongs to.
-    pub const REQUEST_ID: &str = "X-Request-ID";
-    /// The trace that a message belongs to.
-    pub const TRACE_ID: &str = "X-Trace-ID";
-    /// The span that sent it.
-    pub const SPAN_ID: &str = "X-Span-ID";
-    /// How urgent the work is that a message belongs to.
-    pub const PRIORITY: &str = "X-Priority";
-    /// How many milliseconds whoever asks still waits, counted from the arrival.
-    pub const TIMEOUT: &str = "X-Timeout-Ms";
-    /// W3C's form of trace and span.
-    pub const TRACEPARENT: &str = "traceparent";
-    /// What other tracing systems add to it.
-    pub const TRACESTATE: &str = "tracestate";
+    pub use crate::names::headers::{
+        AGENT_ID, PRIORITY, REQUEST_ID, SPAN_ID, TIMEOUT, TRACE_ID, TRACEPARENT, TRACESTATE,
+    };
 }
 
 /// Where a message stands in a trace. Cheap to make and to clone: a trace that nobody sent allocates

@@ -158,6 +158,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         MAX_COMPONENT,
         MAX_MANIFEST,
         MAX_SCHEMA,
+        MAX_SMALL_FILE,
         MAX_FINDINGS,
         MAX_LABEL,
         MAX_DESCRIPTION,

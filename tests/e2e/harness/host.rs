@@ -1,7 +1,7 @@
 //! A host: the real program, in a folder of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ChildStderr, ExitStatus, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -26,6 +26,7 @@ pub struct Host {
     plugins: Vec<Plugin>,
     variables: Vec<(&'static str, String)>,
     arguments: Vec<String>,
+    shell: Option<&'static str>,
     outside: Option<Outside>,
 }
 
@@ -65,6 +66,7 @@ impl Host {
             plugins: Vec::new(),
             variables: Vec::new(),
             arguments: Vec::new(),
+            shell: None,
             outside,
         }
     }
@@ -107,6 +109,12 @@ impl Host {
 
     pub fn variable(mut self, name: &'static str, value: &str) -> Self {
         self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    /// A shell script that starts the program, which is `"$@"`.
+    pub fn shell(mut self, script: &'static str) -> Self {
+        self.shell = Some(script);
         self
     }
 
@@ -170,7 +178,21 @@ pub struct Running {
 impl Running {
     /// Starts the program, also again after it has ended.
     pub fn start(&mut self) {
-        let mut command = program(env!("CARGO_BIN_EXE_mistersmith"));
+        let errors = self.start_unread();
+        self.logs = Logs::follow(errors);
+    }
+
+    /// Starts the program; its standard error is read by the test, or by nobody.
+    pub fn start_unread(&mut self) -> ChildStderr {
+        let binary = env!("CARGO_BIN_EXE_mistersmith");
+        let mut command = match self.host.shell {
+            None => program(binary),
+            Some(script) => {
+                let mut shell = program("/bin/sh");
+                shell.args(["-c", script, "sh", binary]);
+                shell
+            }
+        };
         command
             .args(["run", "--log-format", "json"])
             .args(&self.host.arguments)
@@ -188,8 +210,9 @@ impl Running {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        self.logs = Logs::follow(child.stderr.take().unwrap());
+        let errors = child.stderr.take().unwrap();
         self.child = Some(Owned::new(child));
+        errors
     }
 
     /// Waits until every agent of every awaited plugin is ready, and its subscriptions are there.

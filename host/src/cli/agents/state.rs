@@ -26,6 +26,8 @@ pub(super) struct State {
     id: String,
     /// The value as it stands in the bucket.
     pub(super) value: Value,
+    /// How long ago it was written, by the clock of the server.
+    age: Option<String>,
 }
 
 /// All agents, by id.
@@ -36,10 +38,17 @@ pub(super) async fn read(link: &Link) -> Result<Vec<State>, TransportError> {
         Err(TransportError::NotFound(_)) => return Ok(Vec::new()),
         keys => keys?,
     };
+    let now = link.server_time().await?;
+    let now = now.unwrap_or_else(OffsetDateTime::now_utc);
+    let values = link.stream(&format!("KV_{BUCKET}"))?;
     let mut states: Vec<State> = stream::iter(keys)
         .map(async |key| {
-            let entry = bucket.get(&key).await?;
-            Ok(entry.map(|entry| State::new(&key, &entry.value)))
+            let newest = values.newest(&format!("$KV.{BUCKET}.{key}")).await?;
+            let newest = newest.filter(|entry| entry.headers.get("KV-Operation").is_none());
+            Ok(newest.map(|entry| State {
+                age: age(&entry.stored_at, now),
+                ..State::new(&key, &entry.payload)
+            }))
         })
         .buffer_unordered(AT_ONCE)
         // An agent may stop between the list and the look.
@@ -55,7 +64,11 @@ impl State {
         // Anybody with the right to write could have put something else there.
         let value = serde_json::from_slice(value).unwrap_or(Value::Null);
         let id = key.strip_prefix("agent.").unwrap_or(key).to_owned();
-        State { id, value }
+        State {
+            id,
+            value,
+            age: None,
+        }
     }
 
     pub(super) fn row(&self) -> Vec<String> {
@@ -67,13 +80,11 @@ impl State {
             Some(value) => value.to_string(),
         };
         let load = top("current_load").and_then(Value::as_f64);
-        let beat = top("last_heartbeat").and_then(Value::as_str);
         vec![
             output::one_line(&self.id, 80),
             text(top("status")),
             load.map_or("?".to_owned(), |load| format!("{:.0} %", load * 100.0)),
-            beat.and_then(|beat| age(beat, OffsetDateTime::now_utc()))
-                .unwrap_or("?".to_owned()),
+            self.age.clone().unwrap_or("?".to_owned()),
             text(meta("host")),
             text(meta("version")),
             text(meta("handled")),
@@ -105,7 +116,7 @@ pub(super) fn failing_pulls(states: &[State]) -> Vec<Vec<String>> {
 /// How long before `now` a time was.
 fn age(time: &str, now: OffsetDateTime) -> Option<String> {
     let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
-    // The clocks of two machines differ.
+    // It may have been written after the server was asked for its time.
     let seconds = (now - time).whole_seconds().max(0);
     Some(match seconds {
         0..120 => format!("{seconds} s ago"),

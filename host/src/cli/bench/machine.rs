@@ -1,10 +1,13 @@
 //! What was measured on, and what was measured.
 
 use std::fs;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::bench::Settings;
+use crate::files::read_text;
+use crate::limits::MAX_SMALL_FILE;
 use crate::patterns::lifecycle::now;
 
 /// The circumstances of a measurement.
@@ -26,7 +29,7 @@ pub(super) struct Machine {
 
 /// Looks at this machine.
 pub(super) fn look(settings: &Settings, nats_server: String) -> anyhow::Result<Machine> {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let read = |path| read_text(Path::new(path), MAX_SMALL_FILE).unwrap_or_default();
     let processor = value(&read("/proc/cpuinfo"), "model name");
     let memory = value(&read("/proc/meminfo"), "MemTotal");
     let memory = memory.trim_end_matches("kB").trim().parse::<u64>();

@@ -5,6 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::files;
+use crate::limits::{MAX_COMPONENT, MAX_MANIFEST};
+
 /// A component that lies beside its manifest.
 #[derive(Debug)]
 pub(crate) struct Placed {
@@ -22,11 +25,11 @@ pub(crate) struct Placed {
 /// because a host that watches the folder would reload the plugin for nothing.
 pub(super) fn component(folder: &Path, plugin: &str, artifact: &Path) -> anyhow::Result<Placed> {
     let path = folder.join(file_name(folder, plugin)?);
-    let data =
-        std::fs::read(artifact).with_context(|| format!("cannot read {}", artifact.display()))?;
+    let data = files::read(artifact, MAX_COMPONENT);
+    let data = data.with_context(|| format!("cannot read {}", artifact.display()))?;
     let size = data.len() as u64;
     let same_length = std::fs::metadata(&path).is_ok_and(|there| there.len() == size);
-    let changed = !same_length || std::fs::read(&path).ok().as_ref() != Some(&data);
+    let changed = !same_length || files::read(&path, size).ok().as_ref() != Some(&data);
     if changed {
         write(&path, &data).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -58,9 +61,9 @@ fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
 fn file_name(folder: &Path, plugin: &str) -> anyhow::Result<PathBuf> {
     let manifest = folder.join("plugin.toml");
     let default = PathBuf::from(format!("{plugin}.wasm"));
-    let text = match std::fs::read_to_string(&manifest) {
+    let text = match files::read_text(&manifest, MAX_MANIFEST) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(default),
+        Err(error) if error.is_absent() => return Ok(default),
         Err(error) => {
             return Err(error).with_context(|| format!("cannot read {}", manifest.display()));
         }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::files::read_text;
+
 /// Where Debian keeps the texts of the licences that its packages refer to.
 const LICENCES: &str = "/usr/share/common-licenses";
 
@@ -128,11 +130,8 @@ fn texts(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
 }
 
 fn read_one(file: &Path) -> Option<Document> {
-    if fs::metadata(file).ok()?.len() > LARGEST {
-        return None;
-    }
     let document = Document {
-        text: fs::read_to_string(file).ok()?,
+        text: read_text(file, LARGEST).ok()?,
         name: file.file_name()?.to_string_lossy().into_owned(),
     };
     split(&document.text).next()?;

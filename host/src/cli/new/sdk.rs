@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::files::read_text;
+use crate::limits::{MAX_MANIFEST, MAX_SMALL_FILE};
+
 /// The sources of the SDK, as they were when this program was compiled: path and text.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
@@ -25,7 +28,7 @@ fn in_checkout(plugins: &Path) -> Option<PathBuf> {
     let mut up = PathBuf::from("..");
     for folder in plugins.ancestors() {
         let manifest = folder.join("guest-sdk/Cargo.toml");
-        let ours = std::fs::read_to_string(manifest).is_ok_and(|text| text.contains(NAME_LINE));
+        let ours = read_text(&manifest, MAX_MANIFEST).is_ok_and(|text| text.contains(NAME_LINE));
         if ours {
             return Some(up.join("guest-sdk"));
         }
@@ -50,7 +53,7 @@ fn unpack(plugins: &Path) -> anyhow::Result<PathBuf> {
 
 /// Writes a file unless it is there already: cargo would compile it anew.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+    if read_text(path, MAX_SMALL_FILE).is_ok_and(|there| there == text) {
         return Ok(());
     }
     if let Some(parent) = path.parent() {

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use crate::files::read_text;
+use crate::limits::MAX_MANIFEST;
 use crate::names::PluginName;
 
 /// What a plugin's Cargo.toml needs to stand alone: to be no part of whatever lies around it, and
@@ -32,7 +34,7 @@ pub(super) fn section(plugins: &Path, name: &PluginName) -> String {
 
 /// `folder` is a workspace that has `plugin` for a member already.
 fn lists(folder: &Path, plugin: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(folder.join("Cargo.toml")) else {
+    let Ok(text) = read_text(&folder.join("Cargo.toml"), MAX_MANIFEST) else {
         return false;
     };
     let (Ok(table), Ok(path)) = (text.parse::<toml::Table>(), plugin.strip_prefix(folder)) else {

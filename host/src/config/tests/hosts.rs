@@ -1,5 +1,7 @@
 //! `mistersmith.toml` and the environment.
 
+use std::time::Duration;
+
 use super::*;
 
 fn host_folder(text: &str) -> TempDir {
@@ -147,4 +149,41 @@ fn plaintext_off_loopback_must_be_wanted() {
     load(&wanted, &url("nats://nats.example.org")).unwrap();
     let tls = host_folder("[nats.tls]\nca = \"ca.pem\"\n");
     load(&tls, &url("nats://nats.example.org")).unwrap();
+}
+
+#[test]
+fn a_plugin_whose_calls_outlast_the_drain_is_told_so() {
+    let dir = sentiment("[plugin]\nname = \"sentiment\"\n");
+    let candidate = Candidate::in_folder(&plugins(&dir).join("sentiment"));
+    let mut plugin = load_plugin(&candidate.unwrap().unwrap()).unwrap();
+    let mut host = load_host(None, &HostEnv::default()).unwrap();
+    let minute = Duration::from_secs(60);
+    for (timeout, grace, said) in [
+        (5, 30, None),
+        (28, 30, None),
+        (29, 30, Some("waits 28s for it")),
+        (29, 30, Some("grace = \"31s\"")),
+        (3, 4, None),
+        (4, 4, Some("waits 3s for it")),
+        (3600, 600, Some("the most for [host] grace is 10m")),
+    ] {
+        plugin.limits.timeout = Duration::from_secs(timeout);
+        host.grace = Duration::from_secs(grace);
+        let finding = outlasts_drain(&plugin, &host).map(|finding| finding.to_string());
+        match (said, finding) {
+            (None, finding) => assert_eq!(finding, None),
+            (Some(said), finding) => {
+                let text = finding.unwrap();
+                assert!(text.contains(said), "{text}");
+                assert!(
+                    text.contains("plugin.toml: limits.timeout: a call may take"),
+                    "{text}"
+                );
+            }
+        }
+    }
+    // The grace that is proposed is enough.
+    plugin.limits.timeout = minute;
+    host.grace = minute + Duration::from_secs(2);
+    assert_eq!(outlasts_drain(&plugin, &host), None);
 }

@@ -41,6 +41,7 @@ impl Unit {
                 spec: stage.clone(),
                 records: shared.kv.pipelines.clone(),
                 link: shared.transport.link(Role::Work).clone(),
+                clock: shared.clock.clone(),
                 payload,
             })),
             rule: rule(stage.max_deliver, &stage.backoff),

@@ -20,7 +20,7 @@ use crate::patterns::outbox::Outbox;
 use crate::patterns::pipeline::StageRun;
 use crate::patterns::{dead_letter, lifecycle};
 use crate::runtime::{Call, Outcome, Reply};
-use crate::transport::{Link, Stored, TransportError, Unreadable};
+use crate::transport::{Link, ServerClock, Stored, TransportError, Unreadable};
 
 use super::{Reason, Verdict, judge};
 
@@ -43,16 +43,16 @@ struct Inner {
 }
 
 impl Settler {
-    /// Settles over this connection.
-    pub fn new(link: Link, outbox: Outbox) -> Self {
+    /// Settles over this connection, whose server has this clock.
+    pub fn new(link: Link, outbox: Outbox, clock: ServerClock) -> Self {
         Self(Arc::new(Inner {
             claims: Claims::new(link.clone()),
-            guard: Guard::new(link.clone()),
+            guard: Guard::new(link.clone(), clock.clone()),
             link,
             outbox,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(limits::MAX_SETTLING)),
-            times: Arc::default(),
+            times: Arc::new(WorkTimes::new(clock)),
         }))
     }
 

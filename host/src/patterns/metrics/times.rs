@@ -1,16 +1,20 @@
 //! How long work items waited and took, since the last report.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::patterns::Answer;
 use crate::patterns::delivery::{Held, Output};
+use crate::transport::ServerClock;
 
 use super::spread::Spread;
 
 /// Times of the work items of this host.
-#[derive(Debug, Default)]
-pub struct WorkTimes(Mutex<Times>);
+#[derive(Debug)]
+pub struct WorkTimes {
+    times: Mutex<Times>,
+    clock: ServerClock,
+}
 
 #[derive(Debug, Default)]
 struct Times {
@@ -20,13 +24,21 @@ struct Times {
 }
 
 impl WorkTimes {
+    /// None so far; items are stored by this clock.
+    pub fn new(clock: ServerClock) -> Self {
+        Self {
+            times: Mutex::default(),
+            clock,
+        }
+    }
+
     /// A call has ended that began at this moment, for a message of this origin.
     pub fn handled(&self, origin: &Answer, begun: Instant, took: Duration) {
         let Answer::Held(held) = origin else { return };
         if !is_work(held) {
             return;
         }
-        let since = since_stored(held).saturating_sub(begun.elapsed());
+        let since = self.since_stored(held).saturating_sub(begun.elapsed());
         let mut times = self.times();
         times.processing.add(took);
         // What was tried before has waited for its retry, not for an agent.
@@ -38,7 +50,8 @@ impl WorkTimes {
     /// The result of a message is stored.
     pub fn stored(&self, held: &Held) {
         if is_work(held) {
-            self.times().end_to_end.add(since_stored(held));
+            let took = self.since_stored(held);
+            self.times().end_to_end.add(took);
         }
     }
 
@@ -53,16 +66,14 @@ impl WorkTimes {
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_stored(&self, held: &Held) -> Duration {
+        self.clock.since(held.meta.stored_at_ns)
     }
 }
 
 fn is_work(held: &Held) -> bool {
     matches!(held.output, Output::Result)
-}
-
-/// By two clocks, the server's and ours: zero where they disagree about the order.
-fn since_stored(held: &Held) -> Duration {
-    let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(held.meta.stored_at_ns);
-    stored.elapsed().unwrap_or_default()
 }

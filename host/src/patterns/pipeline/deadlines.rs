@@ -2,8 +2,8 @@
 //!
 //! Every host that does the stage watches its records and publishes, when a deadline has passed, an
 //! input with `X-Join: deadline`. All of them give it the same id, so one is stored; whoever pulls it
-//! closes the join by the record. Clocks may differ: one that is early means nothing, and it is said
-//! again, at growing distances, for as long as the record is open.
+//! closes the join by the record. Time is that of the server, which no host knows to the moment: a deadline
+//! that is early means nothing, and it is said again, at growing distances, while the record is open.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ fn due(said: u32) -> Duration {
 }
 
 async fn say(stage: &Stage, key: &str, join: &mut Open) {
-    let Some(overdue) = join.record.deadline.overdue() else {
+    let Some(overdue) = join.record.deadline.overdue(stage.clock.now()) else {
         return;
     };
     if overdue < due(join.said) {

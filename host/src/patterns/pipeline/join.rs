@@ -85,9 +85,9 @@ impl Moment {
         )
     }
 
-    /// How long ago it is by this host's clock; none when it is still to come.
-    pub(super) fn overdue(self) -> Option<Duration> {
-        (OffsetDateTime::now_utc() - self.0).try_into().ok()
+    /// How long ago it is; none when it is still to come.
+    pub(super) fn overdue(self, now: OffsetDateTime) -> Option<Duration> {
+        (now - self.0).try_into().ok()
     }
 }
 

@@ -25,6 +25,25 @@ fn free_names() {
 }
 
 #[test]
+fn every_header_of_the_host_is_refused_however_it_is_written() {
+    use crate::names::headers::OF_HOSTS;
+    for name in OF_HOSTS {
+        for written in [
+            name.to_owned(),
+            name.to_ascii_lowercase(),
+            name.to_ascii_uppercase(),
+            name.replace('-', "_"),
+        ] {
+            let refusal = guest_header(&written, "1").unwrap_err();
+            let Refusal::Invalid(text) = refusal else {
+                panic!("{written}: {refusal:?}")
+            };
+            assert!(text.ends_with("is set by the host alone"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn names_of_the_host_and_of_nats() {
     for name in [
         "X-Agent-ID",

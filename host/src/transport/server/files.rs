@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ServerError;
 use super::program::Program;
+use crate::files::{read_text, tail};
+use crate::limits::MAX_SMALL_FILE;
 use crate::transport::version;
 
 /// The one user of the server.
@@ -20,7 +22,9 @@ const PRIVATE: u32 = 0o600;
 /// Lines of the log that an error quotes.
 const QUOTED_LINES: usize = 8;
 /// Bytes of the log that are looked at for them.
-const QUOTED_BYTES: usize = 4096;
+const QUOTED_BYTES: u64 = 4096;
+/// Bytes of the log that are searched for the last complaint.
+const SEARCHED_BYTES: u64 = 64 * 1024;
 
 /// Where the host's own server listens: the content of `nats.json`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +54,13 @@ impl ServerConnection {
     /// runs there.
     pub fn read(data: &Path) -> Result<Option<Self>, ServerError> {
         let path = data.join("nats.json");
-        let text = match fs::read_to_string(&path) {
+        let text = match read_text(&path, MAX_SMALL_FILE) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ServerError::File { path, source }),
+            Err(error) if error.is_absent() => return Ok(None),
+            Err(error) => {
+                let source = error.into();
+                return Err(ServerError::File { path, source });
+            }
         };
         serde_json::from_str(&text)
             .map(Some)
@@ -151,7 +158,7 @@ impl Files {
             nats: Vec<String>,
         }
         let path = self.data.join(format!("nats-server_{pid}.ports"));
-        let ports: Ports = serde_json::from_str(&fs::read_to_string(&path).ok()?).ok()?;
+        let ports: Ports = serde_json::from_str(&read_text(&path, MAX_SMALL_FILE).ok()?).ok()?;
         let url = ports.nats.into_iter().next()?;
         let _ = fs::remove_file(path);
         Some(url)
@@ -167,13 +174,18 @@ impl Files {
             })
     }
 
+    /// The last error or warning in the log.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let tail = tail(&self.log, SEARCHED_BYTES).ok()?;
+        let tail = String::from_utf8_lossy(&tail);
+        let complains = |line: &&str| ["[ERR]", "[FTL]", "[WRN]"].iter().any(|s| line.contains(s));
+        tail.lines().rfind(complains).map(str::to_owned)
+    }
+
     /// An error with the last lines of the log.
     pub(super) fn failed(&self, what: &str) -> ServerError {
-        let text = fs::read(&self.log).unwrap_or_default();
-        let tail = text
-            .get(text.len().saturating_sub(QUOTED_BYTES)..)
-            .unwrap_or_default();
-        let tail = String::from_utf8_lossy(tail);
+        let tail = tail(&self.log, QUOTED_BYTES).unwrap_or_default();
+        let tail = String::from_utf8_lossy(&tail);
         let mut lines: Vec<&str> = tail.lines().rev().take(QUOTED_LINES).collect();
         lines.reverse();
         ServerError::Failed {

@@ -3,7 +3,7 @@
 //! The guard is a shell that waits on a pipe from the host. However the host ends, the pipe closes, and the
 //! guard asks the server to end. (A signal at the parent's death would need unsafe code.)
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::ServerError;
 use super::files::Files;
+use crate::files::{read, read_text};
+use crate::limits::MAX_SMALL_FILE;
 
 /// Waits until standard input closes, then ends the process `$1` if that still is the server with the
 /// configuration `$2`: process ids are used again.
@@ -78,7 +80,7 @@ pub(super) fn guard(pid: u32, files: &Files) -> Result<Guard, ServerError> {
 
 /// Ends a server that an earlier host left running on this data folder: two on one store would ruin it.
 pub(super) async fn end_orphan(files: &Files) -> Result<(), ServerError> {
-    let written = std::fs::read_to_string(&files.pid).unwrap_or_default();
+    let written = read_text(&files.pid, MAX_SMALL_FILE).unwrap_or_default();
     let Ok(pid) = written.trim().parse::<u32>() else {
         return Ok(());
     };
@@ -108,10 +110,10 @@ pub(super) async fn end_orphan(files: &Files) -> Result<(), ServerError> {
 
 /// Whether this process is a nats-server that was started with our configuration file.
 async fn is_ours(pid: u32, files: &Files) -> bool {
-    let proc = format!("/proc/{pid}/cmdline");
-    let words: Vec<u8> = match std::fs::read(&proc) {
+    let proc = PathBuf::from(format!("/proc/{pid}/cmdline"));
+    let words: Vec<u8> = match read(&proc, MAX_SMALL_FILE) {
         Ok(words) => words,
-        Err(_) if std::path::Path::new("/proc/self").exists() => return false,
+        Err(_) if Path::new("/proc/self").exists() => return false,
         // Not Linux.
         Err(_) => Command::new("ps")
             .args(["-o", "args=", "-p", &pid.to_string()])

@@ -104,3 +104,30 @@ async fn without_jetstream_it_says_so() {
     };
     assert!(text.contains("JetStream"), "{text}");
 }
+
+#[tokio::test]
+async fn silence_is_explained_by_what_answers_in_spite_of_it() {
+    let server = TestServer::start().await;
+    let transport = server.connect().await;
+    let link = transport.link(Role::Work);
+    // A stream that never says that it has stored something, as with a broken disk.
+    let silent = json!({ "name": "S", "subjects": ["s.>"], "no_ack": true });
+    stream(link, silent).await;
+    let wait = std::time::Duration::from_millis(200);
+    let stored = link
+        .publish_stored("s.a", Headers::new(), payload("x"), wait)
+        .await;
+    assert_eq!(stored, Err(TransportError::Timeout));
+    let why = link.why_silent("s.a").await;
+    assert!(why.is_transient());
+    let why = why.to_string();
+    for words in ["no answer in time", "stream \"S\"", "its disk is full"] {
+        assert!(why.contains(words), "{why}");
+    }
+    let why = link.why_silent("t.a").await.to_string();
+    assert!(why.contains("no stream captures"), "{why}");
+    server.pause();
+    let why = link.why_silent("s.a").await.to_string();
+    server.resume();
+    assert!(why.contains("answers nothing at all"), "{why}");
+}
