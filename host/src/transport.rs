@@ -18,6 +18,7 @@ mod health;
 mod intake;
 mod kv;
 mod link;
+mod listing;
 mod message;
 mod object;
 mod pull;
