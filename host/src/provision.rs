@@ -12,14 +12,16 @@ pub mod consumers;
 mod current;
 mod diff;
 mod facts;
+mod fit;
 mod plan;
+mod window;
 
 pub use apply::{Applied, ProvisionError, apply};
 pub use assets::{Asset, Kind, desired};
 pub use claims::ConsumerClaims;
 pub use current::{Current, read};
 pub use diff::{Effect, FieldDiff};
-pub use facts::{Cluster, ServerFacts};
+pub use facts::{Cluster, ServerFacts, Storage};
 pub use plan::{Action, Change, Plan, plan};
 
 use std::time::Duration;

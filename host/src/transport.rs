@@ -19,6 +19,7 @@ mod health;
 mod intake;
 mod kv;
 mod link;
+mod listing;
 mod message;
 mod object;
 mod pull;

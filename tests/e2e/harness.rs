@@ -11,6 +11,7 @@ mod outside;
 mod plugin;
 mod process;
 mod python;
+mod tap;
 mod wait;
 
 pub use cli::Ran;

@@ -48,7 +48,7 @@ async fn server() -> Nats {
 
 fn accounts() -> NatsOptions {
     let options = Nats::options().with_user("kitchen-test", PASSWORD);
-    options.line(&with_passwords())
+    options.line(&with_passwords()).tapped()
 }
 
 /// A host of an account.
@@ -90,13 +90,13 @@ async fn may_not_subscribe(nats: &Nats, client: &Outside, user: &str, subject: &
 }
 
 async fn refused(nats: &Nats, user: &str, what: &str, subject: &str) {
-    let quoted = format!("Subject \"{subject}\"");
+    let denied = format!("Permissions Violation for {what} to \"{subject}\"");
     until(
         &format!("{user}: {what} of {subject} is refused"),
         async || {
             nats.refused_to(user)
                 .iter()
-                .any(|line| line.contains(what) && line.contains(&quoted))
+                .any(|line| line.contains(&denied))
                 .then_some(())
         },
     )

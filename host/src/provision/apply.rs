@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::current::{Stream, stream};
-use super::diff::{compare, updated};
+use super::diff::{compare, limit, updated};
 use super::plan::shown;
-use super::{Action, Change, Effect, PATIENCE, Plan};
+use super::{Action, Change, Effect, PATIENCE, Plan, window};
 use crate::transport::api::{CallError, code};
 use crate::transport::{Link, TransportError, persist};
 
@@ -101,7 +101,9 @@ async fn one(
         Action::Update | Action::Drift => {
             let config = updated(&change.current, &change.diffs, force);
             let now = configure(link, "UPDATE", &config).await?;
-            applied.done.push(change.to_string());
+            if compare(&change.asset, &now, true) != change.diffs {
+                applied.done.push(change.to_string());
+            }
             verify(change, &now, force, applied);
             Ok(())
         }
@@ -151,10 +153,8 @@ async fn configure(
         .get("name")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let call = format!("STREAM.{verb}.{name}");
-    let body = Value::Object(config.clone());
     persist(PATIENCE, || async {
-        match link.call::<Stream>(&call, &body).await {
+        match put(link, verb, name, config).await {
             Ok(stream) => Ok(stream.config),
             // Another host was quicker, or is at it. How the stream looks is compared afterwards.
             Err(error) if code::STREAM_IS_THERE.iter().any(|code| error.is(*code)) => {
@@ -184,6 +184,27 @@ async fn configure(
     .await
 }
 
+/// Creates or updates a stream; with a shorter window for duplicates when the server allows no longer one.
+async fn put(
+    link: &Link,
+    verb: &str,
+    name: &str,
+    config: &Map<String, Value>,
+) -> Result<Stream, CallError> {
+    let call = format!("STREAM.{verb}.{name}");
+    let put = link.call(&call, &Value::Object(config.clone())).await;
+    let window = match &put {
+        Err(error) if error.is(code::STREAM_CONFIG) => window::allowed(&said(error)),
+        _ => None,
+    };
+    let Some(window) = window else {
+        return put;
+    };
+    let mut config = config.clone();
+    config.insert("duplicate_window".to_owned(), json!(window));
+    link.call(&call, &Value::Object(config)).await
+}
+
 fn said(error: &CallError) -> String {
     TransportError::from(error.clone()).to_string()
 }
@@ -195,7 +216,15 @@ fn verify(change: &Change, now: &Map<String, Value>, all: bool, applied: &mut Ap
     asset.elastic = asset.elastic || change.action == Action::Create;
     for diff in compare(&asset, now, true) {
         let kept = diff.effect == Effect::Narrows && !all;
-        if !kept {
+        if diff.field == "duplicate_window" && limit(&diff.current) < limit(&diff.desired) {
+            applied.warnings.push(format!(
+                "{}: the server recognises a message that is stored again for {} only, instead of {}; fix: \
+                 raise duplicate_window in the limits of its JetStream",
+                change.title(),
+                shown(&diff.field, &diff.current),
+                shown(&diff.field, &diff.desired)
+            ));
+        } else if !kept {
             applied.warnings.push(format!(
                 "{}: the server has not set {diff}; it may be too old for it",
                 change.title()

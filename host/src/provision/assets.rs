@@ -17,10 +17,6 @@ const GB: u64 = 1_000_000_000;
 
 /// How long a stream recognises a repeated message id, where nothing else is said: the server's own default.
 const DUPLICATES: Duration = Duration::from_secs(120);
-/// The part of the account's free storage that byte limits may reserve; the rest is for streams without one.
-const RESERVED_SHARE: u64 = 80;
-/// The byte limit of a stream that has none, where the account demands one.
-const DEMANDED_BYTES: u64 = GB;
 
 /// What an asset is for its users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -114,7 +110,6 @@ pub(super) fn desired_with(
     if payloads.is_none_or(|change| change.ttl.is_none()) {
         outlive(&mut assets);
     }
-    fit(&mut assets, facts);
     assets
 }
 
@@ -294,7 +289,7 @@ impl Asset {
         self.config.get("max_bytes").and_then(Value::as_u64)
     }
 
-    fn replicas(&self) -> u64 {
+    pub(super) fn replicas(&self) -> u64 {
         self.config
             .get("num_replicas")
             .and_then(Value::as_u64)
@@ -347,48 +342,6 @@ impl Asset {
     fn also_compare(&mut self, field: &'static str) {
         if let Some(fields) = &mut self.compare_only {
             fields.push(field);
-        }
-    }
-}
-
-/// Makes byte limits fit into what the account has left, each by the same share.
-fn fit(assets: &mut [Asset], facts: &ServerFacts) {
-    for asset in assets.iter_mut() {
-        if facts.max_bytes_required && asset.max_bytes().is_none() {
-            asset.set("max_bytes", DEMANDED_BYTES);
-            asset.elastic = true;
-        }
-        if let (Some(most), Some(bytes)) = (facts.max_stream_bytes, asset.max_bytes())
-            && bytes > most
-        {
-            asset.set("max_bytes", most);
-        }
-    }
-    let Some(free) = facts.free_storage else {
-        return;
-    };
-    let room = free / 100 * RESERVED_SHARE;
-    let cost = |asset: &Asset| {
-        asset
-            .max_bytes()
-            .unwrap_or(0)
-            .saturating_mul(asset.replicas())
-    };
-    let (elastic, fixed): (u64, u64) = assets.iter().fold((0, 0), |(elastic, fixed), asset| {
-        if asset.elastic {
-            (elastic.saturating_add(cost(asset)), fixed)
-        } else {
-            (elastic, fixed.saturating_add(cost(asset)))
-        }
-    });
-    let room = room.saturating_sub(fixed);
-    if elastic <= room || elastic == 0 {
-        return;
-    }
-    for asset in assets.iter_mut().filter(|asset| asset.elastic) {
-        if let Some(bytes) = asset.max_bytes() {
-            let share = u128::from(bytes) * u128::from(room) / u128::from(elastic);
-            asset.set("max_bytes", u64::try_from(share).unwrap_or(bytes).max(1));
         }
     }
 }

@@ -135,12 +135,16 @@ impl ConsumerState {
     }
 
     fn is_as_wanted(&self, wanted: &Consumer) -> bool {
+        self.is_like(wanted) && self.config.max_ack_pending == MAX_ACK_PENDING
+    }
+
+    /// As wanted, but for how many deliveries may wait for an ack.
+    fn is_like(&self, wanted: &Consumer) -> bool {
         let config = &self.config;
         config.filter_subject == wanted.filter
             && config.ack_policy == "explicit"
             && u128::from(config.ack_wait) == limits::ACK_WAIT.as_nanos()
             && config.max_deliver == -1
-            && config.max_ack_pending == MAX_ACK_PENDING
             && config.inactive_threshold == 0
     }
 }
@@ -168,7 +172,7 @@ pub(super) async fn ensure(link: &Link, wanted: &Consumer) -> Result<(), Obstacl
         Ok(found) => found,
         Err(error) => return Err(Obstacle::Failed(error)),
     };
-    match found {
+    match &found {
         Some(found) if found.is_as_wanted(wanted) => return Ok(()),
         Some(found) if found.filter() != wanted.filter => {
             return Err(Obstacle::NameTaken(found.filter().to_owned()));
@@ -176,13 +180,26 @@ pub(super) async fn ensure(link: &Link, wanted: &Consumer) -> Result<(), Obstacl
         // Somebody changed it by hand; on the same name a create is an update.
         Some(_) | None => {}
     }
-    let call = format!(
-        "CONSUMER.DURABLE.CREATE.{}.{}",
-        wanted.stream, wanted.durable
-    );
-    let body = json!({"stream_name": wanted.stream, "config": config(wanted)});
-    match link.call::<ConsumerState>(&call, &body).await {
+    let made = match make(link, wanted, Some(MAX_ACK_PENDING)).await {
+        // Asked for none, the server sets what it allows.
+        Err(error) if error.is(code::MAX_ACK_PENDING) => make(link, wanted, None).await,
+        made => made,
+    };
+    match made {
         Ok(made) if made.is_as_wanted(wanted) => Ok(()),
+        Ok(made) if made.is_like(wanted) && made.config.max_ack_pending > 0 => {
+            let allowed = made.config.max_ack_pending;
+            let before = found.map(|found| found.config.max_ack_pending);
+            if before != Some(allowed) {
+                tracing::warn!(
+                    consumer = wanted.durable,
+                    "the NATS server lets {allowed} deliveries of this consumer be in work at once, on all \
+                     hosts together, and further agents wait; fix: raise max_ack_pending in the limits of \
+                     its JetStream or of the account"
+                );
+            }
+            Ok(())
+        }
         Ok(made) => Err(Obstacle::Failed(TransportError::Other(format!(
             "the server made consumer `{}` otherwise than asked: {made:?}",
             wanted.durable
@@ -192,6 +209,24 @@ pub(super) async fn ensure(link: &Link, wanted: &Consumer) -> Result<(), Obstacl
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Makes a consumer, or changes it.
+async fn make(
+    link: &Link,
+    wanted: &Consumer,
+    max_ack_pending: Option<i64>,
+) -> Result<ConsumerState, CallError> {
+    let Consumer {
+        stream, durable, ..
+    } = wanted;
+    let call = format!("CONSUMER.DURABLE.CREATE.{stream}.{durable}");
+    let mut config = config(wanted);
+    if let (Some(config), Some(most)) = (config.as_object_mut(), max_ack_pending) {
+        config.insert("max_ack_pending".to_owned(), most.into());
+    }
+    let body = json!({"stream_name": stream, "config": config});
+    link.call(&call, &body).await
 }
 
 fn config(wanted: &Consumer) -> Value {
@@ -207,7 +242,6 @@ fn config(wanted: &Consumer) -> Value {
         "ack_wait": u64::try_from(limits::ACK_WAIT.as_nanos()).unwrap_or(u64::MAX),
         // The host counts: with a limit of the server's the message would stay, invisible.
         "max_deliver": -1,
-        "max_ack_pending": MAX_ACK_PENDING,
         "filter_subject": wanted.filter,
         "replay_policy": "instant",
     })
@@ -238,26 +272,7 @@ pub(super) async fn delete(link: &Link, name: &str) -> Result<(), TransportError
 
 /// Every consumer of WORK_QUEUE.
 pub async fn all(link: &Link) -> Result<Vec<ConsumerState>, TransportError> {
-    #[derive(Deserialize)]
-    struct Page {
-        #[serde(default)]
-        total: usize,
-        #[serde(default)]
-        consumers: Option<Vec<ConsumerState>>,
-    }
-    let mut all = Vec::new();
-    loop {
-        let body = json!({"offset": all.len()});
-        let page: Page = link
-            .call(&format!("CONSUMER.LIST.{WORK_STREAM}"), &body)
-            .await?;
-        let more = page.consumers.unwrap_or_default();
-        let empty = more.is_empty();
-        all.extend(more);
-        if empty || all.len() >= page.total {
-            return Ok(all);
-        }
-    }
+    Ok(link.consumers(WORK_STREAM, usize::MAX).await?)
 }
 
 async fn overlapping(link: &Link, wanted: &Consumer) -> Result<Vec<ConsumerState>, Obstacle> {

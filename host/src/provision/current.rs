@@ -32,6 +32,29 @@ pub(super) struct Stream {
 pub(super) struct State {
     #[serde(default)]
     pub(super) messages: u64,
+    #[serde(default)]
+    pub(super) bytes: u64,
+}
+
+impl Stream {
+    /// What it takes of the account's storage for files, on all servers.
+    pub(super) fn used_storage(&self) -> u64 {
+        self.on_disks(self.state.bytes)
+    }
+
+    /// What its byte limit reserves of that.
+    pub(super) fn reserved_storage(&self) -> u64 {
+        let limit = self.config.get("max_bytes").and_then(Value::as_u64);
+        self.on_disks(limit.unwrap_or(0))
+    }
+
+    fn on_disks(&self, bytes: u64) -> u64 {
+        if self.config.get("storage").and_then(Value::as_str) == Some("memory") {
+            return 0;
+        }
+        let replicas = self.config.get("num_replicas").and_then(Value::as_u64);
+        bytes.saturating_mul(replicas.unwrap_or(1))
+    }
 }
 
 /// Reads what exists of these assets, and what stands in the way of the others.

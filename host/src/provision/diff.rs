@@ -143,7 +143,7 @@ fn by_size(now: u64, desired: u64) -> Option<Effect> {
 }
 
 /// A limit of the API, where zero and less stand for none.
-fn limit(value: &Value) -> u64 {
+pub(super) fn limit(value: &Value) -> u64 {
     value
         .as_u64()
         .filter(|limit| *limit > 0)

@@ -12,13 +12,24 @@ pub struct ServerFacts {
     pub version: String,
     /// The cluster it is part of; none for a single server.
     pub cluster: Option<Cluster>,
-    /// Bytes that this account may still reserve for files; none when only the server's disk limits it,
-    /// which no server tells in advance.
-    pub free_storage: Option<u64>,
+    /// What this account may store in files; none when only the server's disk limits it, which no server
+    /// tells in advance.
+    pub storage: Option<Storage>,
     /// The most bytes that the account allows one stream; none for no such limit.
     pub max_stream_bytes: Option<u64>,
     /// The account demands a byte limit on every stream.
     pub max_bytes_required: bool,
+}
+
+/// The bytes for files of an account, on all servers together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Storage {
+    /// The most that it may have.
+    pub most: u64,
+    /// Held by messages.
+    pub used: u64,
+    /// Reserved by the byte limits of streams; servers before 2.10 do not tell.
+    pub reserved: u64,
 }
 
 /// A cluster, as the server we are connected to sees it.
@@ -40,14 +51,17 @@ impl ServerFacts {
         // What the first connection was told may be older than the cluster.
         let info = transport.fresh_server_info().await?;
         let limits = &account.limits;
-        let taken = account.storage.max(account.reserved_storage);
         Ok(Self {
             version: info.version,
             cluster: info.cluster.map(|name| Cluster {
                 name,
                 servers: Some(info.connect_urls.len()).filter(|servers| *servers > 0),
             }),
-            free_storage: bound(limits.max_storage).map(|most| most.saturating_sub(taken)),
+            storage: bound(limits.max_storage).map(|most| Storage {
+                most,
+                used: account.storage,
+                reserved: account.reserved_storage,
+            }),
             max_stream_bytes: bound(limits.storage_max_stream_bytes),
             max_bytes_required: limits.max_bytes_required,
         })

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::current::Current;
 use super::diff::{compare, has_safe_part};
+use super::fit::fit;
 use super::{Asset, Effect, FieldDiff, ServerFacts};
 
 /// What is to be done, and what is not.
@@ -58,8 +59,9 @@ pub enum Action {
     },
 }
 
-/// Compares what is wanted with what there is.
-pub fn plan(desired: Vec<Asset>, current: &Current, facts: &ServerFacts) -> Plan {
+/// Compares what is wanted with what there is, after byte limits were made to fit into the account.
+pub fn plan(mut desired: Vec<Asset>, current: &Current, facts: &ServerFacts) -> Plan {
+    fit(&mut desired, facts, current);
     let notes = notes(&desired, facts);
     let changes = desired
         .into_iter()

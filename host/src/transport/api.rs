@@ -40,6 +40,10 @@ pub(crate) mod code {
     /// Nodes are missing for so many replicas.
     pub(crate) const NO_PEERS: u32 = 10005;
     pub(crate) const CONSUMER_OVERLAPS: [u32; 2] = [10099, 10100];
+    /// More deliveries of a consumer are to wait for an ack than the server or the account allows.
+    pub(crate) const MAX_ACK_PENDING: u32 = 10121;
+    /// Settings of a stream that cannot be; the text says which.
+    pub(crate) const STREAM_CONFIG: u32 = 10052;
     pub(super) const WRONG_SEQUENCE: u32 = 10071;
     /// A message with this id, or a write that this one depends on, is on its way to the replicas: not
     /// even the server knows yet whether it will be stored. Perhaps it is an earlier try of ours.

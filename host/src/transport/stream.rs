@@ -145,8 +145,13 @@ impl StreamView {
         let body = json!({ "seq": sequence, "no_erase": true });
         match self.call::<Deleted>("STREAM.MSG.DELETE", &body).await {
             Ok(deleted) => Ok(deleted.success),
-            // The code for a message that is not there depends on why it is not.
-            Err(CallError::Refused(_)) if self.message(sequence).await?.is_none() => Ok(false),
+            // The code for a message that is not there depends on why it is not; clusters of servers
+            // before 2.11 do not answer at all where there never was one.
+            Err(CallError::Refused(_) | CallError::Failed(TransportError::Timeout))
+                if self.message(sequence).await?.is_none() =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -177,6 +182,8 @@ impl StreamView {
     ) -> Result<BTreeMap<String, u64>, TransportError> {
         #[derive(Deserialize)]
         struct Info {
+            #[serde(default)]
+            total: usize,
             state: State,
         }
         #[derive(Deserialize)]
@@ -191,7 +198,8 @@ impl StreamView {
             let info: Info = self.call("STREAM.INFO", &body).await?;
             let before = found.len();
             found.extend(info.state.subjects.unwrap_or_default());
-            if found.len() == before {
+            // One page has 100,000, and costs the server as much as all of them.
+            if found.len() == before || found.len() >= info.total {
                 break;
             }
         }
@@ -200,23 +208,9 @@ impl StreamView {
 
     /// The consumers of the stream, at most `most` of them.
     pub async fn consumers(&self, most: usize) -> Result<Vec<ConsumerFacts>, TransportError> {
-        #[derive(Deserialize)]
-        struct Page {
-            #[serde(default)]
-            consumers: Option<Vec<RawConsumer>>,
-        }
-        let mut found: Vec<ConsumerFacts> = Vec::new();
-        while found.len() < most {
-            let body = json!({ "offset": found.len() });
-            let page: Page = self.call("CONSUMER.LIST", &body).await?;
-            let page = page.consumers.unwrap_or_default();
-            if page.is_empty() {
-                break;
-            }
-            found.extend(page.into_iter().map(ConsumerFacts::from));
-        }
-        found.truncate(most);
-        Ok(found)
+        let found = self.link.consumers::<RawConsumer>(&self.stream, most);
+        let found = found.await.map_err(|error| self.named(error))?;
+        Ok(found.into_iter().map(ConsumerFacts::from).collect())
     }
 
     async fn get(&self, which: &Value) -> Result<Option<StoredMessage>, TransportError> {
@@ -237,12 +231,17 @@ impl StreamView {
         body: &Value,
     ) -> Result<T, CallError> {
         let call = format!("{call}.{}", self.stream);
-        match self.link.call(&call, body).await {
-            Err(error) if error.is(code::STREAM_NOT_FOUND) => Err(CallError::Failed(
-                TransportError::NotFound(format!("there is no stream {:?}", self.stream)),
-            )),
-            called => called,
+        let called = self.link.call(&call, body).await;
+        called.map_err(|error| self.named(error))
+    }
+
+    /// An error that says which stream does not exist.
+    fn named(&self, error: CallError) -> CallError {
+        if !error.is(code::STREAM_NOT_FOUND) {
+            return error;
         }
+        let text = format!("there is no stream {:?}", self.stream);
+        CallError::Failed(TransportError::NotFound(text))
     }
 }
 

@@ -11,6 +11,7 @@ mod connect;
 mod core;
 mod fake_server;
 mod kv;
+mod listing;
 mod object;
 mod pull;
 mod pull_status;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::outside::Outside;
 use super::process::{Owned, program, signal};
+use super::tap::Tap;
 use super::wait::until;
 
 /// The program nats-server that these tests are to be run with; hosts without a server start it too.
@@ -33,6 +34,7 @@ pub struct NatsOptions {
     credentials: Option<String>,
     ca: Option<PathBuf>,
     identity: Option<(PathBuf, PathBuf)>,
+    tapped: bool,
 }
 
 impl NatsOptions {
@@ -77,12 +79,23 @@ impl NatsOptions {
         self
     }
 
+    /// What the server refuses to whom is heard, but for the test itself.
+    pub fn tapped(mut self) -> Self {
+        self.tapped = true;
+        self
+    }
+
     pub async fn start(self) -> Nats {
         let mut server = Server::new("n1", self.without_jetstream, &self.lines);
         server.start(None).await;
         let outside = self.connect(&[server.url()]).await;
+        let tap = match self.tapped {
+            true => Some(Tap::before(server.port).await),
+            false => None,
+        };
         Nats {
             server,
+            tap,
             options: self,
             outside,
         }
@@ -113,6 +126,7 @@ impl NatsOptions {
 #[derive(Debug)]
 pub struct Nats {
     server: Server,
+    tap: Option<Tap>,
     options: NatsOptions,
     outside: Outside,
 }
@@ -129,19 +143,20 @@ impl Nats {
 
     /// `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
-        self.server.url()
+        match &self.tap {
+            Some(tap) => format!("nats://127.0.0.1:{}", tap.port),
+            None => self.server.url(),
+        }
     }
 
     pub fn port(&self) -> u16 {
         self.server.port
     }
 
-    /// What the server refused to this user, as its log says.
+    /// What the server has refused to this user, as it has told the user.
     pub fn refused_to(&self, user: &str) -> Vec<String> {
-        let log = std::fs::read_to_string(self.server.folder.path().join("log")).unwrap();
-        let whose = format!("Violation - User \"{user}\"");
-        let lines = log.lines().filter(|line| line.contains(&whose));
-        lines.map(str::to_owned).collect()
+        let tap = self.tap.as_ref().expect("a server that is tapped");
+        tap.refused_to(user)
     }
 
     /// Another client, as a user who may do little, and whose inboxes have this prefix.
@@ -172,6 +187,10 @@ impl Nats {
         let port = self.server.port;
         self.server.start(Some(port)).await;
         self.outside.answers().await;
+        // A server lets clients in a little before its streams answer.
+        if !self.options.without_jetstream {
+            self.outside.jetstream_answers().await;
+        }
     }
 
     pub fn pause(&self) {

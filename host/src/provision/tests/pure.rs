@@ -8,11 +8,26 @@ use serde_json::{Map, Value, json};
 use super::super::assets::desired_with;
 use super::super::current::{Current, State, Stream};
 use super::super::diff::{compare, updated};
-use super::super::{Action, Asset, Cluster, Effect, ServerFacts, plan};
+use super::super::fit::fit;
+use super::super::{Action, Asset, Cluster, Effect, ServerFacts, Storage, plan};
 use crate::config::{BucketOverride, Discard, JetstreamSpec, StreamOverride};
 
 fn wanted(spec: &JetstreamSpec, facts: &ServerFacts) -> Vec<Asset> {
-    desired_with(spec, &BTreeSet::new(), facts)
+    wanted_beside(spec, facts, &Current::default())
+}
+
+fn wanted_beside(spec: &JetstreamSpec, facts: &ServerFacts, current: &Current) -> Vec<Asset> {
+    let mut assets = desired_with(spec, &BTreeSet::new(), facts);
+    fit(&mut assets, facts, current);
+    assets
+}
+
+fn storage(most: u64, used: u64, reserved: u64) -> Option<Storage> {
+    Some(Storage {
+        most,
+        used,
+        reserved,
+    })
 }
 
 fn asset(name: &str) -> Asset {
@@ -131,7 +146,7 @@ fn one_stream_may_have_settings_of_its_own() {
 #[test]
 fn reservations_fit_the_account() {
     let facts = ServerFacts {
-        free_storage: Some(10_000_000_000),
+        storage: storage(10_000_000_000, 0, 0),
         ..cluster(Some(3))
     };
     let assets = wanted(&JetstreamSpec::default(), &facts);
@@ -140,7 +155,7 @@ fn reservations_fit_the_account() {
     assert!(sum <= 8_000_000_000 && sum > 7_900_000_000, "{sum}");
     assert_eq!(reserved("COORDINATION") / reserved("AGENT_LIFECYCLE"), 5);
     let plenty = ServerFacts {
-        free_storage: Some(1_000_000_000_000),
+        storage: storage(1_000_000_000_000, 0, 0),
         ..ServerFacts::default()
     };
     let assets = wanted(&JetstreamSpec::default(), &plenty);
@@ -153,6 +168,52 @@ fn reservations_fit_the_account() {
     };
     for asset in wanted(&JetstreamSpec::default(), &strict) {
         assert_eq!(asset.config["max_bytes"], 500_000_000, "{}", asset.name);
+    }
+}
+
+#[test]
+fn what_our_own_streams_hold_is_room_for_them_and_what_others_hold_is_not() {
+    const GB: u64 = 1_000_000_000;
+    let facts = |used, reserved| ServerFacts {
+        storage: storage(10 * GB, used, reserved),
+        ..ServerFacts::default()
+    };
+    let reserved = |facts: &ServerFacts, current: &Current| {
+        let assets = wanted_beside(&JetstreamSpec::default(), facts, current);
+        ["AGENT_LIFECYCLE", "COORDINATION"].map(|name| {
+            let bytes = of(&assets, name)["max_bytes"].as_u64().unwrap();
+            (name.to_owned(), bytes)
+        })
+    };
+    let first = reserved(&facts(0, 0), &Current::default());
+    let sum: u64 = first.iter().map(|(_, bytes)| bytes).sum();
+    assert!(sum <= 8 * GB && sum > 79 * GB / 10, "{sum}");
+    // Once they are made and half full, whether or not the server tells what is reserved.
+    let stream = |bytes: u64| {
+        let config = json!({ "max_bytes": bytes, "num_replicas": 1, "storage": "file" });
+        Stream {
+            config: config.as_object().unwrap().clone(),
+            state: State {
+                bytes: bytes / 2,
+                ..State::default()
+            },
+        }
+    };
+    let current = Current {
+        streams: first
+            .iter()
+            .map(|(name, bytes)| (name.clone(), stream(*bytes)))
+            .collect(),
+        ..Current::default()
+    };
+    for reported in [0, sum] {
+        assert_eq!(reserved(&facts(sum / 2, reported), &current), first);
+    }
+    // Somebody else reserves and uses as much as is left.
+    for (used, reported) in [(0, sum + 5 * GB), (sum / 2 + 5 * GB, 0)] {
+        let now = reserved(&facts(used, reported), &current);
+        let sum: u64 = now.iter().map(|(_, bytes)| bytes).sum();
+        assert!(sum <= 4 * GB && sum > 39 * GB / 10, "{sum}");
     }
 }
 
@@ -341,7 +402,10 @@ fn a_plan_reads_like_this() {
             name.to_owned(),
             Stream {
                 config,
-                state: State { messages: 12 },
+                state: State {
+                    messages: 12,
+                    ..State::default()
+                },
             },
         );
     };

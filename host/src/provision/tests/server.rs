@@ -290,7 +290,7 @@ async fn the_limits_of_an_account_are_known_in_advance() {
     )
     .await;
     let (_, facts) = bed.wanted(&JetstreamSpec::default()).await;
-    assert_eq!(facts.free_storage, Some(1024 * 1024 * 1024));
+    assert_eq!(facts.storage.unwrap().most, 1024 * 1024 * 1024);
     let applied = bed.provision(&JetstreamSpec::default()).await;
     assert!(
         applied.done.iter().all(|line| !line.contains("to reserve")),
@@ -308,4 +308,83 @@ async fn without_jetstream_it_says_so() {
         matches!(facts, Err(TransportError::Unavailable(_))),
         "{facts:?}"
     );
+}
+
+/// Less of everything than the host asks for.
+const LIMITED: &str = "jetstream { store_dir: \"{dir}\", limits { duplicate_window: \"30s\", max_ack_pending: 100, \
+     max_request_batch: 10 } }";
+
+#[tokio::test]
+async fn a_server_that_allows_less_is_used_and_the_weaker_promise_is_said() {
+    let bed = Bed::with(LIMITED).await;
+    let spec = JetstreamSpec::default();
+    for start in 0..2 {
+        let applied = bed.provision(&spec).await;
+        let done = if start == 0 { 14 } else { 0 };
+        assert_eq!(applied.done.len(), done, "{applied}");
+        let warned = |asset: &str| {
+            let of_asset = |line: &&String| line.contains(asset);
+            applied.warnings.iter().filter(of_asset).count()
+        };
+        assert_eq!(
+            (warned("`DLQ`"), warned("`AGENT_LEASES`")),
+            (1, 0),
+            "{applied}"
+        );
+        assert!(
+            applied
+                .warnings
+                .iter()
+                .all(|line| line.contains("for 30s only")),
+            "{applied}"
+        );
+    }
+    for (stream, window) in [("DLQ", 30), ("WORK_QUEUE", 30), ("KV_AGENT_LEASES", 15)] {
+        let config = &bed.stream(stream).await["config"];
+        assert_eq!(
+            config["duplicate_window"],
+            window * 1_000_000_000_u64,
+            "{stream}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn consumers_are_made_with_the_deliveries_that_the_server_allows() {
+    let bed = Bed::with(LIMITED).await;
+    bed.provision(&JetstreamSpec::default()).await;
+    let claims = super::super::ConsumerClaims::new(bed.link().clone(), "host-a".parse().unwrap());
+    let claims = claims.await.unwrap();
+    let work = crate::config::WorkSpec {
+        domain: "nlp".parse().unwrap(),
+        version: None,
+        task: crate::config::TaskFilter::All,
+        max_deliver: 5,
+        backoff: Vec::new(),
+        schema: None,
+    };
+    let plugin = "sentiment".parse().unwrap();
+    for _ in 0..2 {
+        claims
+            .claim(&plugin, std::slice::from_ref(&work), &[])
+            .await
+            .unwrap();
+        let call = "CONSUMER.INFO.WORK_QUEUE.workers-nlp_high_all";
+        let made = bed.call(call, json!(null)).await;
+        assert_eq!(made["config"]["max_ack_pending"], 100);
+    }
+    // One that somebody has changed is made as it must be, within the same limit.
+    let call = "CONSUMER.DURABLE.CREATE.WORK_QUEUE.workers-nlp_high_all";
+    let config = json!({ "durable_name": "workers-nlp_high_all", "ack_policy": "explicit",
+        "filter_subject": "work.nlp.high.*", "max_ack_pending": 7, "ack_wait": 1_000_000_000 });
+    bed.call(
+        call,
+        json!({ "stream_name": "WORK_QUEUE", "config": config }),
+    )
+    .await;
+    claims.claim(&plugin, &[work], &[]).await.unwrap();
+    let made = bed
+        .call("CONSUMER.INFO.WORK_QUEUE.workers-nlp_high_all", json!(null))
+        .await;
+    assert_eq!(made["config"]["max_ack_pending"], 100);
 }

@@ -124,6 +124,22 @@ async fn nothing_is_lost_or_doubled_when_a_leader_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_never_was_is_not_there_to_be_deleted() {
+    let cluster = Cluster::start(3).await;
+    let transport = Transport::connect(cluster.spec()).await.unwrap();
+    let link = transport.link(Role::Control);
+    ready(link).await;
+    let config = json!({ "name": "S", "subjects": ["s.>"], "num_replicas": 3 });
+    stream(link, config).await;
+    let stored = link.store("s.a", "id", Headers::new(), payload("x")).await;
+    let view = link.stream("S").unwrap();
+    let sequence = stored.unwrap().sequence;
+    for (sequence, was_there) in [(sequence + 99, false), (sequence, true), (sequence, false)] {
+        assert_eq!(view.delete(sequence).await, Ok(was_there), "{sequence}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_conditional_writes_at_once_one_succeeds() {
     let cluster = Cluster::start(3).await;
     let transport = Transport::connect(cluster.spec()).await.unwrap();
