@@ -12,6 +12,7 @@ mod joins;
 mod outputs;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::config::StageSpec;
 use crate::limits::{MAX_STAGES, STORE_RETRY_DELAY};
@@ -19,10 +20,11 @@ use crate::names::StageSubject;
 use crate::runtime::Kind;
 use crate::transport::{Kv, Link, Message, Trace};
 
+use super::attempts::Admission;
 use super::cancelled::is_cancelled;
 use super::claims::Arrival;
 use super::delivery::{Held, Output, call};
-use super::disposition::{Reason, Settler, exhausted};
+use super::disposition::{Reason, Settler};
 
 pub use deadlines::watch;
 
@@ -79,7 +81,7 @@ impl Stage {
         mut held: Box<Held>,
         settler: Settler,
     ) -> Option<Arrival> {
-        let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
+        let arrived = Instant::now();
         let (message, run, refused) = match self.sort(message, &held).await {
             Received::Over => {
                 settler.drop_handled(held).await;
@@ -92,6 +94,7 @@ impl Stage {
             Received::Foreign(message, reason) => {
                 let fallback = || format!("pl-{}", held.meta.stream_sequence);
                 let trace = Trace::received(&message.headers, fallback);
+                let retries = held.retries();
                 let kind = Kind::Stage { number: 0, retries };
                 settler
                     .refuse(call(kind, message, trace), held, reason)
@@ -102,7 +105,18 @@ impl Stage {
             Received::Input(message, run) => (message, run, None),
         };
         let mut message = message;
-        let refused = refused.or_else(|| self.unfit(&run, &held));
+        let mut refused = refused.or_else(|| self.unfit(&run));
+        if refused.is_none() {
+            match settler.attempts().admit(&mut held, arrived).await {
+                Admission::Granted => {}
+                Admission::Refused(reason) => refused = Some(reason),
+                Admission::Later(delay) => {
+                    settler.put_off(held, delay).await;
+                    return None;
+                }
+            }
+        }
+        let retries = held.retries();
         message.headers.set("X-Retry-Count", &retries.to_string());
         let trace = Trace::received(&message.headers, || run.at.workflow.as_str());
         let number = run.at.number;
@@ -117,18 +131,16 @@ impl Stage {
     }
 
     /// Why an input must not wake the plugin.
-    fn unfit(&self, run: &StageRun, held: &Held) -> Option<Reason> {
-        let circle = || {
+    fn unfit(&self, run: &StageRun) -> Option<Reason> {
+        let ends = run.at.number >= MAX_STAGES && !self.spec.next.is_empty();
+        ends.then(|| {
             let text = format!(
                 "number {MAX_STAGES} is the last that a workflow can have, and stage {:?} has \
                  more to follow; do the stages' next form a circle?",
                 self.spec.stage
             );
             Reason::new("too-long", text)
-        };
-        let ends = run.at.number >= MAX_STAGES && !self.spec.next.is_empty();
-        ends.then(circle)
-            .or_else(|| exhausted(held.meta.deliveries, &held.rule))
+        })
     }
 
     async fn sort(self: &Arc<Self>, message: Message, held: &Held) -> Received {

@@ -62,11 +62,12 @@ fn headers_are_those_that_are_written() {
         dead_letter::STREAM,
         dead_letter::SEQUENCE,
         dead_letter::DELIVERIES,
+        dead_letter::ATTEMPTS,
+        dead_letter::ATTEMPT_LOG,
         dead_letter::KIND,
         dead_letter::ERROR,
         dead_letter::AGENT,
         dead_letter::AT,
-        dead_letter::TRUNCATED,
     ]);
     assert_eq!(said, real);
     let said = first_column("Headers");
@@ -107,7 +108,7 @@ fn audit_kinds_are_those_that_are_written() {
     );
     let sources = sources("host/src");
     for (file, text) in [
-        ("patterns/disposition/settler.rs", "\"dead-letter\""),
+        ("patterns/disposition/settler/letters.rs", "\"dead-letter\""),
         ("cli/audit.rs", "FORCED: &str = \"forced\""),
     ] {
         assert!(sources[file].contains(text), "{file} {text}");

@@ -80,6 +80,7 @@ impl StageRun {
             ("kind", json!(reason.kind)),
             ("error", json!(reason.message)),
             ("deliveries", json!(held.meta.deliveries)),
+            ("attempts", json!(held.tries.begun())),
             ("dlq_sequence", json!(letter.sequence)),
         ];
         event.store(link).await
