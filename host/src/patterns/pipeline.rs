@@ -8,6 +8,7 @@
 mod deadlines;
 mod event;
 mod join;
+mod joined;
 mod joins;
 mod outputs;
 
@@ -30,13 +31,18 @@ pub use deadlines::watch;
 
 /// The header that names the stage whose output an input is.
 pub const STAGE: &str = "X-Stage";
-/// The header of what is special about an input of a joining stage: `deadline` or `joined`.
+/// The header of what is special about an input: `deadline`, `joined` or `incomplete` at a joining
+/// stage, `failed` at any.
 pub const JOIN: &str = "X-Join";
 /// A host says that a join's time is over.
 const DEADLINE: &str = "deadline";
 /// The payload is the joined input: the branches are not waited for. A dead letter of a joining stage
 /// has it, so that it can be sent again.
 const JOINED: &str = "joined";
+/// The payload is what had come when a join failed: sent again, it reopens the join.
+const INCOMPLETE: &str = "incomplete";
+/// The stage that `X-Stage` names has failed for good: its output does not come.
+const FAILED: &str = "failed";
 
 /// A stage that a plugin does on this host.
 #[derive(Debug, Clone)]
@@ -165,14 +171,30 @@ impl Stage {
             }
         }
         let stage = self.clone();
+        let run = StageRun { stage, at };
         match &self.spec.join {
-            Some(join) => joins::arrive(StageRun { stage, at }, join, message, held).await,
-            None => Received::Input(message, StageRun { stage, at }),
+            Some(join) => joins::arrive(run, join, message, held).await,
+            None if message.headers.get(JOIN) == Some(FAILED) => run.hears(&message, held).await,
+            None => Received::Input(message, run),
         }
     }
 }
 
 impl StageRun {
+    /// An input will not come: neither will what would be made of it.
+    async fn hears(&self, message: &Message, held: &Held) -> Received {
+        let trace = Trace::received(&message.headers, || self.at.workflow.as_str());
+        let link = &self.stage.link;
+        match self.pass_on(link, &trace, held, &message.payload).await {
+            Ok(()) => Received::Over,
+            Err(error) => {
+                tracing::warn!(%error, subject = message.subject,
+                    "a failure could not be passed on yet");
+                Received::Later
+            }
+        }
+    }
+
     /// Whether the workflow is cancelled; waits until that can be told.
     pub(super) async fn is_cancelled(&self) -> Result<bool, crate::transport::TransportError> {
         is_cancelled(&self.stage.link, &self.at.workflow).await
