@@ -76,6 +76,7 @@ pub(crate) struct Buckets {
     pub(crate) config: Kv,
     pub(crate) circuits: Kv,
     pub(crate) pipelines: Kv,
+    pub(crate) attempts: Kv,
 }
 
 /// What is told when the host has come up.

@@ -182,7 +182,7 @@ pub const KEYS: Bounded<u32> = bounded(10_000, 1, 10_000);
 /// `plugin.instances`: agents of the plugin on this host.
 pub const INSTANCES: Bounded<u32> = bounded(1, 1, MAX_INSTANCES);
 
-/// `work.max_deliver` and `pipeline.max_deliver`: deliveries of a work item, or of a stage's input,
+/// `work.max_deliver` and `pipeline.max_deliver`: attempts at a work item, or at a stage's input,
 /// before it is a dead letter.
 pub const MAX_DELIVER: Bounded<u32> = bounded(5, 1, 1000);
 
@@ -193,7 +193,7 @@ pub const BACKOFF: Bounded<Duration> = bounded(
     MAX_RETRY_DELAY,
 );
 
-/// The delays before the second, third, … delivery of a work item; the last one repeats.
+/// The delays before the second, third, … attempt at a work item; the last one repeats.
 pub const DEFAULT_BACKOFF: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(5),

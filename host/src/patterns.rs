@@ -5,6 +5,7 @@
 //! ([`Crew`]). When the agent is done, [`disposition`] decides and carries out the fate of the
 //! message; nothing else acks, naks or terms. Patterns know no agent but through its [`AgentPort`].
 
+pub mod attempts;
 pub mod audit;
 pub mod cancelled;
 pub mod cell;

@@ -11,6 +11,7 @@ mod death;
 mod engine;
 mod instance;
 mod running;
+mod standstill;
 mod state;
 mod ticker;
 
@@ -29,6 +30,7 @@ pub use call::{Call, Failure, Health, Kind, Notice, Outcome, Reply};
 pub use component::{Component, ComponentError};
 pub use death::{Death, DeathKind};
 pub use instance::Instance;
+pub use standstill::watch as watch_standstill;
 
 pub use crate::capabilities::{
     AgentContext, Audit, CircuitState, Coordination, Counters, Counts, GatherAnswer, GatherStatus,

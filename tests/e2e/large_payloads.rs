@@ -4,6 +4,7 @@
 mod crashes;
 mod forged;
 mod letters;
+mod small_servers;
 mod through;
 mod workflows;
 

@@ -1,5 +1,6 @@
 //! Work items: taken once, in order of urgency, tried again, never lost.
 
+mod attempts;
 mod consumers;
 mod crashes;
 mod fate;

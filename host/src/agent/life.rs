@@ -1,6 +1,7 @@
 //! The loop of an agent: which of the things that can happen next is done next.
 
 mod batch;
+mod beginning;
 mod circuit;
 mod ending;
 mod going;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::config::InstanceMode;
+use crate::patterns::attempts::Register;
 use crate::patterns::circuit::verdict;
 use crate::patterns::crew::Taking;
 use crate::patterns::disposition::Reason;
@@ -63,6 +65,8 @@ pub(super) struct Life {
     announced: bool,
     /// Which of its inboxes is looked at first for the next message.
     turn: usize,
+    /// Where it says which messages it has begun.
+    register: Arc<Register>,
 }
 
 /// What happens next.
@@ -88,6 +92,7 @@ impl Life {
     ) -> Self {
         let meters = Meters::new(&version.spec.limits);
         Self {
+            register: around.settler.attempts().register(&port.id),
             ear: Ear::new(version.permissions.agent(&port.id)),
             _vacating: leadership::Vacating(port.cell.clone()),
             office: None,
@@ -242,10 +247,9 @@ impl Life {
             }
             (_, waiting) => (call, waiting),
         };
-        if let Answer::Held(held) = &waiting {
-            let settler = &self.around.settler;
-            Box::pin(settler.begin(&self.port.id, &call, held)).await;
-        }
+        let Some(waiting) = self.record(&call, waiting).await else {
+            return;
+        };
         let begun = Instant::now();
         self.port.cell.begin(begun);
         let outcome = self.called(begun, &call).await;

@@ -136,7 +136,7 @@ fn schema(schema: &Option<Schema>) -> String {
 /// How often something is tried, and how long apart.
 fn tries(max_deliver: u32, backoff: &[Duration]) -> String {
     let backoff: Vec<String> = backoff.iter().map(|d| show_duration(*d)).collect();
-    format!("{max_deliver} deliveries, {} apart", backoff.join(" "))
+    format!("{max_deliver} attempts, {} apart", backoff.join(" "))
 }
 
 fn stage(stage: &StageSpec) -> Setting {

@@ -81,9 +81,9 @@ pub struct WorkSpec {
     pub version: Option<Token>,
     /// Which tasks of the domain.
     pub task: TaskFilter,
-    /// Deliveries before an item becomes a dead letter.
+    /// Attempts before an item becomes a dead letter.
     pub max_deliver: u32,
-    /// Delays before the second, third, … delivery; the last one repeats. Never empty.
+    /// Delays before the second, third, … attempt; the last one repeats. Never empty.
     pub backoff: Vec<Duration>,
     /// What a payload must look like.
     pub schema: Option<Schema>,
@@ -149,9 +149,9 @@ pub struct StageSpec {
     pub next: Vec<Token>,
     /// The stages whose outputs it waits for; none: each input is handled by itself.
     pub join: Option<JoinSpec>,
-    /// Deliveries before an input becomes a dead letter.
+    /// Attempts before an input becomes a dead letter.
     pub max_deliver: u32,
-    /// Delays before the second, third, … delivery; the last one repeats. Never empty.
+    /// Delays before the second, third, … attempt; the last one repeats. Never empty.
     pub backoff: Vec<Duration>,
     /// What an input must look like; of a joining stage, the joined one.
     pub schema: Option<Schema>,

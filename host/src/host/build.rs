@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Surroundings;
 use crate::config::HostSpec;
 use crate::limits;
+use crate::patterns::attempts::{self, Attempts};
 use crate::patterns::commands::Commands;
 use crate::patterns::coordination::Coordinator;
 use crate::patterns::disposition::Settler;
@@ -18,7 +19,7 @@ use crate::patterns::keeper::Keeper;
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{Directory, audit, health, metrics, micro};
 use crate::provision::{self, ConsumerClaims};
-use crate::runtime::{Runtime, RuntimeError, RuntimeOptions};
+use crate::runtime::{Runtime, RuntimeError, RuntimeOptions, watch_standstill};
 use crate::transport::server::OwnServer;
 use crate::transport::{Link, Role, ServerClock, Transport, version};
 
@@ -55,6 +56,15 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
             state.url
         );
     }
+    let most = transport.link(Role::Work).max_payload();
+    if most < limits::LEAST_MAX_PAYLOAD {
+        bail!(
+            "the NATS server at {} takes messages of at most {most} bytes, and the host needs {}; \
+             fix: raise `max_payload` in the configuration of the server",
+            state.url,
+            limits::LEAST_MAX_PAYLOAD
+        );
+    }
     if let Some(remark) = version::remark(&state.version) {
         tracing::warn!("{remark}");
     }
@@ -82,6 +92,7 @@ async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Resu
         config: control.kv("AGENT_CONFIG").await?,
         circuits: control.kv("CIRCUITS").await?,
         pipelines: transport.link(Role::Work).kv("PIPELINES").await?,
+        attempts: transport.link(Role::Work).kv(attempts::BUCKET).await?,
     };
     Ok(Ground {
         transport,
@@ -117,12 +128,13 @@ pub(super) async fn build(
     let clock = clock_of(&control).await;
     let outbox = Outbox::start(control.clone(), &name, id.as_str());
     let keeper = Arc::new(Keeper::default());
-    let mut background = vec![keeper.start()];
+    let mut background = vec![keeper.start(), watch_standstill()];
     let directory = Directory::default();
     let coordinator = Coordinator::new(directory.clone());
+    let attempts = Attempts::start(kv.attempts.clone(), work.clone(), id.clone());
     let around = Surroundings {
         runtime,
-        settler: Settler::new(work.clone(), outbox.clone(), clock.clone()),
+        settler: Settler::new(work.clone(), outbox.clone(), attempts, clock.clone()),
         audit: Arc::new(audit::Refusals(outbox.clone())),
         coordination: Arc::new(coordinator.clone()),
         outbox,

@@ -46,6 +46,8 @@ pub(super) async fn drain(host: Host) {
             .max(limits::LAST_WORDS)
             .min(most.max(limits::LAST_WORDS))
     };
+    let close = shared.around.settler.attempts().close();
+    let _ = tokio::time::timeout(last(limits::LAST_WORDS), close).await;
     lease.give_up(last(limits::LAST_WORDS)).await;
     shared
         .around

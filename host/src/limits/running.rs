@@ -35,8 +35,66 @@ pub const MAX_SETTLING: usize = 1024;
 /// The delay with which an item is returned that no agent has started.
 pub const GIVE_BACK_DELAY: Duration = Duration::from_millis(100);
 
-/// The delay with which an item is returned whose result or dead letter could not be stored.
+/// The delay with which an item is returned that cannot be begun, or whose dead letter cannot be
+/// stored.
 pub const STORE_RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// The first pause before an output is stored again that the server did not take; doubled with each
+/// further one.
+pub const STORE_PAUSE_FIRST: Duration = Duration::from_millis(250);
+
+/// The longest such pause.
+pub const STORE_PAUSE_MOST: Duration = Duration::from_secs(5);
+
+/// Bytes of the outputs that one host keeps until they are stored, those of less than 16 KiB not
+/// counted; at least one of any size. Beyond, agents wait.
+pub const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long an acknowledgement is repeated that nobody confirms; its consumer may be gone.
+pub const ACK_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// How long storing a dead letter is repeated before its item is sealed and given back.
+pub const LETTER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the same trouble with the server is said again while it lasts.
+pub const COMPLAINT: Duration = Duration::from_secs(15);
+
+/// Most attempts that the record of an item, and its dead letter, list: the newest.
+pub const MAX_ATTEMPTS_LISTED: usize = 10;
+
+/// Longest text of an error in a list of attempts, in characters.
+pub const MAX_ATTEMPT_ERROR: usize = 160;
+
+/// Agents of one plugin that share a register of what they have begun.
+pub const ATTEMPT_SHARE: u32 = 16;
+
+/// How long an attempt is open before its register is written: most end before.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(1);
+
+/// The least time between two writes of one register.
+pub const ATTEMPT_GAP: Duration = Duration::from_millis(5);
+
+/// The pause after a register could not be written.
+pub const ATTEMPT_RETRY: Duration = Duration::from_millis(250);
+
+/// After this time an open attempt stands in the record of its item, and no longer in a register.
+pub const ATTEMPT_OLD: Duration = Duration::from_secs(10);
+
+/// How often it is looked for such attempts.
+pub const ATTEMPT_SWEEP: Duration = Duration::from_secs(5);
+
+/// How long an agent waits until the server has stored that an attempt begins.
+pub const ATTEMPT_WAIT: Duration = Duration::from_secs(20);
+
+/// How long it is asked how often an item was begun, before the item is given back.
+pub const ATTEMPT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much longer than the ack wait the host that made the last attempt has to say what became of
+/// it.
+pub const ATTEMPT_GRACE: Duration = Duration::from_secs(15);
+
+/// Most registers that are looked through for attempts that nobody has recorded; one request each.
+pub const MAX_REGISTERS: usize = 100_000;
 
 /// Longest text of an error in a header, in characters.
 pub const MAX_ERROR_CHARS: usize = 512;
@@ -159,9 +217,9 @@ pub const JOIN_TRIES: usize = 64;
 /// run more hosts.
 pub const MAX_AGENTS: u32 = 4096;
 
-/// Room that a dead letter keeps for its own headers when its payload must be cut to what the
-/// server takes, in bytes: a subject, an error text, ids.
-pub const LETTER_HEADERS: usize = 8 * 1024;
+/// The least that a server may take in one message, headers and payload, in bytes: records of
+/// attempts and the headers of dead letters must fit.
+pub const LEAST_MAX_PAYLOAD: usize = 16 * 1024;
 
 /// Bytes of messages that may wait in all run-time subscriptions of one agent together; at least
 /// two of its largest messages.

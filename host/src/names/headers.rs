@@ -16,11 +16,12 @@ pub const SPAN_ID: &str = "X-Span-ID";
 pub const PRIORITY: &str = "X-Priority";
 /// How many milliseconds whoever asks still waits, counted from the arrival.
 pub const TIMEOUT: &str = "X-Timeout-Ms";
-/// How often a message was delivered before.
+/// How often a message was begun before.
 pub const RETRY_COUNT: &str = "X-Retry-Count";
 /// The stage whose output an input is.
 pub const STAGE: &str = "X-Stage";
-/// How an input of a joining stage came about: `deadline` or `joined`.
+/// What is special about an input: `deadline`, `joined` or `incomplete` at a joining stage, `failed`
+/// at any.
 pub const JOIN: &str = "X-Join";
 /// The name of the object that holds the payload.
 pub const CLAIM: &str = "X-Claim";
@@ -36,6 +37,11 @@ pub const DLQ_STREAM: &str = "X-DLQ-Stream";
 pub const DLQ_SEQUENCE: &str = "X-DLQ-Sequence";
 /// Of a dead letter: how often it was delivered.
 pub const DLQ_DELIVERIES: &str = "X-DLQ-Deliveries";
+/// Of a dead letter: how often it was begun.
+pub const DLQ_ATTEMPTS: &str = "X-DLQ-Attempts";
+/// Of a dead letter: the newest of these attempts, oldest first, as JSON:
+/// `[{at, agent_id, delivery, kind, error}, …]`.
+pub const DLQ_ATTEMPT_LOG: &str = "X-DLQ-Attempt-Log";
 /// Of a dead letter: why it was given up, a word.
 pub const DLQ_KIND: &str = "X-DLQ-Error-Kind";
 /// Of a dead letter: why it was given up, a sentence.
@@ -44,15 +50,13 @@ pub const DLQ_ERROR: &str = "X-DLQ-Error";
 pub const DLQ_AGENT: &str = "X-DLQ-Agent-ID";
 /// Of a dead letter: when it was given up.
 pub const DLQ_AT: &str = "X-DLQ-At";
-/// Of a dead letter: how many bytes the original payload had, where it holds only a part of it.
-pub const DLQ_TRUNCATED: &str = "X-DLQ-Truncated";
 /// W3C's form of trace and span.
 pub const TRACEPARENT: &str = "traceparent";
 /// What other tracing systems add to it.
 pub const TRACESTATE: &str = "tracestate";
 
 /// All of them.
-pub const OF_HOSTS: [&str; 23] = [
+pub const OF_HOSTS: [&str; 24] = [
     AGENT_ID,
     REQUEST_ID,
     TRACE_ID,
@@ -69,11 +73,12 @@ pub const OF_HOSTS: [&str; 23] = [
     DLQ_STREAM,
     DLQ_SEQUENCE,
     DLQ_DELIVERIES,
+    DLQ_ATTEMPTS,
+    DLQ_ATTEMPT_LOG,
     DLQ_KIND,
     DLQ_ERROR,
     DLQ_AGENT,
     DLQ_AT,
-    DLQ_TRUNCATED,
     TRACEPARENT,
     TRACESTATE,
 ];

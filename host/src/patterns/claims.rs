@@ -127,7 +127,7 @@ impl Claims {
                     tokio::time::sleep(PAUSE).await;
                 }
                 // Another host may just have finished the message: then it does not come again.
-                ClaimError::Missing(_) if meta.deliveries == 1 && rule.max_deliver > 1 => {
+                ClaimError::Missing(_) if meta.deliveries == 1 => {
                     return Found::Later(rule.delay(1));
                 }
                 _ => return refused(&error, most),

@@ -13,9 +13,9 @@ use super::disposition::Reason;
 use super::lifecycle::now;
 
 pub use crate::names::headers::{
-    DLQ_AGENT as AGENT, DLQ_AT as AT, DLQ_DELIVERIES as DELIVERIES, DLQ_ERROR as ERROR,
-    DLQ_KIND as KIND, DLQ_SEQUENCE as SEQUENCE, DLQ_STREAM as STREAM, DLQ_SUBJECT as SUBJECT,
-    DLQ_TRUNCATED as TRUNCATED,
+    DLQ_AGENT as AGENT, DLQ_AT as AT, DLQ_ATTEMPT_LOG as ATTEMPT_LOG, DLQ_ATTEMPTS as ATTEMPTS,
+    DLQ_DELIVERIES as DELIVERIES, DLQ_ERROR as ERROR, DLQ_KIND as KIND, DLQ_SEQUENCE as SEQUENCE,
+    DLQ_STREAM as STREAM, DLQ_SUBJECT as SUBJECT,
 };
 
 /// The kind of a message whose bytes are no message for the client library.
@@ -23,6 +23,10 @@ const UNREADABLE: &str = "unreadable";
 
 /// Stores the dead letter of a held message. The same message always has the same letter id, so a
 /// repetition after a crash is recognised by the stream.
+///
+/// # Errors
+/// Also where the letter could not hold everything that the original does: the original is to stay
+/// then.
 pub async fn store(
     link: &Link,
     agent: Option<&AgentId>,
@@ -32,25 +36,21 @@ pub async fn store(
 ) -> Result<Stored, TransportError> {
     let subject = subject(&call.subject);
     let id = held.meta.output_id("dlq");
-    let mut full = headers(agent, call, held, reason, true);
-    // The original's own headers may be what makes the letter larger than the server takes; then
-    // ours; and in the end the letter holds what fits, which says more than no letter.
-    let mut bare = headers(agent, call, held, reason, false);
-    let payload = match claim(link, call, held, &id, [&mut full, &mut bare]).await? {
+    let mut full = headers(agent, call, held, reason);
+    let payload = match claim(link, call, held, &id, &mut full).await? {
         true => Bytes::new(),
         false => call.payload.clone(),
     };
-    for headers in [full, bare] {
-        match link.store(&subject, &id, headers, payload.clone()).await {
-            Err(TransportError::TooLarge(_)) => {}
-            other => return other,
-        }
+    match link
+        .store(&subject, &id, full.clone(), payload.clone())
+        .await
+    {
+        Err(TransportError::TooLarge(_)) => {}
+        stored => return stored,
     }
-    let mut headers = headers(agent, call, held, reason, false);
-    headers.set(TRUNCATED, &call.payload.len().to_string());
-    let most = link.max_payload().saturating_sub(limits::LETTER_HEADERS);
-    let fits = call.payload.slice(..call.payload.len().min(most));
-    link.store(&subject, &id, headers, fits).await
+    // The list of attempts is ours, and the only thing that may be missing.
+    full.remove(ATTEMPT_LOG);
+    link.store(&subject, &id, full, payload).await
 }
 
 /// Leaves a payload that is too large for a letter, or that was fetched for the message, in the object
@@ -60,31 +60,19 @@ async fn claim(
     call: &Call,
     held: &Held,
     id: &str,
-    headers: [&mut Headers; 2],
+    headers: &mut Headers,
 ) -> Result<bool, TransportError> {
     if let Some(claimed) = &held.claimed {
-        for headers in headers {
-            claimed.stamp(headers);
-        }
+        claimed.stamp(headers);
         return Ok(true);
     }
-    if call.payload.len() <= link.claim_over() {
+    if call.payload.is_empty() || link.takes(headers, call.payload.len()) {
         return Ok(false);
     }
     // For the original subject: that is where it is sent again.
-    match link.claim(&call.subject, id, &call.payload).await {
-        Ok(claim) => {
-            for headers in headers {
-                claim.stamp(call.payload.len(), headers);
-            }
-            Ok(true)
-        }
-        Err(error) if error.is_transient() => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, subject = %call.subject, "no room for the payload of a dead letter beside it");
-            Ok(false)
-        }
-    }
+    let claim = link.claim(&call.subject, id, &call.payload).await?;
+    claim.stamp(call.payload.len(), headers);
+    Ok(true)
 }
 
 /// Stores the dead letter of a message that cannot be delivered to this host at all.
@@ -127,6 +115,7 @@ pub fn audit(
         "stream": held.meta.stream,
         "sequence": held.meta.stream_sequence,
         "deliveries": held.meta.deliveries,
+        "attempts": held.tries.begun(),
         "agent_id": agent.map(AgentId::as_str),
         "error_kind": reason.kind,
         "error": reason.message,
@@ -152,22 +141,14 @@ pub fn subject(original: &str) -> String {
     format!("dlq.{first}.{why}")
 }
 
-fn headers(
-    agent: Option<&AgentId>,
-    call: &Call,
-    held: &Held,
-    reason: &Reason,
-    with_original: bool,
-) -> Headers {
+fn headers(agent: Option<&AgentId>, call: &Call, held: &Held, reason: &Reason) -> Headers {
     let mut headers = Headers::default();
-    if with_original {
-        for (name, value) in call.headers.iter() {
-            let lower = name.to_ascii_lowercase();
-            // What made the server act on the original must not act again, and the reasons are ours.
-            if !lower.starts_with("nats-") && !lower.starts_with("x-dlq-") {
-                // A name may have several values. What came as a header can be one again.
-                let _ = headers.append(name, value);
-            }
+    for (name, value) in call.headers.iter() {
+        let lower = name.to_ascii_lowercase();
+        // What made the server act on the original must not act again, and the reasons are ours.
+        if !lower.starts_with("nats-") && !lower.starts_with("x-dlq-") {
+            // A name may have several values. What came as a header can be one again.
+            let _ = headers.append(name, value);
         }
     }
     // One that was not fetched: without it the letter would be empty.
@@ -179,6 +160,8 @@ fn headers(
     headers.set(STREAM, &held.meta.stream);
     headers.set(SEQUENCE, &held.meta.stream_sequence.to_string());
     headers.set(DELIVERIES, &held.meta.deliveries.to_string());
+    headers.set(ATTEMPTS, &held.tries.begun().to_string());
+    headers.set(ATTEMPT_LOG, &attempt_log(held, reason));
     headers.set(KIND, &reason.kind);
     headers.set(ERROR, &one_line(&reason.message));
     if let Some(agent) = agent {
@@ -186,6 +169,40 @@ fn headers(
     }
     headers.set(AT, &now());
     headers
+}
+
+/// The attempts, in the letters of ASCII: some clients drop a header that has others.
+fn attempt_log(held: &Held, reason: &Reason) -> String {
+    let running = held.tries.running();
+    let running = running.map(|attempt| attempt.failed(reason));
+    let all = held.tries.listed().iter().chain(&running);
+    let list: Vec<Value> = all
+        .map(|attempt| {
+            json!({
+                "at": attempt.at,
+                "agent_id": attempt.agent_id,
+                "delivery": attempt.delivery,
+                "kind": attempt.kind,
+                "error": attempt.error.as_deref().map(one_line),
+            })
+        })
+        .collect();
+    ascii(&Value::from(list).to_string())
+}
+
+/// JSON with everything beyond ASCII written as `\u….`.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii() {
+            text.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            text.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    text
 }
 
 /// A header holds one line: the text of an error may come from a guest.
@@ -210,6 +227,15 @@ mod tests {
         for bad in ["work.nlp.high.a\u{a0}b", "work.nlp.high.\u{fffd}\t"] {
             assert_eq!(subject(bad), "dlq.work.malformed");
         }
+    }
+
+    #[test]
+    fn a_log_of_attempts_is_ascii_and_still_json() {
+        let text = json!(["é😀\n", "plain"]).to_string();
+        let plain = ascii(&text);
+        assert!(plain.is_ascii(), "{plain}");
+        let read: Value = serde_json::from_str(&plain).unwrap_or_default();
+        assert_eq!(read, json!(["é😀\n", "plain"]));
     }
 
     #[test]

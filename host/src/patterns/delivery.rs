@@ -10,6 +10,7 @@ use crate::runtime::{Call, Kind};
 use crate::transport::trace::header;
 use crate::transport::{Fate, Link, Message, Meta, Trace, TransportError};
 
+use super::attempts::Tries;
 use super::claims::Claimed;
 use super::crew::{Weight, waiting_bytes};
 use super::disposition::Reason;
@@ -160,6 +161,8 @@ pub struct Held {
     pub meta: Meta,
     /// How often and when it is tried again.
     pub rule: Arc<RetryRule>,
+    /// The attempts at it so far.
+    pub tries: Tries,
     /// Keeps the server from delivering it again while it is held.
     pub kept: Kept,
     /// What is made of it when it was handled.
@@ -171,6 +174,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// How often it was begun before.
+    pub(super) fn retries(&self) -> u32 {
+        self.tries.begun()
+    }
+
     /// Whether the workflow that it belongs to is cancelled; waits until that can be told.
     pub(super) async fn is_cancelled(&self) -> Result<bool, TransportError> {
         match &self.output {
@@ -191,19 +199,19 @@ pub enum Output {
     Nothing,
 }
 
-/// How often a message is delivered, and how long the host waits between tries.
+/// How often a message is tried, and how long the host waits between tries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryRule {
-    /// The delivery after which a failure is final, from 1.
+    /// The attempt after which a failure is final, from 1.
     pub max_deliver: u32,
     /// The wait after the first, second, … failure; the last one repeats. Never empty in a parsed manifest.
     pub backoff: Vec<Duration>,
 }
 
 impl RetryRule {
-    /// The wait before the try that follows delivery number `deliveries`.
-    pub fn delay(&self, deliveries: u64) -> Duration {
-        let step = usize::try_from(deliveries.saturating_sub(1)).unwrap_or(usize::MAX);
+    /// The wait before the try that follows attempt number `attempts`.
+    pub fn delay(&self, attempts: u32) -> Duration {
+        let step = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         self.backoff
             .get(step)
             .or(self.backoff.last())

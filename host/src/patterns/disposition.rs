@@ -1,16 +1,21 @@
 //! The fate of a held message: decided here, carried out here, and nowhere else.
 //!
 //! Order is the promise: output is stored before input is acknowledged, a dead letter is stored
-//! before its original is removed. If the process dies between any two steps, the message is
-//! delivered again, its output is recognised by its derived id, and nothing is lost.
+//! before its original is removed, a failed attempt is recorded before its message is given back.
+//! If the process dies between any two steps, the message is delivered again, its output is
+//! recognised by its derived id, and nothing is lost. Attempts count, not deliveries
+//! ([`super::attempts`]).
 
 mod settler;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits;
 use crate::runtime::{Death, Failure, Outcome};
 
+use super::attempts::Record;
 use super::delivery::RetryRule;
 
 pub use settler::Settler;
@@ -20,14 +25,14 @@ pub use settler::Settler;
 pub enum Verdict {
     /// Store the answer, then acknowledge.
     Done,
-    /// Deliver again after this time.
-    Retry(Duration),
+    /// Record why it failed, then deliver again after this time.
+    Retry(Reason, Duration),
     /// Store a dead letter, then remove.
     DeadLetter(Reason),
 }
 
 /// Why a message became a dead letter, or a call failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// A word for programs: `rejected`, `trap`, `timeout`, `schema`, ….
     pub kind: String,
@@ -61,17 +66,17 @@ impl Reason {
     }
 }
 
-/// Decides from the outcome of delivery number `deliveries` (from 1).
-pub fn judge(outcome: &Outcome, deliveries: u64, rule: &RetryRule) -> Verdict {
+/// Decides from the outcome of attempt number `attempts` (from 1).
+pub fn judge(outcome: &Outcome, attempts: u32, rule: &RetryRule) -> Verdict {
     let Some(reason) = Reason::of(outcome) else {
         return Verdict::Done;
     };
     if matches!(outcome, Outcome::Failed(Failure::Reject(_))) {
         return Verdict::DeadLetter(reason);
     }
-    if deliveries >= u64::from(rule.max_deliver) {
+    if attempts >= rule.max_deliver {
         let message = format!(
-            "{} (delivery {deliveries} of {})",
+            "{} (attempt {attempts} of {})",
             reason.message, rule.max_deliver
         );
         return Verdict::DeadLetter(Reason { message, ..reason });
@@ -80,21 +85,22 @@ pub fn judge(outcome: &Outcome, deliveries: u64, rule: &RetryRule) -> Verdict {
         Outcome::Failed(Failure::Retry { delay, .. }) => *delay,
         _ => None,
     };
-    Verdict::Retry(
-        wish.unwrap_or_else(|| rule.delay(deliveries))
-            .min(limits::MAX_RETRY_DELAY),
-    )
+    let delay = wish.unwrap_or_else(|| rule.delay(attempts));
+    Verdict::Retry(reason, delay.min(limits::MAX_RETRY_DELAY))
 }
 
-/// Decides on receipt: a message that was delivered more often than its rule allows is not run
-/// again, because it may be what kills the host each time.
-pub fn exhausted(deliveries: u64, rule: &RetryRule) -> Option<Reason> {
-    (deliveries > u64::from(rule.max_deliver)).then(|| {
+/// Decides on receipt: an item that was begun as often as its rule allows is not begun again,
+/// because it may be what kills the host each time.
+pub fn exhausted(record: &Record, rule: &RetryRule) -> Option<Reason> {
+    (record.begun >= rule.max_deliver).then(|| {
+        let last = record.attempts.last();
+        let error = last.and_then(|last| last.error.as_deref());
+        let error = error.unwrap_or("its process was killed, or lost its connection");
         Reason::new(
             "max-deliver",
             format!(
-                "delivered {deliveries} times, {} allowed, and never finished",
-                rule.max_deliver
+                "begun {} times, {} allowed, and never finished; the last time: {error}",
+                record.begun, rule.max_deliver
             ),
         )
     })
@@ -144,19 +150,23 @@ mod tests {
             (trap(), 3, "dead trap"),
             (Outcome::Failed(Failure::Other("x".into())), 2, "retry 5s"),
         ];
-        for (outcome, deliveries, expected) in cases {
-            let text = match judge(&outcome, deliveries, &rule()) {
+        for (outcome, attempts, expected) in cases {
+            let text = match judge(&outcome, attempts, &rule()) {
                 Verdict::Done => "done".to_owned(),
-                Verdict::Retry(delay) => format!("retry {}s", delay.as_secs()),
+                Verdict::Retry(_, delay) => format!("retry {}s", delay.as_secs()),
                 Verdict::DeadLetter(reason) => format!("dead {}", reason.kind),
             };
-            assert_eq!(text, expected, "{outcome:?} at delivery {deliveries}");
+            assert_eq!(text, expected, "{outcome:?} at attempt {attempts}");
         }
     }
 
     #[test]
     fn a_message_that_never_finished_is_not_run_once_more() {
-        assert_eq!(exhausted(3, &rule()), None);
-        assert!(exhausted(4, &rule()).is_some());
+        let begun = |begun| Record {
+            begun,
+            ..Record::default()
+        };
+        assert_eq!(exhausted(&begun(2), &rule()), None);
+        assert!(exhausted(&begun(3), &rule()).is_some());
     }
 }

@@ -8,10 +8,12 @@
 mod deadlines;
 mod event;
 mod join;
+mod joined;
 mod joins;
 mod outputs;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::config::StageSpec;
 use crate::limits::{MAX_STAGES, STORE_RETRY_DELAY};
@@ -21,10 +23,11 @@ pub use crate::names::headers::{JOIN, STAGE};
 use crate::runtime::Kind;
 use crate::transport::{Kv, Link, Message, ServerClock, Trace};
 
+use super::attempts::Admission;
 use super::cancelled::is_cancelled;
 use super::claims::Arrival;
 use super::delivery::{Held, Output, call};
-use super::disposition::{Reason, Settler, exhausted};
+use super::disposition::{Reason, Settler};
 
 pub use deadlines::watch;
 
@@ -33,6 +36,10 @@ const DEADLINE: &str = "deadline";
 /// The payload is the joined input: the branches are not waited for. A dead letter of a joining stage
 /// has it, so that it can be sent again.
 const JOINED: &str = "joined";
+/// The payload is what had come when a join failed: sent again, it reopens the join.
+const INCOMPLETE: &str = "incomplete";
+/// The stage that `X-Stage` names has failed for good: its output does not come.
+const FAILED: &str = "failed";
 
 /// A stage that a plugin does on this host.
 #[derive(Debug, Clone)]
@@ -79,7 +86,7 @@ impl Stage {
         mut held: Box<Held>,
         settler: Settler,
     ) -> Option<Arrival> {
-        let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
+        let arrived = Instant::now();
         let (message, run, refused) = match self.sort(message, &held).await {
             Received::Over => {
                 settler.drop_handled(held).await;
@@ -92,6 +99,7 @@ impl Stage {
             Received::Foreign(message, reason) => {
                 let fallback = || format!("pl-{}", held.meta.stream_sequence);
                 let trace = Trace::received(&message.headers, fallback);
+                let retries = held.retries();
                 let kind = Kind::Stage { number: 0, retries };
                 settler
                     .refuse(call(kind, message, trace), held, reason)
@@ -102,7 +110,18 @@ impl Stage {
             Received::Input(message, run) => (message, run, None),
         };
         let mut message = message;
-        let refused = refused.or_else(|| self.unfit(&run, &held));
+        let mut refused = refused.or_else(|| self.unfit(&run));
+        if refused.is_none() {
+            match settler.attempts().admit(&mut held, arrived).await {
+                Admission::Granted => {}
+                Admission::Refused(reason) => refused = Some(reason),
+                Admission::Later(delay) => {
+                    settler.put_off(held, delay).await;
+                    return None;
+                }
+            }
+        }
+        let retries = held.retries();
         message.headers.set(RETRY_COUNT, &retries.to_string());
         let trace = Trace::received(&message.headers, || run.at.workflow.as_str());
         let number = run.at.number;
@@ -117,18 +136,16 @@ impl Stage {
     }
 
     /// Why an input must not wake the plugin.
-    fn unfit(&self, run: &StageRun, held: &Held) -> Option<Reason> {
-        let circle = || {
+    fn unfit(&self, run: &StageRun) -> Option<Reason> {
+        let ends = run.at.number >= MAX_STAGES && !self.spec.next.is_empty();
+        ends.then(|| {
             let text = format!(
                 "number {MAX_STAGES} is the last that a workflow can have, and stage {:?} has \
                  more to follow; do the stages' next form a circle?",
                 self.spec.stage
             );
             Reason::new("too-long", text)
-        };
-        let ends = run.at.number >= MAX_STAGES && !self.spec.next.is_empty();
-        ends.then(circle)
-            .or_else(|| exhausted(held.meta.deliveries, &held.rule))
+        })
     }
 
     async fn sort(self: &Arc<Self>, message: Message, held: &Held) -> Received {
@@ -153,14 +170,30 @@ impl Stage {
             }
         }
         let stage = self.clone();
+        let run = StageRun { stage, at };
         match &self.spec.join {
-            Some(join) => joins::arrive(StageRun { stage, at }, join, message, held).await,
-            None => Received::Input(message, StageRun { stage, at }),
+            Some(join) => joins::arrive(run, join, message, held).await,
+            None if message.headers.get(JOIN) == Some(FAILED) => run.hears(&message, held).await,
+            None => Received::Input(message, run),
         }
     }
 }
 
 impl StageRun {
+    /// An input will not come: neither will what would be made of it.
+    async fn hears(&self, message: &Message, held: &Held) -> Received {
+        let trace = Trace::received(&message.headers, || self.at.workflow.as_str());
+        let link = &self.stage.link;
+        match self.pass_on(link, &trace, held, &message.payload).await {
+            Ok(()) => Received::Over,
+            Err(error) => {
+                tracing::warn!(%error, subject = message.subject,
+                    "a failure could not be passed on yet");
+                Received::Later
+            }
+        }
+    }
+
     /// Whether the workflow is cancelled; waits until that can be told.
     pub(super) async fn is_cancelled(&self) -> Result<bool, crate::transport::TransportError> {
         is_cancelled(&self.stage.link, &self.at.workflow).await

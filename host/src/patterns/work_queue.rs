@@ -1,5 +1,5 @@
-//! Work items and inputs of stages: durable pull consumers, weighted by priority, handed to whichever
-//! agent is free.
+//! Work items and inputs of stages: durable pull consumers, weighted by priority, handed to
+//! whichever agent is free.
 //!
 //! One [`WorkQueue`] per plugin and host pulls from all consumers of the plugin. It asks for what
 //! its agents can start now, and a little ahead when they are fast ([`schedule`]); a consumer that
@@ -7,10 +7,11 @@
 //! polls are not renewed: work must not wait here while another host is idle. They are taken back
 //! when the agents are paused or gone, and not whenever they are busy: where somebody listens to
 //! everything, the server may give an item to a poll that was just taken back, and it would come
-//! again only after the ack wait. Waiting is done by not pulling, never by a nak, because a nak
-//! counts as a try.
+//! again only after the ack wait. Waiting is done by not pulling, because an item that is given
+//! back again and again costs the server more than one that stays in its stream.
 
 mod failing;
+mod item;
 mod lane;
 
 use std::sync::Arc;
@@ -24,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Schema;
 use crate::limits;
 use crate::names::Priority;
-use crate::runtime::Kind;
-use crate::transport::{Delivered, Link, Message, Pull, Puller, Trace, TransportError};
+use crate::transport::{Delivered, Link, Message, Pull, Puller, TransportError};
 
+use super::attempts::Tries;
 use super::claims::{Arrival, Fetching, Found, take_in};
 use super::crew::Crew;
-use super::delivery::{Answer, Delivery, Held, Output, call};
-use super::disposition::{Settler, exhausted};
+use super::delivery::{Answer, Delivery, Held, Output};
+use super::disposition::Settler;
 use super::keeper::Keeper;
 use super::schedule::{self, Turn};
 use lane::{LaneState, Pulling};
@@ -133,7 +134,7 @@ impl WorkQueue {
     /// Starts the pulls that the agents have room for, or takes back those that they have not.
     fn top_up(&mut self) {
         let crew = &self.feed.crew;
-        if crew.taking() == 0 || crew.circuit.room() == 0 {
+        if crew.taking() == 0 || crew.circuit.room() == 0 || self.feed.settler.is_stuck() {
             return self.take_back_standing();
         }
         let asked = self
@@ -258,11 +259,16 @@ impl WorkQueue {
             *left = left.saturating_sub(1);
         }
         let (rule, source) = (state.lane.rule.clone(), state.lane.source.clone());
+        // What is in hand already came again because the server was not told so in time.
+        let Some(kept) = self.feed.keeper.keep(&delivered.meta, &delivered.fate) else {
+            return;
+        };
         let held = Box::new(Held {
-            kept: self.feed.keeper.keep(&delivered.fate),
+            kept,
             fate: delivered.fate,
             meta: delivered.meta,
             rule,
+            tries: Tries::default(),
             output: Output::Nothing,
             claimed: None,
             record: None,
@@ -286,21 +292,20 @@ impl WorkQueue {
     async fn item(
         &mut self,
         (priority, schema): (Priority, Option<Schema>),
-        mut message: Message,
+        message: Message,
         mut held: Box<Held>,
     ) {
         held.output = Output::Result;
-        let retries = u32::try_from(held.meta.deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
-        let sequence = held.meta.stream_sequence;
-        let trace = Trace::received(&message.headers, || format!("wq-{sequence}"));
-        message.headers.set("X-Retry-Count", &retries.to_string());
-        message.headers.set("X-Priority", priority.as_str());
-        let kind = Kind::Work { priority, retries };
-        let call = call(kind, message, trace.at(priority));
-        if let Some(reason) = exhausted(held.meta.deliveries, &held.rule) {
-            return self.feed.settler.refuse(call, held, reason).await;
+        if held.meta.deliveries <= 1 {
+            let call = item::call_of(priority, message, &held);
+            return self.take_in(Arrival { call, held, schema }).await;
         }
-        self.take_in(Arrival { call, held, schema }).await;
+        self.arriving += 1;
+        let settler = self.feed.settler.clone();
+        self.pulls.push(Box::pin(async move {
+            let admitted = item::admit((priority, schema), message, held, settler).await;
+            Step::Arrived(admitted.map(Box::new))
+        }));
     }
 
     /// Hands a message to the agents once it has its payload.
@@ -318,7 +323,7 @@ impl WorkQueue {
         }
         let since = *self.deserted.get_or_insert_with(Instant::now);
         if since.elapsed() >= limits::DESERTED {
-            give_back_waiting(&self.feed.crew, &self.feed.settler, false).await;
+            give_back_waiting(&self.feed.crew, &self.feed.settler).await;
         }
     }
 
@@ -355,7 +360,8 @@ async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Ste
         biased;
         came = pull.next() => came,
         () = stop.cancelled() => {
-            // What is on its way is still taken in: left there, it would count as a delivery.
+            // What is on its way is still taken in: left there, it would come again after the ack
+            // wait.
             pull.stop().await;
             pull.next().await
         }
@@ -367,21 +373,15 @@ async fn next(index: usize, mut pull: Box<Pull>, stop: CancellationToken) -> Ste
     }
 }
 
-/// Whether an item may be delivered once more and still be run.
-fn has_another(held: &Held) -> bool {
-    held.meta.deliveries < u64::from(held.rule.max_deliver)
-}
-
 /// Hands back the items that wait for an agent when none will come soon. Messages of
-/// subscriptions stay: nobody else would get them. An item that would have no delivery left stays
-/// too, unless the host is `ending`: it must not become a dead letter that nobody has tried.
-pub async fn give_back_waiting(crew: &Crew, settler: &Settler, ending: bool) {
+/// subscriptions stay: nobody else would get them.
+pub async fn give_back_waiting(crew: &Crew, settler: &Settler) {
     for _ in 0..crew.waiting() {
         let Some(delivery) = crew.try_take() else {
             return;
         };
         match delivery.answer {
-            Answer::Held(held) if ending || has_another(&held) => settler.give_back(held).await,
+            Answer::Held(held) => settler.give_back(held).await,
             answer => crew.offer(Delivery { answer, ..delivery }),
         }
     }

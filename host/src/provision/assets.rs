@@ -1,5 +1,7 @@
 //! The streams and buckets that the host works with, as they should be. Pure.
 
+mod ages;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -106,27 +108,18 @@ pub(super) fn desired_with(
         let replicas = facts.replicas(replicas.or(spec.replicas));
         asset.set("num_replicas", replicas);
     }
-    let payloads = spec.buckets.get("PAYLOADS");
-    if payloads.is_none_or(|change| change.ttl.is_none()) {
-        outlive(&mut assets);
+    let own = |name| {
+        spec.buckets
+            .get(name)
+            .is_some_and(|change| change.ttl.is_some())
+    };
+    if !own("PAYLOADS") {
+        ages::outlive(&mut assets);
+    }
+    if !own("ATTEMPTS") {
+        ages::remember(&mut assets);
     }
     assets
-}
-
-/// Payloads are kept a day longer than any message that may need one.
-fn outlive(assets: &mut [Asset]) {
-    let streams = assets.iter().filter(|asset| asset.kind == Kind::Stream);
-    let longest = streams
-        .filter(|asset| asset.name != "AUDIT" && asset.name != "AGENT_LIFECYCLE")
-        .filter_map(|asset| asset.config.get("max_age").and_then(Value::as_u64))
-        .max();
-    for asset in assets.iter_mut().filter(|a| a.kind == Kind::ObjectStore) {
-        let own = asset.config.get("max_age").and_then(Value::as_u64);
-        let least = longest.map(|age| age.saturating_add(nanos(DAY)));
-        if least > own {
-            asset.set("max_age", least);
-        }
-    }
 }
 
 fn streams() -> Vec<Asset> {
@@ -190,6 +183,12 @@ fn buckets() -> Vec<Asset> {
             "IDEMPOTENCE",
             "Results of requests that are not to be handled again",
             Some(DAY),
+        ),
+        of(
+            "ATTEMPTS",
+            "How often items were begun that are not done with",
+            // As long as the items themselves: see `outlive`.
+            Some(48 * HOUR),
         ),
         of(
             "PIPELINES",

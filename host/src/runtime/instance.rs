@@ -311,6 +311,7 @@ fn enter(store: &mut Store<State>, scope: Scope, budget: Budget) {
     state.guest.enter(scope);
     state.cpu.budget = budget.cpu;
     state.cpu.deadline = budget.deadline;
+    state.cpu.stood = budget.stood;
     state.cpu.stopwatch.restart(budget.begun);
     state.memory.take_refused();
     let fuel = hostcall_fuel(state.guest.context.limits.payload);

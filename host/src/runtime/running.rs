@@ -10,6 +10,7 @@ use wasmtime::{Result as WasmResult, Store};
 
 use super::cpu::{Aside, Stopwatch, measured};
 use super::death::{Death, DeathKind};
+use super::standstill;
 use super::state::State;
 use crate::transport::within;
 
@@ -20,6 +21,8 @@ pub(super) struct Budget {
     pub(super) cpu: Duration,
     pub(super) begun: Instant,
     pub(super) deadline: Instant,
+    /// How long the process had stood still before.
+    pub(super) stood: u64,
 }
 
 impl Budget {
@@ -33,6 +36,7 @@ impl Budget {
             cpu,
             begun,
             deadline: begun + wall,
+            stood: standstill::total(),
         }
     }
 }
@@ -88,11 +92,21 @@ async fn run_out(
     aside: &Aside,
     call: Pin<&mut (dyn Future<Output = WasmResult<()>> + Send)>,
 ) -> Result<(), Stopped> {
-    let call = pin!(AssertUnwindSafe(measured(stopwatch, aside, call)).catch_unwind());
-    match within(budget.deadline, call).await {
-        Some(Ok(Ok(()))) => Ok(()),
-        Some(Ok(Err(error))) => Err(Stopped::Engine(error)),
-        Some(Err(_panic)) => Err(Stopped::Panicked),
-        None => Err(Stopped::Timeout(budget.wall)),
+    let mut call = pin!(AssertUnwindSafe(measured(stopwatch, aside, call)).catch_unwind());
+    let mut deadline = budget.deadline;
+    loop {
+        return match within(deadline, call.as_mut()).await {
+            Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(error))) => Err(Stopped::Engine(error)),
+            Some(Err(_panic)) => Err(Stopped::Panicked),
+            None => {
+                let later = budget.deadline + standstill::since(budget.stood);
+                if later > deadline {
+                    deadline = later;
+                    continue;
+                }
+                Err(Stopped::Timeout(budget.wall))
+            }
+        };
     }
 }

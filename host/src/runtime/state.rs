@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::cpu::{Aside, Stopwatch};
 use super::death::OutOfCpu;
+use super::standstill;
 use super::ticker::Pulse;
 use crate::capabilities::{AgentContext, Guest, wasi_context};
 use crate::limits::{HOSTCALL_FUEL_EXTRA, MAX_BATCH_BYTES, MESSAGE_OVERHEAD};
@@ -51,6 +52,7 @@ impl State {
                 stopwatch: Arc::new(Stopwatch::new(pulse)),
                 budget: Duration::ZERO,
                 deadline: Instant::now(),
+                stood: 0,
                 aside,
             },
             table,
@@ -100,6 +102,8 @@ pub(super) struct Cpu {
     pub(super) budget: Duration,
     /// When the call must be over.
     pub(super) deadline: Instant,
+    /// How long the process had stood still before it.
+    pub(super) stood: u64,
     pub(super) aside: Aside,
 }
 
@@ -112,7 +116,8 @@ fn tick(store: StoreContextMut<'_, State>) -> Result<UpdateDeadline> {
     let cpu = &store.data().cpu;
     let now = Instant::now();
     let computes = cpu.stopwatch.goes_on(now);
-    if cpu.stopwatch.used(now) >= cpu.budget {
+    let used = cpu.stopwatch.used(now);
+    if used >= cpu.budget && used.saturating_sub(standstill::since(cpu.stood)) >= cpu.budget {
         return Err(OutOfCpu(cpu.budget).into());
     }
     if now < cpu.deadline {

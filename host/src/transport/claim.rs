@@ -13,8 +13,10 @@ pub use crate::names::headers::{CLAIM, CLAIM_SIZE};
 
 /// The object store.
 pub const PAYLOADS: &str = "PAYLOADS";
-/// What the server takes beside the payload: headers.
-const ROOM: usize = 64 * 1024;
+/// Of what the server takes, the part that is left for headers: 64 KiB of a megabyte.
+const ROOM_PART: usize = 16;
+/// What storing a message adds to its headers: its id.
+const MESSAGE_ID_ROOM: usize = 512;
 
 /// The name of an object that holds the payload of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,9 +168,10 @@ impl From<TransportError> for ClaimError {
 }
 
 impl Link {
-    /// From how many bytes on a payload is stored as a claim.
+    /// From how many bytes on a payload is stored as a claim. Follows what the server takes now.
     pub fn claim_over(&self) -> usize {
-        let most = self.max_payload().saturating_sub(ROOM);
+        let most = self.max_payload();
+        let most = most - most / ROOM_PART;
         most.min(
             self.inner
                 .claim_over
@@ -182,6 +185,12 @@ impl Link {
         over.store(bytes, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// Whether a payload of so many bytes goes into a message with these headers.
+    pub fn takes(&self, headers: &Headers, payload: usize) -> bool {
+        let size = payload.saturating_add(headers.wire_size());
+        payload <= self.claim_over() && size.saturating_add(MESSAGE_ID_ROOM) <= self.max_payload()
+    }
+
     /// As [`Link::store`], for a payload of any size that a host handles: a large one is put into the object
     /// store first. The claim is on the subject `about`, on which the payload will be asked for.
     pub async fn store_any(
@@ -191,8 +200,13 @@ impl Link {
         mut headers: Headers,
         payload: Bytes,
     ) -> Result<Stored, TransportError> {
-        if payload.len() <= self.claim_over() {
-            return self.store(subject, msg_id, headers, payload).await;
+        if self.takes(&headers, payload.len()) {
+            let stored = self.store(subject, msg_id, headers.clone(), payload.clone());
+            match stored.await {
+                // The server takes less since it was looked at.
+                Err(TransportError::TooLarge(_)) if !self.takes(&headers, payload.len()) => {}
+                stored => return stored,
+            }
         }
         let claim = Box::pin(self.claim(subject, msg_id, &payload)).await?;
         claim.stamp(payload.len(), &mut headers);
@@ -207,7 +221,7 @@ impl Link {
         payload: Bytes,
         timeout: std::time::Duration,
     ) -> Result<Stored, TransportError> {
-        if payload.len() <= self.claim_over() {
+        if self.takes(&headers, payload.len()) {
             return self
                 .publish_stored(subject, headers, payload, timeout)
                 .await;

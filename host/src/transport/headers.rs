@@ -52,6 +52,15 @@ impl Headers {
             .map(|(_, value)| value)
     }
 
+    /// The bytes that they take in a message.
+    pub fn wire_size(&self) -> usize {
+        match self.lines.len() {
+            0 => 0,
+            // The line with the version, and the empty one at the end.
+            lines => lines + "NATS/1.0\r\n\r\n".len(),
+        }
+    }
+
     /// Every name with every value; a name with several values comes several times.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines.split_inclusive('\n').filter_map(read)

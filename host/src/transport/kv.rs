@@ -6,6 +6,7 @@
 
 mod fenced;
 mod keys;
+mod purge;
 mod watch;
 
 use std::time::Duration;

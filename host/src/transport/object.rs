@@ -18,8 +18,12 @@ use super::api::{CallError, code};
 use super::{Headers, Link, StoredMessage, StreamView, TransportError, check};
 use crate::limits;
 
-/// Bytes of a piece: what other clients use too, well below what any server takes.
+/// Most bytes of a piece: what other clients use too.
 const PIECE: usize = 128 * 1024;
+/// What a piece has beside its bytes: its headers.
+const PIECE_HEADERS: usize = 1024;
+/// How often a put begins again because the server takes smaller messages than before.
+const PUTS: usize = 3;
 
 /// One object store. Cheap to make and to clone.
 #[derive(Debug, Clone)]
@@ -91,13 +95,35 @@ impl Objects {
         about: &str,
         payload: &Bytes,
     ) -> Result<(), TransportError> {
+        let mut tried = 1;
+        loop {
+            // Another server, or the same with another configuration, may take less from now on.
+            let piece = piece_size(self.link.max_payload());
+            match self.put_in_pieces(name, about, payload, piece).await {
+                Err(TransportError::TooLarge(_))
+                    if tried < PUTS && piece_size(self.link.max_payload()) < piece =>
+                {
+                    tried += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn put_in_pieces(
+        &self,
+        name: &str,
+        about: &str,
+        payload: &Bytes,
+        size: usize,
+    ) -> Result<(), TransportError> {
         let before = self.find(name).await?;
         let pieces = nuid::next().to_string();
         let subject = self.pieces(&pieces);
         let (mut count, mut digest) = (0, Sha256::new());
-        while count * PIECE < payload.len() {
-            let end = ((count + 1) * PIECE).min(payload.len());
-            let piece = payload.slice(count * PIECE..end);
+        while count * size < payload.len() {
+            let end = ((count + 1) * size).min(payload.len());
+            let piece = payload.slice(count * size..end);
             // With an id of its own a piece that is sent again is no further piece.
             let id = format!("{pieces}:{count}");
             digest.update(&piece);
@@ -115,7 +141,7 @@ impl Objects {
             chunks: count,
             digest: Some(format!("SHA-256={}", URL_SAFE.encode(digest.finalize()))),
             mtime: OffsetDateTime::now_utc().format(&Rfc3339).ok(),
-            options: Some(json!({ "max_chunk_size": PIECE })),
+            options: Some(json!({ "max_chunk_size": size })),
             deleted: false,
         };
         self.describe(&described, &pieces).await?;
@@ -270,6 +296,11 @@ impl Objects {
     }
 }
 
+/// Bytes of a piece, for a server that takes messages of at most so many.
+fn piece_size(max_payload: usize) -> usize {
+    PIECE.min(max_payload.saturating_sub(PIECE_HEADERS)).max(1)
+}
+
 /// What a description says; none when it is no description, or that of an object that was deleted.
 fn facts(message: &StoredMessage) -> Option<ObjectFacts> {
     let described: Description = serde_json::from_slice(&message.payload).ok()?;
@@ -292,4 +323,21 @@ fn facts(message: &StoredMessage) -> Option<ObjectFacts> {
 fn seconds(message: &StoredMessage) -> i64 {
     OffsetDateTime::parse(&message.stored_at, &Rfc3339)
         .map_or(i64::MAX, OffsetDateTime::unix_timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_fits_into_what_the_server_takes() {
+        for (max_payload, piece) in [
+            (1024 * 1024, 128 * 1024),
+            (128 * 1024, 127 * 1024),
+            (16 * 1024, 15 * 1024),
+            (0, 1),
+        ] {
+            assert_eq!(piece_size(max_payload), piece);
+        }
+    }
 }

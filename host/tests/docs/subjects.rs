@@ -112,7 +112,7 @@ fn audit_kinds_are_those_that_are_written() {
     );
     let sources = sources("host/src");
     for (file, text) in [
-        ("patterns/disposition/settler.rs", "\"dead-letter\""),
+        ("patterns/disposition/settler/letters.rs", "\"dead-letter\""),
         ("cli/audit.rs", "FORCED: &str = \"forced\""),
     ] {
         assert!(sources[file].contains(text), "{file} {text}");

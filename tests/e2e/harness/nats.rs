@@ -182,6 +182,14 @@ impl Nats {
         self.server.child = None;
     }
 
+    /// A line of its configuration from the next start on, in place of the one with the same key.
+    pub fn configure(&mut self, line: &str) {
+        let key = |line: &str| line.split(':').next().map(str::to_owned);
+        let lines = &mut self.server.lines;
+        lines.retain(|old| key(old) != key(line));
+        lines.push(line.to_owned());
+    }
+
     /// Starts it again, on the same port and the same store.
     pub async fn start_again(&mut self) {
         let port = self.server.port;

@@ -33,7 +33,7 @@ async fn a_failing_stage_is_tried_again_then_dead_lettered_and_reported() {
     assert_eq!(error["n"], 2);
     assert_eq!(error["agent_id"], "never-001");
     assert_eq!(error["kind"], "failed");
-    assert_eq!(error["error"], "no idea (delivery 3 of 3)");
+    assert_eq!(error["error"], "no idea (attempt 3 of 3)");
     assert_eq!(error["deliveries"], 3);
     let letter = nats.dead_letters("pipeline.w.02.never", 1).await.remove(0);
     assert_eq!(error["dlq_sequence"], letter.sequence);

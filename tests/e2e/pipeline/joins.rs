@@ -130,7 +130,7 @@ async fn a_stage_goes_on_without_a_missing_branch_or_fails() {
 }
 
 #[tokio::test]
-async fn what_failed_for_want_of_a_branch_can_be_sent_again_with_what_was_there() {
+async fn the_letter_of_a_join_that_is_sent_again_waits_for_what_was_missing() {
     let nats = Nats::start().await;
     let host = Host::new(&nats)
         .with(joining("join_timeout = \"1s\""))
@@ -138,10 +138,92 @@ async fn what_failed_for_want_of_a_branch_can_be_sent_again_with_what_was_there(
         .await;
     put(&nats, "pipeline.w.02.both", &[("X-Stage", "a")], "here").await;
     told(&nats, "w", "error", 1).await;
+    let letter = nats.dead_letters("pipeline.w.02.both", 1).await.remove(0);
+    assert_eq!(letter.header("X-Join"), "incomplete");
+    // Nobody knows of the join any more, as after two days.
+    nats.js
+        .get_key_value("PIPELINES")
+        .await
+        .unwrap()
+        .purge("w.both")
+        .await
+        .unwrap();
     let ran = host.cli(&["dlq", "replay", "--all"]).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
+    // Without the branch it fails again.
+    let letter = until("it is given up again", async || {
+        let letters = nats.stored("DLQ", "dlq.>").await;
+        letters
+            .into_iter()
+            .find(|again| again.sequence > letter.sequence)
+    })
+    .await;
+    assert_eq!(letter.json(), json!({"a": "here"}));
+    let complete = nats.stored("COORDINATION", "pipeline.w.complete").await;
+    assert!(complete.is_empty(), "a result without a branch");
+    host.cli(&["dlq", "replay", "--all"]).await.ok();
+    put(&nats, "pipeline.w.02.both", &[("X-Stage", "b")], "late").await;
     let result = result_of(&nats, "w").await;
-    assert_eq!(result.json()["input"], json!({"a": "here"}));
+    assert_eq!(result.json()["input"], json!({"a": "here", "b": "late"}));
+    stage_is_done(&nats, "both").await;
+}
+
+#[tokio::test]
+async fn a_join_fails_with_its_branch_and_goes_on_when_that_is_sent_again() {
+    let nats = Nats::start().await;
+    let failing = |command: &str| {
+        let lines = "next = [\"longer\"]";
+        stage_doing("a", lines, command)
+    };
+    let host = Host::new(&nats)
+        .with(stage("split", "next = [\"a\", \"b\"]"))
+        .with(failing("{ do = \"fail_reject\", message = \"no\" }"))
+        .with(stage("longer", "next = [\"both\"]"))
+        .with(stage_doing(
+            "b",
+            "next = [\"both\"]",
+            "{ do = \"echo\", value = 2 }",
+        ))
+        .with(stage(
+            "both",
+            "join = [\"longer\", \"b\"]\njoin_timeout = \"1h\"\nnext = [\"last\"]",
+        ))
+        .with(stage("last", ""))
+        .run()
+        .await;
+    put(&nats, "pipeline.w.01.split", &[], "x").await;
+    // Long before its timeout: two stages behind the one that failed.
+    let errors = told(&nats, "w", "error", 2).await;
+    assert_eq!(errors[0]["kind"], "rejected");
+    assert_eq!(errors[1]["kind"], "join");
+    let text = errors[1]["error"].as_str().unwrap();
+    assert!(
+        text.contains("longer has failed for good (rejected: no"),
+        "{text}"
+    );
+    let letters = nats.stored("DLQ", "dlq.>").await;
+    let (branch, join) = (&letters[0], &letters[1]);
+    assert_eq!(branch.header("X-DLQ-Subject"), "pipeline.w.02.a");
+    assert_eq!(join.json(), json!({"b": 2}));
+
+    // Mended, and sent again.
+    let mended = failing("{ do = \"echo\", value = 1 }").version("0.2.0");
+    host.drop_in(&mended);
+    nats.audited("plugin", |entry| entry["version"] == "0.2.0")
+        .await;
+    host.cli(&["dlq", "replay", &branch.sequence.to_string()])
+        .await
+        .ok();
+    let result = result_of(&nats, "w").await.json();
+    assert_eq!(result["input"]["input"]["b"], 2);
+    assert_eq!(result["input"]["input"]["longer"]["input"], 1);
+    // The letter of the join has nothing to say any more.
+    host.cli(&["dlq", "replay", "--all"]).await.ok();
+    for name in ["a", "longer", "both", "last"] {
+        stage_is_done(&nats, name).await;
+    }
+    let all = nats.stored("COORDINATION", "pipeline.w.complete").await;
+    assert_eq!(all.len(), 1, "it ran once");
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ fn expected() -> Vec<(&'static str, Vec<&'static str>, u64, Value)> {
         ("KV_AGENT_CLAIMS", vec!["$KV.AGENT_CLAIMS.>"], 0, json!({})),
         ("KV_AGENT_CONFIG", vec!["$KV.AGENT_CONFIG.>"], 0, json!({})),
         ("KV_CIRCUITS", vec!["$KV.CIRCUITS.>"], 0, json!({})),
+        ("KV_ATTEMPTS", vec!["$KV.ATTEMPTS.>"], 2 * DAY, json!({})),
         ("KV_PIPELINES", vec!["$KV.PIPELINES.>"], 2 * DAY, json!({})),
         (
             "KV_IDEMPOTENCE",

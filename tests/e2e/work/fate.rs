@@ -273,16 +273,18 @@ async fn a_result_that_cannot_be_stored_leaves_the_item_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_result_that_is_too_large_is_a_dead_letter() {
-    let nats = Nats::options().line("max_payload: 100000").start().await;
+async fn a_result_that_is_larger_than_the_plugin_may_return_is_a_dead_letter() {
+    let nats = Nats::start().await;
     let _host = Host::new(&nats)
-        .plugin("probe", |p| p.work("lab", "*"))
+        .plugin("probe", |p| {
+            p.work("lab", "*").limit("payload = \"100KiB\"")
+        })
         .run()
         .await;
-    nats.work("work.lab.big", r#"{"do": "big_reply", "bytes": 200000}"#)
+    nats.work("work.lab.big", r#"{"do": "big_reply", "bytes": 120000}"#)
         .await;
     let letter = nats.dead_letters("work.lab.big", 1).await.remove(0);
-    assert_eq!(letter.header("X-DLQ-Error-Kind"), "too-large");
+    assert_eq!(letter.header("X-DLQ-Error-Kind"), "rejected");
     nats.work_is_done().await;
 }
 

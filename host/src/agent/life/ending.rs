@@ -1,7 +1,7 @@
 //! The end of an agent: what waits for it is handled or turned away, and it says that it stops.
 
-use crate::patterns::Delivery;
 use crate::patterns::lifecycle::Step;
+use crate::patterns::{Answer, Delivery};
 use crate::runtime::{Failure, Outcome};
 use crate::status::AgentStatus;
 
@@ -44,6 +44,10 @@ impl Life {
             answer: waiting,
             ..
         } = delivery;
+        // Nobody has begun it.
+        if let Answer::Held(held) = waiting {
+            return self.around.settler.give_back(held).await;
+        }
         let message = format!("agent `{}` has stopped", self.port.id);
         let outcome = Outcome::Failed(Failure::Retry {
             message,

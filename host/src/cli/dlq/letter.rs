@@ -84,6 +84,27 @@ impl DeadLetter {
         headers
     }
 
+    /// The attempts that it lists, a line for each.
+    pub(super) fn attempts(&self) -> Vec<String> {
+        let header = |name| self.headers.get(name).unwrap_or_default();
+        let listed: Vec<Value> =
+            serde_json::from_str(header(form::ATTEMPT_LOG)).unwrap_or_default();
+        let all = header(form::ATTEMPTS).parse().unwrap_or(listed.len());
+        let first = all.saturating_sub(listed.len()) + 1;
+        let line = |(number, attempt): (usize, &Value)| {
+            let text = |name: &str| attempt.get(name).and_then(Value::as_str);
+            let at = text("at").unwrap_or_default();
+            let agent = text("agent_id").unwrap_or_default();
+            let kind = text("kind").unwrap_or("unknown");
+            let error = text("error").unwrap_or("its process ended, or lost its connection");
+            format!(
+                "{:<12} {at}  {agent}  {kind}: {error}",
+                format!("attempt {number}")
+            )
+        };
+        (first..).zip(&listed).map(line).collect()
+    }
+
     /// What a list shows of it.
     pub(super) fn summary(&self) -> Value {
         json!({
@@ -93,6 +114,7 @@ impl DeadLetter {
             "kind": self.kind,
             "error": self.error,
             "deliveries": self.deliveries.parse::<u64>().ok(),
+            "attempts": self.headers.get(form::ATTEMPTS).and_then(|n| n.parse::<u64>().ok()),
             "agent_id": Some(&self.agent).filter(|agent| !agent.is_empty()),
             "bytes": self.claim.as_ref().map_or(self.payload.len(), |(_, size)| *size),
             "claim": self.claim.as_ref().map(|(claim, _)| claim.name()),
@@ -150,6 +172,17 @@ mod tests {
         assert_eq!(whole["deliveries"], 5);
         assert_eq!(whole["agent_id"], Value::Null);
         assert_eq!(whole["payload_base64"], "/w==");
+    }
+
+    #[test]
+    fn the_attempts_are_listed_with_their_numbers() {
+        let log = r#"[{"at":"t1","agent_id":"a-001","kind":"trap","error":"x"},{"at":"t2"}]"#;
+        let headers = [(form::ATTEMPTS, "7"), (form::ATTEMPT_LOG, log)];
+        let lines = letter("dlq.work.a", &headers, b"").attempts();
+        assert_eq!(lines[0], "attempt 6    t1  a-001  trap: x");
+        assert!(lines[1].starts_with("attempt 7    t2"), "{lines:?}");
+        let forged = letter("dlq.work.a", &[(form::ATTEMPT_LOG, "no json")], b"");
+        assert!(forged.attempts().is_empty());
     }
 
     #[test]

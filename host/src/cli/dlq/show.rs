@@ -34,6 +34,9 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
             output::one_line(value, usize::MAX)
         ))?;
     }
+    for line in letter.attempts() {
+        output::line(&output::one_line(&line, usize::MAX))?;
+    }
     output::line("headers")?;
     for (name, value) in letter.headers.iter() {
         let header = output::one_line(&format!("{name}: {value}"), usize::MAX);

@@ -39,7 +39,7 @@ impl Unit {
         if ended.is_err() {
             self.cut_off().await;
         }
-        let rest = give_back_waiting(&self.crew, &self.shared.around.settler, true);
+        let rest = give_back_waiting(&self.crew, &self.shared.around.settler);
         // What is not handed back in time comes back after the ack wait.
         let _ = tokio::time::timeout(limits::LAST_WORDS, rest).await;
         ids

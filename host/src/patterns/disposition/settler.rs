@@ -1,28 +1,38 @@
 //! Carries verdicts out: stores outputs and dead letters, then acknowledges.
 //!
 //! Decides nothing but the order, which is the promise. What is stored for a message that was
-//! handled depends on where it came from ([`Output`]).
+//! handled depends on where it came from ([`Output`]). What the server does not take now is kept
+//! and tried again ([`insist`]): a handler does not run twice because its output could not be
+//! stored.
+
+mod insist;
+mod letters;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::limits;
 use crate::names::AgentId;
+use crate::patterns::attempts::{Attempts, Register};
 use crate::patterns::claims::Claims;
 use crate::patterns::delivery::{Held, Output};
 use crate::patterns::idempotence::Guard;
+use crate::patterns::lifecycle;
 use crate::patterns::metrics::WorkTimes;
 use crate::patterns::outbox::Outbox;
 use crate::patterns::pipeline::StageRun;
-use crate::patterns::{dead_letter, lifecycle};
 use crate::runtime::{Call, Outcome, Reply};
-use crate::transport::{Link, ServerClock, Stored, TransportError, Unreadable};
+use crate::transport::{Link, ServerClock, TransportError};
 
 use super::{Reason, Verdict, judge};
+use insist::Insistence;
+
+/// The room for kept outputs is counted in this many bytes; smaller ones are not counted.
+const UNIT: usize = 16 * 1024;
 
 /// Carries verdicts out in the background, so that an agent takes its next message while the
 /// result of the last one is being stored.
@@ -37,21 +47,27 @@ struct Inner {
     outbox: Outbox,
     tasks: TaskTracker,
     places: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    insistence: Insistence,
     times: Arc<WorkTimes>,
     guard: Guard,
     claims: Claims,
+    attempts: Attempts,
 }
 
 impl Settler {
     /// Settles over this connection, whose server has this clock.
-    pub fn new(link: Link, outbox: Outbox, clock: ServerClock) -> Self {
+    pub fn new(link: Link, outbox: Outbox, attempts: Attempts, clock: ServerClock) -> Self {
         Self(Arc::new(Inner {
             claims: Claims::new(link.clone()),
             guard: Guard::new(link.clone(), clock.clone()),
             link,
             outbox,
+            attempts,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(limits::MAX_SETTLING)),
+            room: Arc::new(Semaphore::new(limits::MAX_KEPT_BYTES / UNIT)),
+            insistence: Insistence::default(),
             times: Arc::new(WorkTimes::new(clock)),
         }))
     }
@@ -66,8 +82,23 @@ impl Settler {
         &self.0.guard
     }
 
+    /// What is known of the attempts at messages.
+    pub fn attempts(&self) -> &Attempts {
+        &self.0.attempts
+    }
+
+    /// Where the payloads of held messages are fetched that are not in them.
+    pub fn claims(&self) -> &Claims {
+        &self.0.claims
+    }
+
+    /// Whether so much waits for the server already that no more should be begun.
+    pub fn is_stuck(&self) -> bool {
+        self.0.insistence.stuck() > limits::MAX_SETTLING / 4
+    }
+
     /// Takes over a message that an agent has handled. Waits only while [`limits::MAX_SETTLING`]
-    /// others are being settled.
+    /// others are being settled, or [`limits::MAX_KEPT_BYTES`] of outputs.
     pub async fn settle(
         &self,
         agent: &AgentId,
@@ -75,57 +106,98 @@ impl Settler {
         held: Box<Held>,
         outcome: Outcome,
     ) {
-        let verdict = judge(&outcome, held.meta.deliveries, &held.rule);
         let agent = agent.clone();
         let this = self.clone();
+        let room = self.room_for(&outcome).await;
         self.spawn(Box::pin(async move {
-            match held.is_cancelled().await {
-                Ok(false) => {}
-                // What it made is not wanted any more, nor that it failed.
-                Ok(true) => return this.acknowledge(&call, &held).await,
-                Err(error) => {
-                    tracing::warn!(%error, subject = %call.subject, "not settled; the message will run again");
-                    return this.hand_back(&held, limits::STORE_RETRY_DELAY).await;
-                }
-            }
-            match verdict {
-                Verdict::Done => {
-                    let reply = if let Outcome::Done(reply) = outcome {
-                        reply
-                    } else {
-                        None
-                    };
-                    this.finish(&agent, &call, &held, reply).await;
-                }
-                Verdict::Retry(delay) => this.hand_back(&held, delay).await,
-                Verdict::DeadLetter(reason) => {
-                    Box::pin(this.bury(Some(&agent), &call, &held, reason)).await;
-                }
-            }
+            this.carry_out(&agent, &call, held, outcome).await;
+            drop(room);
         }))
         .await;
     }
 
-    /// Takes over a message that must not wake the plugin.
-    pub async fn refuse(&self, call: Box<Call>, held: Box<Held>, reason: Reason) {
-        let this = self.clone();
-        let work = async move { this.bury(None, &call, &held, reason).await };
-        self.spawn(Box::pin(work)).await;
+    /// Room for a large output, until it is stored.
+    async fn room_for(&self, outcome: &Outcome) -> Option<OwnedSemaphorePermit> {
+        let Outcome::Done(Some(reply)) = outcome else {
+            return None;
+        };
+        let units = (reply.payload.len() / UNIT).min(limits::MAX_KEPT_BYTES / UNIT);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        if units == 0 {
+            return None;
+        }
+        // The semaphore is never closed.
+        self.0.room.clone().acquire_many_owned(units).await.ok()
     }
 
-    /// Says, where the pattern does, that an agent is about to handle a message.
-    pub async fn begin(&self, agent: &AgentId, call: &Call, held: &Held) {
+    async fn carry_out(&self, agent: &AgentId, call: &Call, mut held: Box<Held>, outcome: Outcome) {
+        if self.is_cancelled(&held).await {
+            // What it made is not wanted any more, nor that it failed.
+            return self.acknowledge(call, held).await;
+        }
+        match judge(&outcome, held.tries.begun(), &held.rule) {
+            Verdict::Done => {
+                let Outcome::Done(reply) = outcome else {
+                    return;
+                };
+                self.finish(agent, call, held, reply.unwrap_or_default())
+                    .await;
+            }
+            Verdict::Retry(reason, delay) => {
+                let mut trying = self
+                    .0
+                    .insistence
+                    .trying("failed attempt not recorded", None);
+                while let Err(error) = self.0.attempts.failed(&mut held, &reason).await {
+                    if !trying.again(&error).await {
+                        break;
+                    }
+                }
+                self.hand_back(held, delay).await;
+            }
+            Verdict::DeadLetter(reason) => {
+                Box::pin(self.bury(Some(agent), call, held, reason)).await;
+            }
+        }
+    }
+
+    async fn is_cancelled(&self, held: &Held) -> bool {
+        if !matches!(held.output, Output::Stage(_)) {
+            return false;
+        }
+        let what = "not known whether a workflow is cancelled";
+        let mut trying = self.0.insistence.trying(what, None);
+        loop {
+            match held.is_cancelled().await {
+                Err(error) if trying.again(&error).await => {}
+                cancelled => return cancelled.unwrap_or(false),
+            }
+        }
+    }
+
+    /// Records that an agent is about to handle a message, and says so where the pattern does.
+    ///
+    /// # Errors
+    /// It must not: see [`Attempts::begin`].
+    pub async fn begin(
+        &self,
+        register: &Arc<Register>,
+        agent: &AgentId,
+        call: &Call,
+        held: &mut Held,
+    ) -> Result<(), TransportError> {
+        self.0.attempts.begin(register, agent, held).await?;
         if let Output::Stage(run) = &held.output {
             run.ready(&self.0.link, agent, call, held).await;
         }
+        Ok(())
     }
 
     /// Takes over a message that has done what it was for without waking the plugin.
     pub async fn drop_handled(&self, held: Box<Held>) {
+        let this = self.clone();
         let work = async move {
-            if let Err(error) = held.fate.ack_confirmed().await {
-                tracing::debug!(%error, consumer = held.meta.consumer, "ack not confirmed; the message may come again");
-            }
+            this.confirm(&held, true).await;
         };
         self.spawn(Box::pin(work)).await;
     }
@@ -138,13 +210,8 @@ impl Settler {
     /// Hands a message back that cannot be handled before this time has passed.
     pub async fn put_off(&self, held: Box<Held>, delay: Duration) {
         let this = self.clone();
-        let work = async move { this.hand_back(&held, delay).await };
+        let work = async move { this.hand_back(held, delay).await };
         self.spawn(Box::pin(work)).await;
-    }
-
-    /// Where the payloads of held messages are fetched that are not in them.
-    pub fn claims(&self) -> &Claims {
-        &self.0.claims
     }
 
     /// Waits until everything taken over so far is settled.
@@ -166,32 +233,53 @@ impl Settler {
     }
 
     /// Stores what the handler made, and only then acknowledges the message.
-    async fn finish(&self, agent: &AgentId, call: &Call, held: &Held, reply: Option<Reply>) {
-        let reply = reply.unwrap_or_default();
-        if let Some(key) = &held.record
-            && let Err(error) = Box::pin(self.0.guard.record(key, agent, &reply)).await
-        {
-            // Nothing could be stored now either.
-            tracing::error!(%agent, %error, key, "result not recorded; the message will run again");
-            return self.hand_back(held, limits::STORE_RETRY_DELAY).await;
-        }
-        let stored = match &held.output {
-            Output::Result => self.store_result(agent, call, held, reply).await,
-            Output::Stage(run) => Box::pin(self.store_stage(agent, call, held, run, reply)).await,
-            Output::Nothing => Ok(()),
-        };
+    async fn finish(&self, agent: &AgentId, call: &Call, held: Box<Held>, reply: Reply) {
+        let stored = self.store(agent, call, &held, &reply).await;
         match stored {
             Ok(()) => {
-                self.0.times.stored(held);
+                self.0.times.stored(&held);
                 self.acknowledge(call, held).await;
             }
-            Err(error @ TransportError::TooLarge(_)) => {
-                let reason = Reason::new("too-large", format!("the result: {error}"));
+            Err(error) => {
+                let kind = match error {
+                    TransportError::TooLarge(_) => "too-large",
+                    _ => "host",
+                };
+                let reason = Reason::new(kind, format!("the result: {error}"));
                 Box::pin(self.bury(Some(agent), call, held, reason)).await;
             }
-            Err(error) => {
-                tracing::error!(%agent, %error, consumer = held.meta.consumer, subject = %call.subject, "output not stored; the message will run again");
-                self.hand_back(held, limits::STORE_RETRY_DELAY).await;
+        }
+    }
+
+    /// Stores the output for as long as it takes; an error says that it cannot ever be stored.
+    async fn store(
+        &self,
+        agent: &AgentId,
+        call: &Call,
+        held: &Held,
+        reply: &Reply,
+    ) -> Result<(), TransportError> {
+        let insistence = &self.0.insistence;
+        if let Some(key) = &held.record {
+            let mut trying = insistence.trying("result not recorded", None);
+            while let Err(error) = Box::pin(self.0.guard.record(key, agent, reply)).await {
+                if !trying.again(&error).await {
+                    return Err(error);
+                }
+            }
+        }
+        let mut trying = insistence.trying("output not stored", None);
+        loop {
+            let stored = match &held.output {
+                Output::Result => self.store_result(agent, call, held, reply).await,
+                Output::Stage(run) => {
+                    Box::pin(self.store_stage(agent, call, held, run, reply)).await
+                }
+                Output::Nothing => Ok(()),
+            };
+            match stored {
+                Err(error) if trying.again(&error).await => {}
+                stored => return stored,
             }
         }
     }
@@ -202,16 +290,14 @@ impl Settler {
         agent: &AgentId,
         call: &Call,
         held: &Held,
-        reply: Reply,
+        reply: &Reply,
     ) -> Result<(), TransportError> {
         let subject = lifecycle::result_subject(agent, call.trace.request_id());
-        let headers = lifecycle::reply_headers(agent, call, &reply);
+        let headers = lifecycle::reply_headers(agent, call, reply);
         let id = held.meta.output_id("result");
-        self.0
-            .link
-            .store_any(&subject, &id, headers, reply.payload)
-            .await
-            .map(drop)
+        let payload = reply.payload.clone();
+        let stored = self.0.link.store_any(&subject, &id, headers, payload);
+        stored.await.map(drop)
     }
 
     /// A stage's outputs: the inputs of the next stages, or the result of the workflow; then the event.
@@ -221,9 +307,9 @@ impl Settler {
         call: &Call,
         held: &Held,
         run: &StageRun,
-        reply: Reply,
+        reply: &Reply,
     ) -> Result<(), TransportError> {
-        let headers = run.headers(agent, call, &reply);
+        let headers = run.headers(agent, call, reply);
         for (subject, output) in run.outputs() {
             let id = held.meta.output_id(&output);
             let payload = reply.payload.clone();
@@ -238,81 +324,51 @@ impl Settler {
     }
 
     /// Takes a message out of its consumer, now that everything made from it is stored.
-    async fn acknowledge(&self, call: &Call, held: &Held) {
-        if let Err(error) = held.fate.ack_confirmed().await {
-            return tracing::debug!(%error, consumer = held.meta.consumer, sequence = held.meta.stream_sequence,
-                "ack not confirmed; the message may run again");
+    async fn acknowledge(&self, call: &Call, mut held: Box<Held>) {
+        if !self.confirm(&held, true).await {
+            return;
         }
+        self.0.attempts.done(&mut held).await;
         if let Some(claimed) = &held.claimed {
             Box::pin(claimed.discard(&self.0.link, &call.subject)).await;
         }
     }
 
-    async fn bury(&self, agent: Option<&AgentId>, call: &Call, held: &Held, reason: Reason) {
-        match self.store_letter(agent, call, held, &reason).await {
-            Ok(letter) => {
-                if let Err(error) = held.fate.term_confirmed().await {
-                    tracing::debug!(%error, "term not confirmed; the dead letter is recognised when it repeats");
+    /// Has the server say that it knows that a message is done with, handled or given up. Without
+    /// its word the message stays in this host's hands for a while, so that it is not handled again
+    /// here.
+    async fn confirm(&self, held: &Held, handled: bool) -> bool {
+        let what = "an acknowledgement is not confirmed";
+        let mut trying = self.0.insistence.trying(what, Some(limits::ACK_PATIENCE));
+        loop {
+            let newer = held.kept.newer();
+            let fate = newer.as_ref().unwrap_or(&held.fate);
+            let told = match handled {
+                true => fate.ack_confirmed().await,
+                false => fate.term_confirmed().await,
+            };
+            match told {
+                Ok(()) => return true,
+                Err(error) if trying.again(&error).await => {}
+                Err(error) => {
+                    tracing::warn!(%error, consumer = held.meta.consumer,
+                        sequence = held.meta.stream_sequence,
+                        "acknowledgement not confirmed; the message may come again");
+                    return false;
                 }
-                tracing::warn!(subject = %call.subject, kind = %reason.kind, error = %reason.message, "dead letter");
-                self.0.outbox.audit(
-                    "dead-letter",
-                    dead_letter::audit(agent, call, held, &reason, &letter),
-                );
-            }
-            Err(error) => {
-                tracing::error!(%error, subject = %call.subject, "dead letter not stored; the message stays in its stream");
-                self.hand_back(held, limits::STORE_RETRY_DELAY).await;
             }
         }
     }
 
-    /// Stores the dead letter, and says where the pattern does that it was given up.
-    async fn store_letter(
-        &self,
-        agent: Option<&AgentId>,
-        call: &Call,
-        held: &Held,
-        reason: &Reason,
-    ) -> Result<Stored, TransportError> {
-        let letter = dead_letter::store(&self.0.link, agent, call, held, reason).await?;
-        if let Output::Stage(run) = &held.output {
-            run.failed(&self.0.link, agent, call, held, reason, &letter)
-                .await?;
-        }
-        Ok(letter)
-    }
-
-    /// Takes a message out of the way that breaks the connection whenever it is delivered. The letter is
-    /// stored before the original is removed; if that fails, it is found again.
-    pub async fn quarantine(&self, found: &Unreadable) {
-        let letter = match dead_letter::store_unreadable(&self.0.link, found).await {
-            Ok(letter) => letter,
-            Err(error) => {
-                tracing::error!(%error, subject = found.subject, "dead letter of an unreadable message not stored");
-                return;
-            }
-        };
-        let removed = match self.0.link.stream(&found.meta.stream) {
-            Ok(stream) => stream.delete(found.meta.stream_sequence).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
-            tracing::error!(%error, subject = found.subject, "unreadable message not removed");
-            return;
-        }
-        tracing::warn!(
-            subject = found.subject,
-            error = found.problem,
-            "dead letter: an unreadable message"
-        );
-        self.0
-            .outbox
-            .audit("dead-letter", dead_letter::audit_unreadable(found, &letter));
-    }
-
-    async fn hand_back(&self, held: &Held, delay: Duration) {
-        if let Err(error) = held.fate.nak(delay).await {
+    /// Gives a message back to its consumer. It is out of this host's hands before the server hears
+    /// of it: it may come again at once. One that the server has given to somebody else already is
+    /// let go of without a word, which would take it from there.
+    async fn hand_back(&self, held: Box<Held>, delay: Duration) {
+        let Held { kept, fate, .. } = *held;
+        let ours = kept.is_ours();
+        let fate = kept.newer().unwrap_or(fate);
+        drop(kept);
+        if ours && let Err(error) = fate.nak(delay).await {
             tracing::debug!(%error, "nak not sent; the message comes back after the ack wait");
         }
     }

@@ -88,14 +88,18 @@ async fn follow(stage: &Stage, mut watch: Watch) -> Result<(), TransportError> {
 /// Takes a change in; returns whether there was room for it.
 fn note(open: &mut BTreeMap<String, Open>, change: Change) -> bool {
     let record = change.value.and_then(|value| joins::read(&value).ok());
-    match record.filter(|record| record.closed.is_none()) {
+    // To a join without branches nothing has come but word of failures.
+    let waits = |record: &Record| record.closed.is_none() && !record.branches.is_empty();
+    match record.filter(waits) {
         None => {
             open.remove(&change.key);
             true
         }
         Some(_) if open.len() >= limits::MAX_OPEN_JOINS && !open.contains_key(&change.key) => false,
         Some(record) => {
-            let said = open.get(&change.key).map_or(0, |open| open.said);
+            let known = open.get(&change.key);
+            let known = known.filter(|open| open.record.deadline == record.deadline);
+            let said = known.map_or(0, |open| open.said);
             open.insert(change.key, Open { record, said });
             true
         }
@@ -132,7 +136,7 @@ async fn say(stage: &Stage, key: &str, join: &mut Open) {
     let mut headers = Headers::new();
     Trace::begin(&*join.record.request_id).stamp(None, &mut headers);
     headers.set(JOIN, DEADLINE);
-    headers.set(MESSAGE_ID, &id(&at, join.record.opened_at, join.said));
+    headers.set(MESSAGE_ID, &id(&at, join.record.deadline, join.said));
     let published = stage
         .link
         .publish_stored(&at.to_string(), headers, Bytes::new(), ATTEMPT)
@@ -143,13 +147,13 @@ async fn say(stage: &Stage, key: &str, join: &mut Open) {
     }
 }
 
-/// The same on every host.
-fn id(at: &StageSubject, opened: Moment, said: u32) -> String {
+/// The same on every host, and another one for a join that was reopened.
+fn id(at: &StageSubject, deadline: Moment, said: u32) -> String {
     format!(
         "join:{}:{}:{}:{said}",
         at.workflow,
         at.stage,
-        opened.nanos()
+        deadline.nanos()
     )
 }
 

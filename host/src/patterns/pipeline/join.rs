@@ -25,6 +25,13 @@ pub(super) struct Record {
     pub deadline: Moment,
     /// The request that it belongs to.
     pub request_id: String,
+    /// Branches that have failed for good: why. They come only if their dead letters are sent
+    /// again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<String, Failure>,
+    /// The dead letter of the join that was sent again last, by its message in COORDINATION.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened: Option<u64>,
     /// Once it has ended: how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
@@ -37,6 +44,18 @@ pub(super) struct Branch {
     pub sequence: u64,
     /// Its number in the workflow.
     pub n: u8,
+    /// The message is a dead letter of the join, which holds this branch among others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub letter: bool,
+}
+
+/// A branch that has failed for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// The message in COORDINATION that says so.
+    pub sequence: u64,
+    /// Why.
+    pub error: String,
 }
 
 /// How a join has ended.
@@ -54,9 +73,10 @@ pub(super) struct Closed {
 pub(super) enum How {
     /// Every branch has come.
     Complete,
-    /// The deadline; the stage runs with what is there.
+    /// The deadline, or the failure of all that is missing; the stage runs with what is there.
     Partial,
-    /// The deadline; the workflow fails.
+    /// The deadline, or the failure of a branch; the workflow fails, unless what is missing comes
+    /// yet.
     Failed,
 }
 
@@ -128,6 +148,10 @@ pub(super) enum What<'a> {
     Branch(&'a str),
     /// The word of a host that the time is over.
     Deadline,
+    /// The word of a host that this branch has failed for good, and why.
+    Failed(&'a str, &'a str),
+    /// A dead letter of the join that was sent again, with these branches.
+    Letter(&'a [String]),
 }
 
 /// What happens to an arrival.
@@ -139,6 +163,8 @@ pub(super) enum Step {
     Run,
     /// The workflow fails here: branches are missing.
     Fail,
+    /// Nothing came and nothing will: whatever follows this stage is to know.
+    PassOn,
     /// It is counted, and others are to come.
     Wait,
     /// Another message of the same branch was counted.
@@ -151,66 +177,158 @@ pub(super) enum Step {
 
 /// Decides what becomes of an arrival.
 pub(super) fn step(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> Step {
-    let Some(record) = record else {
-        return match arrival.what {
-            What::Branch(branch) => Step::Write(opened(branch, arrival, join)),
-            What::Deadline => Step::Void,
-        };
-    };
-    if let Some(closed) = record.closed
+    if let Some(record) = record
+        && let Some(closed) = record.closed
         && closed.by == arrival.sequence
     {
         return match closed.how {
             How::Complete | How::Partial => Step::Run,
+            How::Failed if record.branches.is_empty() => Step::PassOn,
             How::Failed => Step::Fail,
         };
     }
     match arrival.what {
-        What::Branch(name) => match record.branches.get(name) {
-            Some(branch) if branch.sequence == arrival.sequence => Step::Wait,
-            Some(_) => Step::Duplicate,
-            None if record.closed.is_some() => Step::Late,
-            None => Step::Write(joined(record, name, arrival, join)),
-        },
-        What::Deadline if record.closed.is_none() && arrival.stored_at >= record.deadline => {
-            let how = match join.missing {
-                Missing::Continue => How::Partial,
-                Missing::Fail => How::Failed,
-            };
-            let by = arrival.sequence;
-            Step::Write(Record {
-                closed: Some(Closed { by, how }),
-                ..record.clone()
-            })
-        }
-        What::Deadline => Step::Void,
+        What::Branch(name) => branch(record, name, arrival, join),
+        What::Deadline => deadline(record, arrival, join),
+        What::Failed(name, error) => failure(record, (name, error), arrival, join),
+        What::Letter(names) => letter(record, names, arrival, join),
     }
 }
 
-fn opened(name: &str, arrival: &Arrival<'_>, join: &JoinSpec) -> Record {
-    let record = Record {
+/// An output of a branch. It reopens a join that had failed without it.
+fn branch(record: Option<&Record>, name: &str, arrival: &Arrival<'_>, join: &JoinSpec) -> Step {
+    let mut record = match record {
+        None => opened(arrival, join),
+        Some(record) => match (record.branches.get(name), record.closed) {
+            (Some(known), _) if known.sequence == arrival.sequence => return Step::Wait,
+            (Some(_), _) => return Step::Duplicate,
+            (None, None) => record.clone(),
+            (None, Some(closed)) if closed.how == How::Failed => reopened(record, arrival, join),
+            (None, Some(_)) => return Step::Late,
+        },
+    };
+    // Whatever was said of it, it is here.
+    record.failed.remove(name);
+    let (sequence, n) = (arrival.sequence, arrival.n);
+    let branch = Branch {
+        sequence,
+        n,
+        letter: false,
+    };
+    record.branches.insert(name.to_owned(), branch);
+    Step::Write(decided(record, sequence, join))
+}
+
+/// The time is over. A join to which nothing has come has none.
+fn deadline(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> Step {
+    let open = record.filter(|record| record.closed.is_none() && !record.branches.is_empty());
+    let Some(record) = open.filter(|record| arrival.stored_at >= record.deadline) else {
+        return Step::Void;
+    };
+    let how = match join.missing {
+        Missing::Continue => How::Partial,
+        Missing::Fail => How::Failed,
+    };
+    let by = arrival.sequence;
+    Step::Write(Record {
+        closed: Some(Closed { by, how }),
+        ..record.clone()
+    })
+}
+
+/// A branch has failed for good.
+fn failure(
+    record: Option<&Record>,
+    (name, error): (&str, &str),
+    arrival: &Arrival<'_>,
+    join: &JoinSpec,
+) -> Step {
+    let mut record = match record {
+        None => opened(arrival, join),
+        Some(record) if record.closed.is_some() || record.branches.contains_key(name) => {
+            return Step::Duplicate;
+        }
+        Some(record) => record.clone(),
+    };
+    let (sequence, error) = (arrival.sequence, error.to_owned());
+    match record.failed.get(name) {
+        Some(known) if known.sequence == sequence => return Step::Wait,
+        // Known, or older than the letter that has reopened the join.
+        Some(_) => return Step::Duplicate,
+        None if record.reopened.is_some_and(|by| sequence < by) => return Step::Duplicate,
+        None => {}
+    }
+    let failure = Failure { sequence, error };
+    record.failed.insert(name.to_owned(), failure);
+    Step::Write(decided(record, sequence, join))
+}
+
+/// A dead letter of the join was sent again: what it holds is there, and what is missing is waited
+/// for once more.
+fn letter(
+    record: Option<&Record>,
+    names: &[String],
+    arrival: &Arrival<'_>,
+    join: &JoinSpec,
+) -> Step {
+    let mut record = match record {
+        None => opened(arrival, join),
+        Some(record) if record.reopened == Some(arrival.sequence) => return Step::Wait,
+        Some(record) => match record.closed {
+            Some(closed) if closed.how != How::Failed => return Step::Duplicate,
+            _ => reopened(record, arrival, join),
+        },
+    };
+    let (sequence, n) = (arrival.sequence, arrival.n);
+    for name in names {
+        let branch = Branch {
+            sequence,
+            n,
+            letter: true,
+        };
+        record.branches.insert(name.clone(), branch);
+    }
+    record.reopened = Some(sequence);
+    Step::Write(decided(record, sequence, join))
+}
+
+fn opened(arrival: &Arrival<'_>, join: &JoinSpec) -> Record {
+    Record {
         branches: BTreeMap::new(),
         opened_at: arrival.stored_at,
         deadline: arrival.stored_at.after(join.timeout),
         request_id: arrival.request_id.to_owned(),
+        failed: BTreeMap::new(),
+        reopened: None,
         closed: None,
-    };
-    joined(&record, name, arrival, join)
+    }
 }
 
-/// The record with one more branch, ended if it was the last.
-fn joined(record: &Record, name: &str, arrival: &Arrival<'_>, join: &JoinSpec) -> Record {
-    let mut record = record.clone();
-    let (sequence, n) = (arrival.sequence, arrival.n);
-    record
-        .branches
-        .insert(name.to_owned(), Branch { sequence, n });
-    if record.missing(join).is_empty() {
-        record.closed = Some(Closed {
-            by: sequence,
-            how: How::Complete,
-        });
+/// The record of a join that had failed, with the whole time for what is missing.
+fn reopened(record: &Record, arrival: &Arrival<'_>, join: &JoinSpec) -> Record {
+    Record {
+        deadline: arrival.stored_at.after(join.timeout),
+        failed: BTreeMap::new(),
+        closed: None,
+        ..record.clone()
     }
+}
+
+/// The record, ended by this message if nothing more is to be waited for.
+fn decided(mut record: Record, by: u64, join: &JoinSpec) -> Record {
+    let missing = record.missing(join);
+    let all_failed = missing.iter().all(|name| record.failed.contains_key(name));
+    let how = if missing.is_empty() {
+        Some(How::Complete)
+    } else if record.branches.is_empty() {
+        all_failed.then_some(How::Failed)
+    } else {
+        match join.missing {
+            Missing::Fail => (!record.failed.is_empty()).then_some(How::Failed),
+            Missing::Continue => all_failed.then_some(How::Partial),
+        }
+    };
+    record.closed = how.map(|how| Closed { by, how });
     record
 }
 
@@ -221,6 +339,14 @@ impl Record {
         names
             .filter(|name| !self.branches.contains_key(*name))
             .map(str::to_owned)
+            .collect()
+    }
+
+    /// The branches that have failed for good, each with its reason.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let failed = self.failed.iter();
+        failed
+            .map(|(name, failure)| format!("{name} has failed for good ({})", failure.error))
             .collect()
     }
 

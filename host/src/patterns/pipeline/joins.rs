@@ -7,23 +7,20 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use rand::Rng as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::config::JoinSpec;
+use crate::config::{JoinSpec, Missing};
 use crate::limits;
 use crate::patterns::delivery::Held;
 use crate::patterns::disposition::Reason;
-use crate::transport::{
-    CLAIM, CLAIM_SIZE, Claim, ClaimError, Headers, Message, StoredMessage, Trace, TransportError,
-};
+use crate::transport::{CLAIM, CLAIM_SIZE, Headers, Message, Trace, TransportError};
 
 use super::event::Event;
 use super::join::{self, Arrival, Moment, Record, Step, What};
-use super::{DEADLINE, JOIN, JOINED, Received, STAGE, StageRun};
+use super::joined::{Trouble, branches_in, compose};
+use super::{DEADLINE, FAILED, INCOMPLETE, JOIN, JOINED, Received, STAGE, StageRun};
 
 /// Longest pause before a record is read again that another host has changed, in milliseconds.
 const MAX_PAUSE: u64 = 20;
@@ -35,10 +32,27 @@ pub(super) async fn arrive(
     message: Message,
     held: &Held,
 ) -> Received {
-    let what = match what(&message.headers, join) {
-        Ok(Some(what)) => what,
+    let names: Vec<String>;
+    let error: String;
+    let what = match came(&message.headers, join) {
+        Ok(Came::Branch(name)) => What::Branch(name),
+        Ok(Came::Deadline) => What::Deadline,
+        Ok(Came::Failed(name)) => {
+            error = why(&message.payload);
+            What::Failed(name, &error)
+        }
         // Sent again from the dead letters.
-        Ok(None) => return Received::Input(message, run),
+        Ok(Came::Letter { joined }) => match branches_in(&run, join, &message).await {
+            Ok(found) if joined && is_enough(&found, join) => {
+                return Received::Input(message, run);
+            }
+            Ok(found) => {
+                names = found;
+                What::Letter(&names)
+            }
+            Err(Trouble::Passing(_)) => return Received::Later,
+            Err(Trouble::Lasting(reason)) => return Received::Failed(message, run, reason),
+        },
         Err(reason) => return Received::Foreign(message, reason),
     };
     let trace = Trace::received(&message.headers, || run.at.workflow.as_str());
@@ -59,6 +73,7 @@ pub(super) async fn arrive(
     match step {
         Step::Run | Step::Fail => join_all(run, join, message, held, step, record).await,
         Step::Late => late(&run, &arrival, &trace, held).await,
+        Step::PassOn => nothing_comes(&run, &trace, held, &record).await,
         Step::Wait | Step::Duplicate | Step::Void | Step::Write(_) => {
             tracing::debug!(subject = message.subject, ?arrival, ?step, "at the join");
             Received::Over
@@ -66,12 +81,30 @@ pub(super) async fn arrive(
     }
 }
 
-/// What a message is by its headers; none when it is a joined input already.
-fn what<'a>(headers: &'a Headers, join: &JoinSpec) -> Result<Option<What<'a>>, Reason> {
+/// What a message is by its headers.
+#[derive(Debug, PartialEq, Eq)]
+enum Came<'a> {
+    /// The output of this branch.
+    Branch(&'a str),
+    /// A host says that the time is over.
+    Deadline,
+    /// A host says that this branch has failed for good.
+    Failed(&'a str),
+    /// A dead letter of this stage: the joined input, or what there was of it.
+    Letter {
+        /// Every branch was there that the stage needs.
+        joined: bool,
+    },
+}
+
+fn came<'a>(headers: &'a Headers, join: &JoinSpec) -> Result<Came<'a>, Reason> {
     let malformed = |text: String| Err(Reason::new("malformed", text));
+    let mut failed = false;
     match headers.get(JOIN) {
-        Some(DEADLINE) => return Ok(Some(What::Deadline)),
-        Some(JOINED) => return Ok(None),
+        Some(DEADLINE) => return Ok(Came::Deadline),
+        Some(JOINED) => return Ok(Came::Letter { joined: true }),
+        Some(INCOMPLETE) => return Ok(Came::Letter { joined: false }),
+        Some(FAILED) => failed = true,
         Some(other) => {
             return malformed(format!("header {JOIN} is {other:?}, which has no meaning"));
         }
@@ -82,9 +115,10 @@ fn what<'a>(headers: &'a Headers, join: &JoinSpec) -> Result<Option<What<'a>>, R
         names.join(", ")
     };
     match headers.get(STAGE) {
-        Some(stage) if join.branches.iter().any(|b| b.as_str() == stage) => {
-            Ok(Some(What::Branch(stage)))
-        }
+        Some(stage) if join.branches.iter().any(|b| b.as_str() == stage) => Ok(match failed {
+            true => Came::Failed(stage),
+            false => Came::Branch(stage),
+        }),
         Some(stage) => malformed(format!(
             "header {STAGE} names {stage:?}; the stage joins {}",
             wanted()
@@ -94,6 +128,30 @@ fn what<'a>(headers: &'a Headers, join: &JoinSpec) -> Result<Option<What<'a>>, R
             wanted()
         )),
     }
+}
+
+/// Why a branch failed, in the words of the host that gave it up.
+fn why(payload: &[u8]) -> String {
+    let said: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let text = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or("unknown");
+    let letter = said.get("dlq_sequence").and_then(Value::as_u64);
+    let letter = letter.map(|number| format!(", dead letter {number}"));
+    let why = format!(
+        "{}: {}{}",
+        text("kind"),
+        text("error"),
+        letter.unwrap_or_default()
+    );
+    why.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(limits::MAX_ERROR_CHARS)
+        .collect()
+}
+
+/// Whether the stage may run with these branches: without some only where its manifest asks for
+/// that.
+fn is_enough(names: &[String], join: &JoinSpec) -> bool {
+    join.missing == Missing::Continue || names.len() == join.branches.len()
 }
 
 /// Looks into the record, writes what is to be written, until there is nothing more to write.
@@ -147,14 +205,30 @@ fn nothing(arrival: &Arrival<'_>) -> Record {
         opened_at: arrival.stored_at,
         deadline: arrival.stored_at,
         request_id: arrival.request_id.to_owned(),
+        failed: std::collections::BTreeMap::new(),
+        reopened: None,
         closed: None,
+    }
+}
+
+/// Every branch has failed: neither the stage runs nor what follows it.
+async fn nothing_comes(run: &StageRun, trace: &Trace, held: &Held, record: &Record) -> Received {
+    let error = record.failures().join("; ");
+    let why = json!({"stage": run.at.stage, "kind": "join", "error": error});
+    let why = Bytes::from(why.to_string());
+    match run.pass_on(&run.stage.link, trace, held, &why).await {
+        Ok(()) => Received::Over,
+        Err(error) => {
+            tracing::warn!(%error, stage = %run.at.stage, "a failure could not be passed on yet");
+            Received::Later
+        }
     }
 }
 
 async fn late(run: &StageRun, arrival: &Arrival<'_>, trace: &Trace, held: &Held) -> Received {
     let branch = match arrival.what {
-        What::Branch(branch) => branch,
-        What::Deadline => DEADLINE,
+        What::Branch(branch) | What::Failed(branch, _) => branch,
+        What::Deadline | What::Letter(_) => DEADLINE,
     };
     let event = Event {
         name: "late",
@@ -197,118 +271,31 @@ async fn join_all(
     for name in [CLAIM, CLAIM_SIZE] {
         message.headers.remove(name);
     }
-    message.headers.set(JOIN, JOINED);
     message.headers.set("Content-Type", "application/json");
     if step == Step::Run {
+        message.headers.set(JOIN, JOINED);
         return Received::Input(message, run);
     }
+    message.headers.set(JOIN, INCOMPLETE);
     let missing = record.missing(join).join(", ");
-    let text = format!(
-        "no output of {missing} came within {} of the first branch",
-        crate::config::show_duration(join.timeout)
-    );
-    Received::Failed(message, run, Reason::new("join", text))
-}
-
-/// Why the branches could not be put together.
-enum Trouble {
-    /// The stream could not be asked.
-    Passing(TransportError),
-    /// Asking again cannot help.
-    Lasting(Reason),
-}
-
-/// `{ "<branch>": <its output>, … }`.
-async fn compose(
-    run: &StageRun,
-    record: &Record,
-    message: &Message,
-    held: &Held,
-) -> Result<Bytes, Trouble> {
-    let stream = run
-        .stage
-        .link
-        .stream(&held.meta.stream)
-        .map_err(Trouble::Passing)?;
-    let mut joined = Map::new();
-    let mut size = 0;
-    for (name, branch) in &record.branches {
-        let value = if branch.sequence == held.meta.stream_sequence {
-            let payload = whole(run, &message.headers, &message.subject, &message.payload).await?;
-            size += payload.len();
-            value(&message.headers, &payload)
-        } else {
-            let found = stream.message(branch.sequence).await;
-            let found = found.map_err(Trouble::Passing)?;
-            let found = found.filter(|found| is_of(found, run, name));
-            let Some(found) = found else {
-                let text = format!("the output of {name} is no longer in the stream");
-                return Err(Trouble::Lasting(Reason::new("join", text)));
-            };
-            let payload = whole(run, &found.headers, &found.subject, &found.payload).await?;
-            size += payload.len();
-            value(&found.headers, &payload)
-        };
-        if size > run.stage.payload {
-            let most = run.stage.payload;
-            let text =
-                format!("the branches have more than {most} bytes, the most of [limits] payload");
-            return Err(Trouble::Lasting(Reason::new("too-large", text)));
-        }
-        joined.insert(name.clone(), value);
-    }
-    Ok(Value::Object(joined).to_string().into())
-}
-
-/// The payload of a branch, which may lie in the object store. It stays there until it is swept.
-async fn whole(
-    run: &StageRun,
-    headers: &Headers,
-    subject: &str,
-    payload: &Bytes,
-) -> Result<Bytes, Trouble> {
-    let lasting = |error: ClaimError| match error {
-        ClaimError::Later(error) => Trouble::Passing(error),
-        error => Trouble::Lasting(Reason::new("claim", error.to_string())),
+    let text = if record.failed.is_empty() {
+        format!(
+            "no output of {missing} came within {} of the first branch",
+            crate::config::show_duration(join.timeout)
+        )
+    } else {
+        format!(
+            "{}; the join goes on when what is missing ({missing}) comes after all",
+            record.failures().join("; ")
+        )
     };
-    match Claim::of(headers) {
-        None => Ok(payload.clone()),
-        Some(Err(error)) => Err(lasting(error)),
-        Some(Ok(claim)) => {
-            let fetched = claim.fetch(&run.stage.link, subject, run.stage.payload);
-            fetched.await.map_err(lasting)
-        }
-    }
-}
-
-/// Whether a message is what the record means: a stream that was made anew counts from one again.
-fn is_of(found: &StoredMessage, run: &StageRun, branch: &str) -> bool {
-    let (workflow, stage) = (&run.at.workflow, &run.at.stage);
-    let pattern = format!("pipeline.{workflow}.*.{stage}");
-    crate::names::subject::matches(&pattern, &found.subject)
-        && found.headers.get(STAGE) == Some(branch)
-}
-
-/// An output as JSON: what is said to be text is a string, also when it looks like a number.
-fn value(headers: &Headers, payload: &[u8]) -> Value {
-    let kind = headers.get("Content-Type").unwrap_or_default();
-    let is_text = kind
-        .get(..5)
-        .is_some_and(|start| start.eq_ignore_ascii_case("text/"));
-    let json = (!is_text)
-        .then(|| serde_json::from_slice(payload).ok())
-        .flatten();
-    json.unwrap_or_else(|| match std::str::from_utf8(payload) {
-        Ok(text) => Value::String(text.to_owned()),
-        Err(_) => json!({ "base64": STANDARD.encode(payload) }),
-    })
+    Received::Failed(message, run, Reason::new("join", text))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::Missing;
 
     fn headers(of: &[(&str, &str)]) -> Headers {
         let mut headers = Headers::new();
@@ -326,9 +313,20 @@ mod tests {
             missing: Missing::Fail,
         };
         let cases = [
-            (headers(&[("x-stage", "a")]), Ok(Some(What::Branch("a")))),
-            (headers(&[("X-Join", "deadline")]), Ok(Some(What::Deadline))),
-            (headers(&[("X-Join", "joined"), ("X-Stage", "a")]), Ok(None)),
+            (headers(&[("x-stage", "a")]), Ok(Came::Branch("a"))),
+            (headers(&[("X-Join", "deadline")]), Ok(Came::Deadline)),
+            (
+                headers(&[("X-Join", "joined"), ("X-Stage", "a")]),
+                Ok(Came::Letter { joined: true }),
+            ),
+            (
+                headers(&[("X-Join", "incomplete"), ("X-Stage", "a")]),
+                Ok(Came::Letter { joined: false }),
+            ),
+            (
+                headers(&[("X-Join", "failed"), ("X-Stage", "b")]),
+                Ok(Came::Failed("b")),
+            ),
             (
                 headers(&[("X-Stage", "c")]),
                 Err("header X-Stage names \"c\"; the stage joins a, b"),
@@ -345,20 +343,15 @@ mod tests {
             ),
         ];
         for (headers, expected) in cases {
-            let got = what(&headers, &join).map_err(|reason| reason.message);
+            let got = came(&headers, &join).map_err(|reason| reason.message);
             assert_eq!(got, expected.map_err(str::to_owned), "{headers:?}");
         }
     }
 
     #[test]
-    fn an_output_is_json_or_text() {
-        let none = headers(&[]);
-        let text = headers(&[("content-type", "Text/plain; charset=utf-8")]);
-        assert_eq!(value(&none, b"{\"a\":1}"), json!({"a": 1}));
-        assert_eq!(value(&none, b"12"), json!(12));
-        assert_eq!(value(&text, b"12"), json!("12"));
-        assert_eq!(value(&none, b"twelve"), json!("twelve"));
-        assert_eq!(value(&none, b""), json!(""));
-        assert_eq!(value(&none, &[255]), json!({"base64": "/w=="}));
+    fn why_a_branch_failed_is_one_bounded_line() {
+        let said = json!({"kind": "trap", "error": "a\nb", "dlq_sequence": 7}).to_string();
+        assert_eq!(why(said.as_bytes()), "trap: a b, dead letter 7");
+        assert_eq!(why(b"no json"), "unknown: unknown");
     }
 }

@@ -1,5 +1,6 @@
 //! What is stored when a stage's input was handled, and what is said when it failed.
 
+use bytes::Bytes;
 use serde_json::json;
 
 use crate::names::AgentId;
@@ -7,10 +8,10 @@ use crate::patterns::delivery::Held;
 use crate::patterns::disposition::Reason;
 use crate::patterns::lifecycle::reply_headers;
 use crate::runtime::{Call, Reply};
-use crate::transport::{Link, Stored, TransportError};
+use crate::transport::{Headers, Link, Stored, Trace, TransportError};
 
 use super::event::Event;
-use super::{STAGE, StageRun};
+use super::{FAILED, JOIN, STAGE, StageRun};
 
 impl StageRun {
     /// Says that an agent is about to handle the input. Not stored for sure: nothing waits for it.
@@ -47,7 +48,7 @@ impl StageRun {
         agent: &AgentId,
         call: &Call,
         reply: &Reply,
-    ) -> crate::transport::Headers {
+    ) -> Headers {
         let mut headers = reply_headers(agent, call, reply);
         headers.set(STAGE, self.at.stage.as_str());
         headers
@@ -80,9 +81,44 @@ impl StageRun {
             ("kind", json!(reason.kind)),
             ("error", json!(reason.message)),
             ("deliveries", json!(held.meta.deliveries)),
+            ("attempts", json!(held.tries.begun())),
             ("dlq_sequence", json!(letter.sequence)),
         ];
-        event.store(link).await
+        let stored = event.store(link).await?;
+        let why = json!({
+            "stage": self.at.stage,
+            "kind": reason.kind,
+            "error": reason.message,
+            "dlq_sequence": letter.sequence,
+        });
+        let why = Bytes::from(why.to_string());
+        self.pass_on(link, &call.trace, held, &why).await?;
+        Ok(stored)
+    }
+
+    /// Says to the stages that follow that no output of this one comes, so that a join need not
+    /// wait for its timeout. Repeated for the same message, it is recognised.
+    pub(super) async fn pass_on(
+        &self,
+        link: &Link,
+        trace: &Trace,
+        held: &Held,
+        why: &Bytes,
+    ) -> Result<(), TransportError> {
+        for stage in &self.stage.spec.next {
+            let Some(at) = self.at.next(stage) else {
+                continue;
+            };
+            let mut headers = Headers::new();
+            trace.child().stamp(None, &mut headers);
+            headers.set("Content-Type", "application/json");
+            headers.set(JOIN, FAILED);
+            headers.set(STAGE, self.at.stage.as_str());
+            let id = held.meta.output_id(&format!("failed.{stage}"));
+            link.store(&at.to_string(), &id, headers, why.clone())
+                .await?;
+        }
+        Ok(())
     }
 
     fn event<'a>(

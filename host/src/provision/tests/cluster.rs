@@ -29,7 +29,7 @@ async fn a_cluster_of_three_has_three_replicas_from_the_start() {
     let current = read(link, &assets).await.unwrap();
     let first = plan(assets.clone(), &current, &facts);
     let applied = apply(link, &first, false).await.unwrap();
-    assert_eq!(applied.done.len(), 14, "{applied}");
+    assert_eq!(applied.done.len(), 15, "{applied}");
     for name in ["WORK_QUEUE", "KV_AGENT_LEASES"] {
         let info: serde_json::Value = link
             .call(&format!("STREAM.INFO.{name}"), &serde_json::json!(null))

@@ -30,7 +30,7 @@ async fn everything_is_made_and_a_second_time_nothing_is() {
             .all(|change| change.action == Action::Create)
     );
     let applied = apply(bed.link(), &plan, false).await.unwrap();
-    assert_eq!(applied.done.len(), 14);
+    assert_eq!(applied.done.len(), 15);
     assert_eq!(applied.warnings, Vec::<String>::new());
     for name in STREAMS {
         let config = &bed.stream(name).await["config"];

@@ -46,10 +46,16 @@ fn feed(record: &mut Option<Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> 
 /// Its sequence, the second at which it was stored, and what becomes of it.
 type Told = (What<'static>, u64, u64, Step);
 
+fn names(of: &[&str]) -> &'static [String] {
+    let all: Vec<String> = of.iter().map(|name| (*name).to_owned()).collect();
+    all.leak()
+}
+
 #[test]
 fn what_becomes_of_arrivals() {
-    use What::{Branch, Deadline};
-    let cases: [(&str, Missing, Vec<Told>); 5] = [
+    use What::{Branch, Deadline, Failed, Letter};
+    let (b, ab): (&[String], &[String]) = (names(&["b"]), names(&["a", "b"]));
+    let cases: Vec<(&str, Missing, Vec<Told>)> = vec![
         (
             "all come",
             Missing::Fail,
@@ -86,7 +92,94 @@ fn what_becomes_of_arrivals() {
                 (Branch("a"), 5, 0, Step::Wait),
                 (Deadline, 8, 10, Step::Fail),
                 (Deadline, 8, 10, Step::Fail),
-                (Branch("c"), 10, 12, Step::Late),
+            ],
+        ),
+        (
+            "what was missing comes after all, and reopens the join",
+            Missing::Fail,
+            vec![
+                (Branch("a"), 5, 0, Step::Wait),
+                (Deadline, 8, 10, Step::Fail),
+                (Branch("c"), 10, 12, Step::Wait),
+                (Deadline, 8, 10, Step::Void),
+                (Deadline, 11, 21, Step::Void),
+                (Branch("b"), 12, 21, Step::Run),
+                (Branch("c"), 10, 12, Step::Wait),
+            ],
+        ),
+        (
+            "a branch has failed, and the join fails at once",
+            Missing::Fail,
+            vec![
+                (Branch("a"), 5, 0, Step::Wait),
+                (Failed("b", "x"), 6, 1, Step::Fail),
+                (Failed("b", "x"), 6, 1, Step::Fail),
+                (Failed("c", "x"), 7, 1, Step::Duplicate),
+                // Its dead letter was sent again.
+                (Branch("b"), 8, 2, Step::Wait),
+                (Branch("c"), 9, 3, Step::Run),
+            ],
+        ),
+        (
+            "the failure is known before anything has come",
+            Missing::Fail,
+            vec![
+                (Failed("b", "x"), 5, 0, Step::Wait),
+                (Deadline, 6, 99, Step::Void),
+                (Branch("a"), 7, 100, Step::Fail),
+                (Branch("b"), 8, 101, Step::Wait),
+                (Branch("c"), 9, 102, Step::Run),
+            ],
+        ),
+        (
+            "nothing came and nothing will",
+            Missing::Continue,
+            vec![
+                (Failed("a", "x"), 5, 0, Step::Wait),
+                (Failed("b", "x"), 6, 0, Step::Wait),
+                (Failed("c", "x"), 7, 0, Step::PassOn),
+                (Branch("a"), 8, 1, Step::Wait),
+            ],
+        ),
+        (
+            "all that is missing has failed, and the rest goes on",
+            Missing::Continue,
+            vec![
+                (Failed("a", "x"), 5, 0, Step::Wait),
+                (Branch("b"), 6, 0, Step::Wait),
+                (Failed("c", "x"), 7, 0, Step::Run),
+                (Branch("c"), 8, 1, Step::Late),
+            ],
+        ),
+        (
+            "a branch that came has not failed",
+            Missing::Fail,
+            vec![
+                (Branch("a"), 5, 0, Step::Wait),
+                (Failed("a", "x"), 6, 0, Step::Duplicate),
+            ],
+        ),
+        (
+            "the letter of the join is sent again, and waits for what is missing",
+            Missing::Fail,
+            vec![
+                (Branch("b"), 5, 0, Step::Wait),
+                (Failed("c", "x"), 6, 0, Step::Fail),
+                (Letter(b), 7, 50, Step::Wait),
+                (Letter(b), 7, 50, Step::Wait),
+                (Failed("c", "x"), 6, 0, Step::Duplicate),
+                (Deadline, 8, 59, Step::Void),
+                (Branch("a"), 9, 59, Step::Wait),
+                (Branch("c"), 10, 59, Step::Run),
+                (Letter(b), 11, 60, Step::Duplicate),
+            ],
+        ),
+        (
+            "a letter of which nothing is remembered",
+            Missing::Fail,
+            vec![
+                (Letter(ab), 5, 0, Step::Wait),
+                (Branch("c"), 6, 1, Step::Run),
             ],
         ),
         (
