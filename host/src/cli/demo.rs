@@ -106,9 +106,17 @@ pub(super) async fn run(
 
 async fn introduction(host: &Host) -> String {
     let (summary, state) = (host.summary().await, host.transport().state());
+    // A machine may have several; a person should see which one was taken.
+    let place = host
+        .server_program()
+        .map(|program| format!(" ({})", program.display()));
     format!(
-        "{} agents of {} plugins are up on nats-server {}, {} broken",
-        summary.agents, summary.plugins, state.version, summary.broken
+        "{} agents of {} plugins are up on nats-server {}{}, {} broken",
+        summary.agents,
+        summary.plugins,
+        state.version,
+        place.unwrap_or_default(),
+        summary.broken
     )
 }
 

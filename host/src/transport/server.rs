@@ -99,6 +99,7 @@ pub async fn find(places: &Places) -> Result<PathBuf, ServerError> {
 #[derive(Debug)]
 pub struct OwnServer {
     connection: ServerConnection,
+    program: PathBuf,
     files: Files,
     /// Closed to ask the keeper to end the server.
     stop: mpsc::Sender<()>,
@@ -149,6 +150,7 @@ impl OwnServer {
         tokio::spawn(keep(child, guard, stopped, tell));
         Ok(Self {
             connection,
+            program: program.path,
             files,
             stop,
             ended,
@@ -158,6 +160,11 @@ impl OwnServer {
     /// Where it listens, and how to get in.
     pub fn connection(&self) -> &ServerConnection {
         &self.connection
+    }
+
+    /// The file of its program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Resolves when the server has ended without having been asked to, with a sentence that says so.

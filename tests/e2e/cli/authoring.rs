@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Host, Nats, until_in};
+use crate::harness::{Host, Nats, repository, until_in};
 
 /// Compiles with the folder of this test run, so that what it has compiled already is used.
 fn shared() -> String {
@@ -34,6 +34,9 @@ async fn a_new_plugin_compiles_passes_its_test_and_runs() {
     assert!((unbuilt.stdout + &unbuilt.stderr).contains("mistersmith build"));
 
     let folder = host.plugins().join("my-agent");
+    // An author gets the newest libraries; a test must not depend on what was published today.
+    let lock = repository("plugins/Cargo.lock");
+    std::fs::copy(lock, folder.join("Cargo.lock")).unwrap();
     let test = tokio::process::Command::new("cargo")
         .args(["test", "--quiet"])
         .current_dir(&folder)

@@ -1,6 +1,6 @@
 //! `demo`, as a script calls it: no terminal, no person.
 
-use crate::harness::{Host, Plugin};
+use crate::harness::{Host, Plugin, nats_server};
 
 /// What it needs.
 const PLUGINS: [&str; 10] = [
@@ -39,8 +39,10 @@ async fn the_demonstration_does_real_work_and_tells_of_it() {
     }
     let host = host.written();
     let ran = host.cli(&["demo", "good.txt", "bad.txt"]).await.ok();
+    let program = format!("({})", nats_server().display());
     for word in [
         "its own nats-server",
+        &program,
         // The workflow: what came of it, and how.
         "\nThe report\n  bad.txt: ",
         "about: ",
