@@ -18,6 +18,7 @@ use crate::config::PluginSpec;
 use crate::limits;
 use crate::names::AgentId;
 use crate::patterns::disposition::{Reason, Settler};
+use crate::patterns::mailbox::{Inbox, mailbox};
 use crate::patterns::outbox::Outbox;
 use crate::patterns::{AgentPort, Control, Crew};
 use crate::permissions::PluginPermissions;
@@ -145,8 +146,7 @@ impl Agent {
 /// The receiving ends of an [`AgentPort`].
 #[derive(Debug)]
 pub struct Inboxes {
-    /// Pointers: a queue keeps room for its elements, and every agent has one.
-    mailbox: mpsc::Receiver<Box<crate::patterns::Delivery>>,
+    mailbox: Inbox,
     control: mpsc::Receiver<Control>,
 }
 
@@ -157,7 +157,7 @@ pub fn port(
     cell: Arc<crate::patterns::cell::AgentCell>,
     crew: Arc<Crew>,
 ) -> (AgentPort, Inboxes) {
-    let (mail, mailbox) = mpsc::channel(limits::MAILBOX);
+    let (mail, inbox) = mailbox();
     let (tell, control) = mpsc::channel(limits::CONTROLS);
     let port = AgentPort {
         id,
@@ -167,5 +167,9 @@ pub fn port(
         cell,
         crew,
     };
-    (port, Inboxes { mailbox, control })
+    let inboxes = Inboxes {
+        mailbox: inbox,
+        control,
+    };
+    (port, inboxes)
 }

@@ -5,6 +5,7 @@
 //! time and memory are its own; so is the native handler. Nothing here prints, and no figure is
 //! made up: what cannot be measured is an error.
 
+mod burst;
 pub mod calls;
 mod checks;
 mod client;
@@ -141,8 +142,13 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     scenario!(
         "one-way",
-        "messages without reply, one at a time and in batches; a burst, and what it loses",
+        "messages without reply, one at a time and in batches",
         one_way::run
+    ),
+    scenario!(
+        "burst",
+        "a burst of 200,000 messages without reply, and what is lost of it",
+        burst::run
     ),
     scenario!(
         "work",

@@ -61,9 +61,9 @@ pub struct AgentContext {
     pub link: Option<Link>,
     /// Its configuration, replaceable while it runs.
     pub config: Arc<SharedConfig>,
-    /// Where the messages of its run-time subscriptions go. Bounded: when it is full they wait in
-    /// their subscription, and are lost and counted when that is full too.
-    pub inbox: mpsc::Sender<Box<Heard>>,
+    /// Where the messages of its run-time subscriptions go. Bounded in bytes: each has a part of what may
+    /// wait for the agent, and those that have none are lost and counted before they come here.
+    pub inbox: mpsc::UnboundedSender<Box<Heard>>,
     /// Requests that may wait for an answer, shared by all agents of the plugin on this host; an
     /// agent alone never has more than one, since it handles one message at a time.
     pub requests: Arc<Semaphore>,
@@ -95,7 +95,7 @@ pub struct Heard {
     /// The message; its subject passed the agent's permissions.
     pub message: Message,
     /// Its part of what may wait for the agent; kept until it is handled.
-    pub charge: Option<Charge>,
+    pub charge: Charge,
 }
 
 /// The rates of one agent. Make them once for an agent and give each of its instances a clone, which

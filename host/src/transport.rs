@@ -2,11 +2,13 @@
 //! stored publish, pull consumers and key-value buckets.
 //!
 //! It does what it is told on whatever subject it is given, within the rules of the protocol; who may do
-//! what is decided elsewhere. It never waits without a bound, never copies a payload, and never queues
-//! for a server that is away.
+//! what is decided elsewhere. It never waits without a bound, never copies a payload but where much
+//! waits, and never queues for a server that is away.
 
 mod address;
 pub(crate) mod api;
+mod backlog;
+mod budget;
 mod check;
 mod claim;
 mod clock;
@@ -45,6 +47,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use backlog::Backlog;
+pub use budget::{Budget, Charge};
 pub use claim::{CLAIM, CLAIM_SIZE, Claim, ClaimError, PAYLOADS};
 pub use clock::ServerClock;
 pub use connect::{Auth, ConnectSpec, TlsFiles};
@@ -61,7 +65,7 @@ pub use pull::{Pull, Puller};
 pub(crate) use stored::persist;
 pub use stored::{MESSAGE_ID, Stored};
 pub use stream::{ConsumerFacts, StoredMessage, StreamFacts, StreamView};
-pub use subscription::{Budget, Charge, Subscription};
+pub use subscription::Subscription;
 pub use trace::{RequestId, Trace};
 pub use unreadable::Unreadable;
 pub use usage::StreamUse;

@@ -85,8 +85,8 @@ async fn measure(names: &[&str]) {
 
 /// Each scenario belongs to one of these; together they are all.
 const IN_PROCESS: [&str; 3] = ["call", "fresh", "permissions"];
-const MESSAGES: [&str; 6] = [
-    "request", "one-way", "work", "pipeline", "scatter", "fan-out",
+const MESSAGES: [&str; 7] = [
+    "request", "one-way", "burst", "work", "pipeline", "scatter", "fan-out",
 ];
 const HOSTS: [&str; 5] = ["start", "memory", "neighbours", "growth", "replace"];
 

@@ -20,6 +20,7 @@
 mod bad_input;
 mod batches;
 mod bench;
+mod bursts;
 mod circuit;
 mod cli;
 mod coordination;

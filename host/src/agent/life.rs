@@ -42,7 +42,7 @@ pub(super) struct Life {
     swaps: mpsc::Receiver<Box<Swap>>,
     /// Messages of the instance's run-time subscriptions. Each instance has a channel of its own:
     /// what its predecessor subscribed to means nothing to it.
-    heard: mpsc::Receiver<Box<Heard>>,
+    heard: mpsc::UnboundedReceiver<Box<Heard>>,
     version: Version,
     crew: Arc<Crew>,
     around: Surroundings,
@@ -100,7 +100,7 @@ impl Life {
             port,
             inboxes,
             swaps,
-            heard: mpsc::channel(1).1,
+            heard: mpsc::unbounded_channel().1,
             version,
             crew,
             around,
@@ -210,7 +210,7 @@ impl Life {
         };
         let next = tokio::select! {
             next = control => next,
-            Some(delivery) = self.inboxes.mailbox.recv(), if takes => Next::Handle(*delivery),
+            Some(delivery) = self.inboxes.mailbox.recv(), if takes => Next::Handle(delivery),
             Some(heard) = self.heard.recv(), if takes => Next::Heard(heard),
             delivery = self.crew.take(), if takes => Next::Handle(delivery),
         };

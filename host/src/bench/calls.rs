@@ -111,7 +111,7 @@ impl Parts {
             limits: Arc::new(self.limits.clone()),
             link: self.link.clone(),
             config: Arc::new(SharedConfig::new(Map::new())),
-            inbox: mpsc::channel(1).0,
+            inbox: mpsc::unbounded_channel().0,
             requests: Arc::new(Semaphore::new(1)),
             counters: Arc::default(),
             audit: Arc::new(Silent),

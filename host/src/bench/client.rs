@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(300);
 /// delivered to many, who together have room for so many bytes only.
 const WINDOW: u64 = 2000;
 const WINDOW_OF_MANY: u64 = 50;
-/// How many such questions may be open: together fewer messages than an agent's mailbox holds.
+/// How many such questions may be open: together far fewer bytes than may wait for an agent.
 const WINDOWS: usize = 3;
 
 /// What came of requests.

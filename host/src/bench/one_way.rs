@@ -1,5 +1,5 @@
 //! Messages that nobody answers: how many an agent takes, one at a time and in batches, when no more
-//! are sent than it takes; and what a burst without any restraint loses.
+//! are sent than it takes.
 
 use bytes::Bytes;
 
@@ -13,8 +13,6 @@ use super::{Bench, Row};
 const SINGLE: &str = "single.count";
 const BATCHED: &str = "batched.count";
 const NATIVE: &str = "native.count";
-/// The burst that is known to overflow the queues of clients.
-const BURST: u32 = 200_000;
 
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::open(bench, "one-way").await?;
@@ -47,18 +45,6 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
         }
         all.extend([rate, cpu]);
     }
-    let messages = bench.messages(BURST);
-    for (subject, how) in [(SINGLE, "one at a time"), (BATCHED, "in batches of 64")] {
-        let case = format!("burst of {messages}, {how}");
-        bench.tell(&case);
-        let mut dropped = Series::new(&case, "dropped", "messages");
-        for _ in 0..bench.settings.rounds {
-            let product = client::burst(&lab.client, subject, &payload, 1, messages).await?;
-            let reference = client::burst(&lab.client, NATIVE, &payload, 1, messages).await?;
-            dropped.pair(missing(&product), missing(&reference));
-        }
-        all.push(dropped);
-    }
     drop(native);
     host.end().await?;
     lab.close().await;
@@ -72,8 +58,4 @@ async fn stream(
     payload: &Bytes,
 ) -> anyhow::Result<Flow> {
     client::stream(&lab.client, subject, payload, 1, bench.settings.turn).await
-}
-
-fn missing(flow: &Flow) -> f64 {
-    flow.sent.saturating_sub(flow.counted) as f64
 }

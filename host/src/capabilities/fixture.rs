@@ -21,7 +21,6 @@ pub(crate) struct Fixture {
     pub(crate) limits: PluginLimits,
     pub(crate) link: Option<Link>,
     pub(crate) config: Map<String, serde_json::Value>,
-    pub(crate) inbox: usize,
     /// Hears of refusals instead of the recorder.
     pub(crate) audit: Option<Arc<dyn Audit>>,
 }
@@ -29,7 +28,7 @@ pub(crate) struct Fixture {
 /// An agent's context and what a test looks at.
 pub(crate) struct Built {
     pub(crate) context: Arc<AgentContext>,
-    pub(crate) inbox: mpsc::Receiver<Box<Heard>>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Box<Heard>>,
     pub(crate) refused: Arc<Mutex<Vec<Refused>>>,
 }
 
@@ -59,7 +58,6 @@ impl Fixture {
             limits: PluginLimits::default(),
             link: None,
             config: Map::new(),
-            inbox: 64,
             audit: None,
         }
     }
@@ -92,7 +90,7 @@ impl Fixture {
     pub(crate) fn build(self) -> Built {
         let (plugin, agent): (PluginName, AgentId) =
             ("probe".parse().unwrap(), "probe-001".parse().unwrap());
-        let (sender, inbox) = mpsc::channel(self.inbox);
+        let (sender, inbox) = mpsc::unbounded_channel();
         let refused = Arc::new(Mutex::new(Vec::new()));
         let context = AgentContext {
             permissions: Arc::new(Permissions::compile(&self.grants, &plugin, &agent)),

@@ -235,7 +235,7 @@ pub(super) async fn forward(
             message,
             charge,
         });
-        if context.inbox.send(heard).await.is_err() {
+        if context.inbox.send(heard).is_err() {
             return;
         }
     }

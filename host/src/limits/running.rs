@@ -105,19 +105,23 @@ pub const MAX_EVENTS_WAITING: usize = 65_536;
 /// Most commands, and most health checks, that are answered at once.
 pub const MAX_ANSWERING: usize = 256;
 
-/// Most messages in an agent's own mailbox, and in that of its run-time subscriptions: as many as
-/// a client of NATS keeps for a subscription. Their bytes have bounds of their own.
-pub const MAILBOX: usize = 65_536;
-
 /// Most things that an agent is told while it handles one message.
 pub const CONTROLS: usize = 16;
 
-/// Bytes of payload that may wait for the agents of one plugin from subscriptions, and for one agent
-/// from commands.
+/// Bytes of messages that may wait for the agents of one plugin from subscriptions, and for one agent from
+/// commands: subject, headers, payload and overhead. With 64 bytes of payload more than 200,000 fit.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a waiting message costs beyond its payload, in bytes, roughly.
+/// What a message of a subscription costs while it waits, beyond its own bytes.
+pub const WAITING_OVERHEAD: usize = 192;
+
+/// What a message costs of which a call was made already, and what an answer in a batch does, beyond their
+/// own bytes, roughly.
 pub const MESSAGE_OVERHEAD: usize = 512;
+
+/// Behind so many bytes of others a message waits as a copy: else it would hold what was read from the
+/// connection together with it.
+pub const COPIED_BEHIND: usize = 256 * 1024;
 
 /// How long `cmd.shutdown` waits for the agent to finish its message before it answers.
 pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(4);

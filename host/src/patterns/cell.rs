@@ -1,6 +1,6 @@
 //! What is known about one agent: its state, its configuration, its numbers.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::config::{PluginSpec, Schema};
+use crate::limits;
 use crate::names::{AgentId, PluginName};
 use crate::runtime::{Counters, Health, Kind, SharedConfig};
 use crate::status::{AgentSnapshot, AgentStatus};
+use crate::transport::{Budget, Charge};
 
-use super::crew::{Weight, waiting_bytes};
 use super::disposition::Reason;
 use super::election::{Office, Seat};
 use super::micro::Executed;
@@ -33,8 +34,8 @@ pub struct AgentCell {
     pub turned: Notify,
     /// Its part in elections.
     pub seat: Seat,
-    /// Bytes of payload that wait in its mailbox and came as commands.
-    commanded: Arc<AtomicUsize>,
+    /// Bytes that wait in its mailbox and came as commands.
+    commanded: Budget,
     handled: AtomicU64,
     failed: AtomicU64,
     busy_ns: AtomicU64,
@@ -103,7 +104,7 @@ impl AgentCell {
             takes: AtomicBool::new(false),
             turned: Notify::new(),
             seat: Seat::default(),
-            commanded: Arc::default(),
+            commanded: Budget::new(limits::MAX_WAITING_BYTES),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
@@ -171,9 +172,9 @@ impl AgentCell {
         delivery::admit(payload, most, schema.as_ref())
     }
 
-    /// Room for the payload of a command until it is handled; none when too much waits already.
-    pub fn weigh(&self, bytes: usize) -> Option<Weight> {
-        Weight::take(&self.commanded, 0, waiting_bytes(bytes))
+    /// Room for a command of so many bytes until it is handled; none when too much waits already.
+    pub fn weigh(&self, bytes: usize) -> Option<Charge> {
+        self.commanded.take(delivery::waiting_bytes(bytes))
     }
 
     /// Lets the agent take messages, or keeps it from it. A message in hand is finished.

@@ -251,27 +251,19 @@ impl Commands {
             },
             None => Answer::Stored,
         };
-        let Some(weight) = port.cell.weigh(message.payload.len()) else {
+        let Some(weight) = port.cell.weigh(message.bytes()) else {
             let text = format!("agent `{}` has too many bytes waiting", port.id);
             return Err(Reason::new("busy", text));
         };
         let call = call(Kind::Execute, message.clone(), trace);
-        port.mailbox
-            .try_send(Box::new(Delivery {
-                call,
-                answer,
-                weight: Some(weight),
-                rest: None,
-            }))
-            .map_err(|error| match error {
-                TrySendError::Closed(_) => {
-                    Reason::new("stopped", format!("agent `{}` has stopped", port.id))
-                }
-                TrySendError::Full(_) => {
-                    let (id, most) = (&port.id, limits::MAILBOX);
-                    Reason::new("busy", format!("agent `{id}` has {most} messages waiting"))
-                }
-            })
+        let sent = port.mailbox.send(Delivery {
+            call,
+            answer,
+            weight: Some(weight),
+            rest: None,
+        });
+        let gone = || Reason::new("stopped", format!("agent `{}` has stopped", port.id));
+        sent.then_some(()).ok_or_else(gone)
     }
 
     async fn refuse(&self, message: &Message, port: &AgentPort, reason: &Reason) {

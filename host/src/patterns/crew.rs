@@ -1,6 +1,5 @@
 //! What the agents of one plugin share: the queue they take from, and how free they are.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,8 +9,10 @@ use tokio::sync::Notify;
 use super::circuit::Gate;
 use super::delivery::{Answer, Delivery};
 use super::election::Board;
+use super::posted::Offer;
 use super::work_queue::FailingPulls;
 use crate::limits;
+use crate::transport::{Backlog, Budget};
 
 /// The agents of one plugin on this host, seen from the patterns that feed them.
 ///
@@ -20,7 +21,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Crew {
     /// Messages that any agent of the plugin may take: work items, queue groups.
-    tasks: Mutex<VecDeque<Delivery>>,
+    tasks: Mutex<Backlog<Offer>>,
     /// Tells agents that wait for one. The one that came last is told first: what it needs is still
     /// in the processor's caches, and of a thousand agents only as many work as have work.
     offered: Notify,
@@ -31,11 +32,10 @@ pub struct Crew {
     /// Pulls on the way, waiting ones included.
     pulls: AtomicUsize,
     mean_call_ns: AtomicU64,
-    /// Bytes of what waits here and came by a subscription. Changed with `tasks` locked only.
-    queued_bytes: AtomicUsize,
-    /// Bytes of what came by a subscription and waits in the mailboxes of the agents.
-    mailed_bytes: Arc<AtomicUsize>,
     changed: Notify,
+    /// What may wait of that which came by subscriptions: here, in the mailboxes of the agents, and before
+    /// both. What waits here is counted apart, with `tasks` locked only.
+    pub room: Budget,
     /// What they know of their election.
     pub election: Arc<Board>,
     /// Consumers whose pulls keep failing.
@@ -53,9 +53,8 @@ impl Default for Crew {
             idle: AtomicUsize::new(0),
             pulls: AtomicUsize::new(0),
             mean_call_ns: AtomicU64::new(0),
-            queued_bytes: AtomicUsize::new(0),
-            mailed_bytes: Arc::default(),
             changed: Notify::new(),
+            room: Budget::new(limits::MAX_WAITING_BYTES),
             election: Arc::default(),
             failing_pulls: FailingPulls::default(),
             circuit: Arc::default(),
@@ -67,29 +66,32 @@ impl Crew {
     /// Puts a message where the next free agent takes it. The caller bounds what it puts in: the
     /// work queue by what the agents can start, others by what was there already.
     pub fn offer(&self, delivery: Delivery) {
+        let offer = Offer::Ready(delivery);
         let mut tasks = self.tasks();
-        self.count_queued(|queued| queued.saturating_add(delivery.waiting_bytes()));
-        tasks.push_back(delivery);
+        self.count_queued(|queued| queued.saturating_add(offer.waiting_bytes()));
+        tasks.push(offer);
         drop(tasks);
         self.offered.notify_last();
     }
 
     /// Puts messages of a subscription there, in one go, as far as there is room for them. Returns the
     /// others: the plugin's agents have too much waiting already.
-    pub fn offer_all(&self, deliveries: impl IntoIterator<Item = Delivery>) -> Vec<Delivery> {
+    pub fn offer_all(&self, offers: impl IntoIterator<Item = Offer>) -> Vec<Offer> {
         let (mut offered, mut crowded) = (0, Vec::new());
         let mut tasks = self.tasks();
-        let mailed = self.mailed_bytes.load(Ordering::Acquire);
-        let mut queued = self.queued_bytes.load(Ordering::Relaxed);
-        for delivery in deliveries {
-            let more = queued.saturating_add(delivery.waiting_bytes());
-            if more.saturating_add(mailed) > limits::MAX_WAITING_BYTES {
-                crowded.push(delivery);
+        let elsewhere = self.room.charged();
+        let mut queued = self.room.apart();
+        for offer in offers {
+            let more = queued.saturating_add(offer.waiting_bytes());
+            let all = more.saturating_add(elsewhere);
+            // One of any size, where nothing waits.
+            if self.room.is_exceeded_by(all) && queued.saturating_add(elsewhere) > 0 {
+                crowded.push(offer);
                 continue;
             }
             queued = more;
             offered += 1;
-            tasks.push_back(delivery);
+            tasks.push(offer);
         }
         self.count_queued(|_| queued);
         drop(tasks);
@@ -116,10 +118,15 @@ impl Crew {
 
     /// Takes a waiting message, if there is one.
     pub fn try_take(&self) -> Option<Delivery> {
-        let mut tasks = self.tasks();
-        let delivery = tasks.pop_front()?;
-        self.count_queued(|queued| queued.saturating_sub(delivery.waiting_bytes()));
-        Some(delivery)
+        loop {
+            let mut tasks = self.tasks();
+            let offer = tasks.pop()?;
+            self.count_queued(|queued| queued.saturating_sub(offer.waiting_bytes()));
+            drop(tasks);
+            if let Some(delivery) = offer.delivery() {
+                return Some(delivery);
+            }
+        }
     }
 
     /// As [`Crew::try_take`], for an agent that goes on without having been idle. Whoever fetches
@@ -137,28 +144,22 @@ impl Crew {
         self.tasks().len()
     }
 
-    fn tasks(&self) -> MutexGuard<'_, VecDeque<Delivery>> {
+    fn tasks(&self) -> MutexGuard<'_, Backlog<Offer>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For a caller that has locked `tasks`: nobody else changes it meanwhile.
     fn count_queued(&self, change: impl FnOnce(usize) -> usize) {
-        let before = self.queued_bytes.load(Ordering::Relaxed);
-        self.queued_bytes.store(change(before), Ordering::Release);
+        self.room.count_apart(change(self.room.apart()));
     }
 
-    /// Reserves room for a message of a subscription in the mailbox of an agent, until the weight is
-    /// dropped; none when the plugin's agents have too much waiting already.
-    pub fn weigh(&self, payload: usize) -> Option<Weight> {
-        self.weigh_all([payload])
-    }
-
-    /// As [`Crew::weigh`], for messages with such payloads that go together.
-    pub fn weigh_all(&self, payloads: impl IntoIterator<Item = usize>) -> Option<Weight> {
-        let each = payloads.into_iter().map(waiting_bytes);
-        let bytes = each.fold(0, usize::saturating_add);
-        let queued = self.queued_bytes.load(Ordering::Acquire);
-        Weight::take(&self.mailed_bytes, queued, bytes)
+    /// So many bytes may wait in the mailbox of one of so many agents before it is given more: one that has
+    /// stopped taking messages must leave room for those that the others take.
+    pub fn share(&self, agents: usize) -> usize {
+        match agents {
+            0 | 1 => usize::MAX,
+            _ => self.room.free().saturating_mul(2),
+        }
     }
 
     /// Counts the caller among those that take messages, until the guard is dropped.
@@ -245,44 +246,11 @@ impl Drop for Idle<'_> {
     }
 }
 
-/// The room that a waiting message with a payload of so many bytes takes.
-pub(super) fn waiting_bytes(payload: usize) -> usize {
-    // An empty message costs its bookkeeping too.
-    payload.saturating_add(limits::MESSAGE_OVERHEAD)
-}
-
-/// The room that messages take in a mailbox.
-#[derive(Debug)]
-pub struct Weight {
-    total: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Weight {
-    /// Takes room for so many bytes, if `total` and what is taken elsewhere stay within
-    /// [`limits::MAX_WAITING_BYTES`].
-    pub(super) fn take(total: &Arc<AtomicUsize>, elsewhere: usize, bytes: usize) -> Option<Self> {
-        let before = total.fetch_add(bytes, Ordering::AcqRel);
-        let total = total.clone();
-        let weight = Self { total, bytes };
-        let all = before.saturating_add(elsewhere).saturating_add(bytes);
-        (all <= limits::MAX_WAITING_BYTES).then_some(weight)
-    }
-}
-
-impl Drop for Weight {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::patterns::delivery::call;
-    use crate::runtime::Kind;
-    use crate::transport::{Headers, Message, RequestId, Trace};
+    use crate::patterns::posted::Posted;
 
     #[test]
     fn agents_are_counted_while_they_take_and_while_they_wait() {
@@ -306,72 +274,84 @@ mod tests {
         assert!(crew.mean_call().unwrap() > Duration::from_millis(70));
     }
 
-    #[test]
-    fn what_waits_in_mailboxes_is_bounded_in_bytes() {
-        let crew = Crew::default();
-        let half = limits::MAX_WAITING_BYTES / 2;
-        let first = crew.weigh(half).unwrap();
-        assert!(crew.weigh(half).is_none());
-        drop(first);
-        assert!(crew.weigh_all([half, half]).is_none(), "each is counted");
-        assert!(crew.weigh_all([half, 0]).is_some());
-        assert!(crew.weigh(half).is_some(), "what had no room takes none");
+    /// A message that counts with so many bytes.
+    fn posted(bytes: usize) -> Posted {
+        Posted::of(bytes - limits::WAITING_OVERHEAD)
     }
 
-    fn delivery(bytes: usize, rest: Option<Vec<Delivery>>) -> Delivery {
-        let message = Message {
-            subject: "a".to_owned(),
-            reply: None,
-            headers: Headers::default(),
-            payload: vec![0; bytes].into(),
-        };
-        let kind = Kind::Subscription {
-            id: None,
-            wants_reply: false,
-        };
-        Delivery {
-            call: call(kind, message, Trace::begin(RequestId::new())),
-            answer: Answer::Nobody,
-            weight: None,
-            rest,
-        }
-    }
-
-    fn sizes(deliveries: &[Delivery]) -> Vec<usize> {
-        let all = deliveries.iter();
-        all.map(|delivery| delivery.call.payload.len()).collect()
+    fn sizes(offers: &[Offer]) -> Vec<usize> {
+        offers.iter().map(Offer::waiting_bytes).collect()
     }
 
     #[test]
     fn what_waits_for_any_agent_is_bounded_with_what_waits_in_mailboxes() {
         let crew = Crew::default();
         let third = limits::MAX_WAITING_BYTES / 3;
-        let crowded = crew.offer_all([third, third, third, 1].map(|b| delivery(b, None)));
-        assert_eq!((sizes(&crowded), crew.waiting()), (vec![third], 3));
-        assert!(crew.weigh(third).is_none(), "the queue counts there");
-        assert_eq!(crew.try_take().unwrap().call.payload.len(), third);
-        let mailed = crew.weigh(third).unwrap();
-        let again = crew.offer_all([delivery(third, None)]);
+        let offers = [third, third, third, 500].map(|bytes| Offer::Posted(posted(bytes)));
+        let crowded = crew.offer_all(offers);
+        assert_eq!((sizes(&crowded), crew.waiting()), (vec![500], 3));
+        assert!(crew.room.take(third).is_none(), "the queue counts there");
+        crew.try_take().unwrap();
+        let mailed = crew.room.take(third).unwrap();
+        let again = crew.offer_all([Offer::Posted(posted(third))]);
         assert_eq!(again.len(), 1, "mailboxes count here");
         drop(mailed);
         assert!(crew.offer_all(again).is_empty());
         while crew.try_take().is_some() {}
-        assert_eq!(crew.queued_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(crew.room.used(), 0);
+    }
+
+    #[test]
+    fn small_messages_are_bounded_by_their_bytes_and_not_by_their_number() {
+        let crew = Crew::default();
+        let fit = limits::MAX_WAITING_BYTES / posted(300).waiting_bytes();
+        assert!(fit > 200_000);
+        for _ in 0..fit {
+            assert!(crew.offer_all([Offer::Posted(posted(300))]).is_empty());
+        }
+        assert_eq!(crew.offer_all([Offer::Posted(posted(300))]).len(), 1);
+        assert_eq!(crew.waiting(), fit);
+        while crew.try_take().is_some() {}
+        assert_eq!(crew.room.used(), 0);
+    }
+
+    #[test]
+    fn a_message_of_any_size_has_room_where_nothing_waits() {
+        let crew = Crew::default();
+        let large = || Offer::Posted(posted(2 * limits::MAX_WAITING_BYTES));
+        assert!(crew.offer_all([large()]).is_empty());
+        assert_eq!(crew.offer_all([large()]).len(), 1);
     }
 
     #[test]
     fn a_batch_counts_with_all_its_messages() {
         let crew = Crew::default();
         let half = limits::MAX_WAITING_BYTES / 2;
-        let batch = || delivery(half, Some(vec![delivery(half, None)]));
+        let batch = || Offer::Batch(vec![posted(half), posted(half)]);
+        assert!(crew.offer_all([Offer::Posted(posted(500))]).is_empty());
         assert_eq!(crew.offer_all([batch()]).len(), 1);
-        // What comes back to the queue has been let in before.
-        crew.offer(batch());
-        assert!(crew.weigh(0).is_none());
+        crew.try_take().unwrap();
+        assert!(crew.offer_all([batch()]).is_empty());
         let taken = crew.try_take().unwrap();
-        assert!(crew.weigh(0).is_some());
-        let each: Vec<Delivery> = taken.each().collect();
-        assert_eq!(sizes(&each), [half, half]);
-        assert!(each.iter().all(|one| one.rest.is_none()));
+        assert_eq!(crew.room.used(), 0);
+        // What comes back to the queue has been let in before.
+        crew.offer(taken);
+        assert!(crew.room.used() > limits::MAX_WAITING_BYTES);
+        let each: Vec<Delivery> = crew.try_take().unwrap().each().collect();
+        assert!(each.len() == 2 && each.iter().all(|one| one.rest.is_none()));
+    }
+
+    #[test]
+    fn an_agent_that_takes_nothing_leaves_room_for_what_the_others_take() {
+        let crew = Crew::default();
+        assert_eq!(crew.share(1), usize::MAX);
+        assert_eq!(crew.share(2), 2 * limits::MAX_WAITING_BYTES);
+        let (mut stuck, mut held) = (0, Vec::new());
+        while stuck <= crew.share(2) {
+            held.push(crew.room.take(1 << 20).unwrap());
+            stuck += 1 << 20;
+        }
+        let most = limits::MAX_WAITING_BYTES;
+        assert!(stuck < most * 3 / 4, "{stuck} of {most}");
     }
 }

@@ -8,11 +8,10 @@ use crate::limits;
 use crate::permissions::reserved::{may_answer, may_reply_to};
 use crate::runtime::{Call, Kind};
 use crate::transport::trace::header;
-use crate::transport::{Fate, Link, Message, Meta, Trace, TransportError};
+use crate::transport::{Charge, Fate, Headers, Link, Message, Meta, Trace, TransportError};
 
 use super::attempts::Tries;
 use super::claims::Claimed;
-use super::crew::{Weight, waiting_bytes};
 use super::disposition::Reason;
 use super::keeper::Kept;
 use super::pipeline::StageRun;
@@ -24,9 +23,8 @@ pub struct Delivery {
     pub call: Box<Call>,
     /// Where the outcome goes.
     pub answer: Answer,
-    /// The room that it takes in the mailbox of an agent; the last of those that came together has that of
-    /// all.
-    pub weight: Option<Weight>,
+    /// The room that it takes in the mailbox of an agent.
+    pub weight: Option<Charge>,
     /// The rest of its batch, each with an answer of its own; none: it is handed over by itself.
     pub rest: Option<Vec<Delivery>>,
 }
@@ -43,7 +41,7 @@ impl Delivery {
     pub(super) fn waiting_bytes(&self) -> usize {
         let own = match &self.answer {
             Answer::Held(_) => 0,
-            _ => waiting_bytes(self.call.payload.len()),
+            _ => waiting_bytes(self.call.bytes()),
         };
         let rest = self.rest.iter().flatten();
         rest.map(Self::waiting_bytes)
@@ -51,7 +49,13 @@ impl Delivery {
     }
 }
 
-/// What a component is called with for a message. It goes through several hands: so it is a pointer.
+/// The room that a call takes whose parts have so many bytes.
+pub(super) fn waiting_bytes(bytes: usize) -> usize {
+    // An empty message costs its bookkeeping too.
+    bytes.saturating_add(limits::MESSAGE_OVERHEAD)
+}
+
+/// What a component is called with for a message that has just arrived.
 pub fn call(kind: Kind, message: Message, trace: Trace) -> Box<Call> {
     let asked = match &kind {
         Kind::Execute => message.reply.is_some(),
@@ -60,16 +64,33 @@ pub fn call(kind: Kind, message: Message, trace: Trace) -> Box<Call> {
         // What is stored is done whoever waits.
         _ => false,
     };
-    let wait = message.headers.get(header::TIMEOUT);
-    let wait = wait.filter(|_| asked).and_then(wait_of);
+    let until = waits_until(&message.headers, asked);
+    call_until(kind, message, trace, until)
+}
+
+/// As [`call`], for a message whose sender waits until then. It goes through several hands: so it is a
+/// pointer.
+pub(super) fn call_until(
+    kind: Kind,
+    message: Message,
+    trace: Trace,
+    until: Option<Instant>,
+) -> Box<Call> {
     Box::new(Call {
         kind,
         subject: message.subject,
         payload: message.payload,
         headers: message.headers.into(),
         trace,
-        waits_until: wait.map(|wait| Instant::now() + wait),
+        waits_until: until,
     })
+}
+
+/// Until when whoever sent a message that arrives now waits for the answer, if an answer is waited for and
+/// its headers say so.
+pub(super) fn waits_until(headers: &Headers, asked: bool) -> Option<Instant> {
+    let wait = headers.get(header::TIMEOUT).filter(|_| asked);
+    wait.and_then(wait_of).map(|wait| Instant::now() + wait)
 }
 
 /// Reads `X-Timeout-Ms`; none for what is no number of milliseconds, or more than a call may ever take.

@@ -11,7 +11,7 @@ use crate::runtime::Health;
 
 use super::cell::AgentCell;
 use super::crew::Crew;
-use super::delivery::Delivery;
+use super::mailbox::Mailbox;
 use crate::status::AgentSnapshot;
 
 /// What an agent is told between two messages.
@@ -38,7 +38,7 @@ pub struct AgentPort {
     /// The name of its plugin.
     pub plugin: PluginName,
     /// Messages for this agent alone.
-    pub mailbox: mpsc::Sender<Box<Delivery>>,
+    pub mailbox: Mailbox,
     /// What it is told between messages.
     pub control: mpsc::Sender<Control>,
     /// What is known about it.

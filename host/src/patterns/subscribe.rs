@@ -24,8 +24,9 @@ use crate::permissions::{Ear, Permissions};
 use crate::transport::{Intake, Link, Message, TransportError};
 
 use super::crew::Crew;
-use super::delivery::{Delivery, admit, plugin_reply_subject};
+use super::delivery::{admit, plugin_reply_subject};
 use super::directory::{Directory, Roll};
+use super::posted::{Offer, Posted};
 use super::scatter::result_subject;
 use batch::Batch;
 
@@ -101,7 +102,7 @@ impl Listener {
         queue: Option<&str>,
         cancel: CancellationToken,
     ) -> Result<tokio::task::JoinHandle<()>, TransportError> {
-        let messages = self.link.take_in(subject, queue).await?;
+        let messages = self.link.take_in(subject, queue, &self.crew.room).await?;
         let rules = self.rules.now();
         let task = Task {
             ear: Ear::new(rules.permissions.clone()),
@@ -129,9 +130,9 @@ struct Task {
     /// Messages that wait for others.
     batch: Batch,
     /// Messages that any agent may take, about to be offered.
-    ready: Vec<Delivery>,
+    ready: Vec<Offer>,
     /// Messages that each agent gets, about to be handed over.
-    heard: Vec<Message>,
+    heard: Vec<Posted>,
     /// The agents of the plugin.
     roll: Roll,
     /// The rules of the last message, and what may be heard by them.
@@ -173,7 +174,7 @@ impl Task {
             let due = self.batch.due();
             let message = tokio::select! {
                 () = waited(due) => {
-                    self.hand_batch().await;
+                    messages.during(self.hand_batch()).await;
                     continue;
                 }
                 message = messages.next() => message,
@@ -193,16 +194,15 @@ impl Task {
                     continue;
                 }
             };
-            let Some(message) = message else { return };
+            let Some(message) = message else {
+                return self.count_dropped(messages.dropped().saturating_sub(overflowed));
+            };
             let rules = self.rules();
-            self.deliver(message, &rules).await;
+            messages.during(self.deliver(message, &rules)).await;
             while let Some(message) = messages.at_hand() {
-                self.deliver(message, &rules).await;
+                messages.during(self.deliver(message, &rules)).await;
             }
-            self.offer_ready().await;
-            if rules.batch.is_some_and(|rule| rule.wait.is_zero()) {
-                self.hand_batch().await;
-            }
+            messages.during(self.hand_ready(&rules)).await;
             let now = messages.dropped();
             if now > overflowed {
                 self.count_dropped(now - overflowed);
@@ -232,7 +232,7 @@ impl Task {
         match self
             .listener
             .link
-            .take_in(&self.subject, self.queue.as_deref())
+            .take_in(&self.subject, self.queue.as_deref(), &crew.room)
             .await
         {
             Ok(messages) => Some(messages),
@@ -281,6 +281,14 @@ impl Task {
         };
         for ready in self.batch.add(message, rule) {
             self.hand_together(ready).await;
+        }
+    }
+
+    /// Hands over what waits for no others.
+    async fn hand_ready(&mut self, rules: &Rules) {
+        self.offer_ready().await;
+        if rules.batch.is_some_and(|rule| rule.wait.is_zero()) {
+            self.hand_batch().await;
         }
     }
 

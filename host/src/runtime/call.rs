@@ -32,6 +32,14 @@ pub struct Call {
     pub waits_until: Option<Instant>,
 }
 
+impl Call {
+    /// The bytes of all parts of the message.
+    pub fn bytes(&self) -> usize {
+        let named = self.subject.len().saturating_add(self.headers.bytes());
+        named.saturating_add(self.payload.len())
+    }
+}
+
 /// How a message came to the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {

@@ -23,8 +23,10 @@ use crate::{files, limits};
 const PING: Duration = Duration::from_secs(10);
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// Messages that the client library queues for one subscription before it drops.
-const SUBSCRIPTION_CAPACITY: usize = 8_192;
+/// Messages that the client library queues for one subscription before it drops. Its task reads up to 8 MiB
+/// (128 times 64 KiB) before another task has its turn: as many small messages have room here. It costs
+/// nothing while they are not there, and our own tasks move them on, to where bytes are counted.
+const SUBSCRIPTION_CAPACITY: usize = 262_144;
 /// Commands that the client library queues for the socket before a publish waits.
 const SEND_CAPACITY: usize = 2_048;
 /// Longest pause between two attempts to connect.

@@ -114,6 +114,11 @@ impl Headers {
         self.lines.is_empty()
     }
 
+    /// How many bytes they have.
+    pub fn bytes(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Removes all headers with such names.
     pub(super) fn forget(&mut self, is_such: impl Fn(&str) -> bool) {
         if self.iter().any(|(name, _)| is_such(name)) {

@@ -77,6 +77,21 @@ impl Health {
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
+    /// A message was dropped because its queue in the client library was full. When many are, the library
+    /// does not report each.
+    fn overflow(&self) {
+        let before = self.overflowed.fetch_add(1, Ordering::Relaxed);
+        // Said when the number passes a power of two: seen soon, and never a flood.
+        if before == 0 || before.ilog2() < (before + 1).ilog2() {
+            let (connection, at_least) = (&self.name, before + 1);
+            tracing::warn!(
+                connection,
+                at_least,
+                "messages dropped: this process does not keep up with its connection to NATS"
+            );
+        }
+    }
+
     pub(super) fn hear(&self, event: &Event) {
         match event {
             Event::Connected => {
@@ -99,9 +114,7 @@ impl Health {
                 }
             }
             Event::Closed => self.close(),
-            Event::SlowConsumer(_) => {
-                self.overflowed.fetch_add(1, Ordering::Relaxed);
-            }
+            Event::SlowConsumer(_) => self.overflow(),
             Event::LameDuckMode => {
                 tracing::info!(
                     connection = self.name,

@@ -102,13 +102,17 @@ impl Link {
             .map(|subscriber| Subscription::start(subscriber, None))
     }
 
-    /// As [`Link::subscribe`], for a reader that takes every message at once.
+    /// As [`Link::subscribe`], for a reader that takes every message at once. What waits counts against a
+    /// budget that what the reader has handed on shares.
     pub async fn take_in(
         &self,
         pattern: &str,
         queue: Option<&str>,
+        budget: &Budget,
     ) -> Result<Intake, TransportError> {
-        self.subscriber(pattern, queue).await.map(Intake::new)
+        self.subscriber(pattern, queue)
+            .await
+            .map(|subscriber| Intake::new(subscriber, budget))
     }
 
     /// As [`Link::subscribe`]; what waits counts against a budget that other subscriptions share.

@@ -1,10 +1,11 @@
 //! A message as the rest of the host sees it.
 //!
-//! Payloads are shared, never copied, on the way in and out.
+//! Payloads are shared on the way in and out, and copied only where much waits.
 
 use bytes::Bytes;
 
 use super::Headers;
+use crate::limits::{COPIED_BEHIND, WAITING_OVERHEAD};
 
 /// A message that was received.
 #[derive(Debug, Clone)]
@@ -32,5 +33,30 @@ impl Message {
                 .unwrap_or_default(),
             payload: message.payload,
         }
+    }
+
+    /// As [`Message::received`], for a message that will wait behind so many bytes of others. Behind many
+    /// its payload is copied: it is a part of what the client library has read in one go, all of which stays
+    /// in memory while one message of it waits, those of other subscriptions among it. A few bytes would
+    /// hold 64 KiB or more, and nobody would count them.
+    pub(crate) fn received_behind(message: async_nats::Message, waiting: usize) -> Self {
+        let mut message = Self::received(message);
+        if waiting > COPIED_BEHIND {
+            message.payload = Bytes::copy_from_slice(&message.payload);
+        }
+        message
+    }
+
+    /// The bytes of all its parts.
+    pub fn bytes(&self) -> usize {
+        let reply = self.reply.as_ref().map_or(0, String::len);
+        let named = self.subject.len().saturating_add(reply);
+        let headed = named.saturating_add(self.headers.bytes());
+        headed.saturating_add(self.payload.len())
+    }
+
+    /// The bytes that it counts with while it waits.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes().saturating_add(WAITING_OVERHEAD)
     }
 }

@@ -1,103 +1,59 @@
 //! A core subscription with bounds of its own.
 //!
 //! The client library counts messages, not bytes, and drops silently. Here a small task moves messages
-//! into a queue that is bounded in both, and every message that did not fit is counted.
+//! into a queue that is bounded in bytes, and every message that did not fit is counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 
 use super::Message;
+use super::budget::{Budget, Charge};
 
-/// Most messages that wait in one subscription; more are dropped and counted.
-const MAX_WAITING: usize = 8_192;
-/// Most payload bytes that wait in one subscription: with 1,000 subscriptions of slow readers, 16 GiB at the worst.
+/// Most bytes that wait in a subscription that shares no budget with others.
 const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// Most messages that are moved in one go, so that others on this thread have their turn too.
+const MOVED_AT_ONCE: usize = 4096;
 
 /// Messages of one subject pattern. Dropping it unsubscribes.
 #[derive(Debug)]
 pub struct Subscription {
     receiver: mpsc::UnboundedReceiver<Waiting>,
-    load: Arc<Load>,
+    dropped: Arc<AtomicU64>,
     ending: CancellationToken,
     task: AbortHandle,
 }
 
-/// A message that waits, and its part of a budget.
+/// A message that waits, and its part of the budget.
 #[derive(Debug)]
 struct Waiting {
     message: Message,
-    charge: Option<Charge>,
-}
-
-/// Bytes that may wait in several subscriptions together. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Budget {
-    used: Arc<AtomicUsize>,
-    most: usize,
-}
-
-/// A part of a budget, given back when dropped.
-#[derive(Debug)]
-pub struct Charge {
-    used: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Budget {
-    /// A budget of so many bytes.
-    pub fn new(most: usize) -> Self {
-        Self {
-            used: Arc::default(),
-            most,
-        }
-    }
-
-    fn take(&self, bytes: usize) -> Option<Charge> {
-        let before = self.used.fetch_add(bytes, Ordering::AcqRel);
-        let charge = Charge {
-            used: Arc::clone(&self.used),
-            bytes,
-        };
-        (before.saturating_add(bytes) <= self.most).then_some(charge)
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
-}
-
-/// What waits in a subscription.
-#[derive(Debug, Default)]
-struct Load {
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-    dropped: AtomicU64,
+    charge: Charge,
 }
 
 impl Subscription {
     pub(super) fn start(subscriber: Subscriber, budget: Option<Budget>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let load = Arc::new(Load::default());
+        let dropped = Arc::default();
         let ending = CancellationToken::new();
-        let task = forward(
+        let task = Forward {
             subscriber,
             sender,
-            Arc::clone(&load),
-            budget,
-            ending.clone(),
-        );
+            budget: budget.unwrap_or_else(|| Budget::new(MAX_WAITING_BYTES)),
+            dropped: Arc::clone(&dropped),
+        };
+        // Not in turns of the library's making: what it has no room for is lost.
+        let task = unconstrained(task.run(ending.clone()));
         let task = tokio::spawn(task).abort_handle();
         Self {
             receiver,
-            load,
+            dropped,
             ending,
             task,
         }
@@ -109,12 +65,8 @@ impl Subscription {
     }
 
     /// As [`Subscription::next`], with the message's part of the budget, to be kept while it waits elsewhere.
-    pub async fn next_charged(&mut self) -> Option<(Message, Option<Charge>)> {
+    pub async fn next_charged(&mut self) -> Option<(Message, Charge)> {
         let Waiting { message, charge } = self.receiver.recv().await?;
-        self.load.messages.fetch_sub(1, Ordering::Relaxed);
-        self.load
-            .bytes
-            .fetch_sub(weight(&message), Ordering::Relaxed);
         Some((message, charge))
     }
 
@@ -125,7 +77,7 @@ impl Subscription {
 
     /// How many messages were dropped because the reader was too slow.
     pub fn dropped(&self) -> u64 {
-        self.load.dropped.load(Ordering::Relaxed)
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -136,53 +88,54 @@ impl Drop for Subscription {
     }
 }
 
-async fn forward(
-    mut subscriber: Subscriber,
+/// Moves messages from the client library to the reader.
+struct Forward {
+    subscriber: Subscriber,
     sender: mpsc::UnboundedSender<Waiting>,
-    load: Arc<Load>,
-    budget: Option<Budget>,
-    ending: CancellationToken,
-) {
-    let mut stopping = false;
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = ending.cancelled(), if !stopping => {
-                stopping = true;
-                // Without a connection there is nothing left to come.
-                if subscriber.drain().await.is_err() {
-                    return;
+    budget: Budget,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Forward {
+    async fn run(mut self, ending: CancellationToken) {
+        let mut stopping = false;
+        let mut moved = 0_usize;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = ending.cancelled(), if !stopping => {
+                    stopping = true;
+                    // Without a connection there is nothing left to come.
+                    if self.subscriber.drain().await.is_err() {
+                        return;
+                    }
+                    continue;
                 }
-                continue;
+                next = self.subscriber.next() => next,
+            };
+            let Some(message) = next else { return };
+            if !self.forward(message) {
+                return;
             }
-            next = subscriber.next() => next,
-        };
-        let Some(message) = next else { return };
-        let message = Message::received(message);
-        let bytes = weight(&message);
-        let charge = budget.as_ref().map(|budget| budget.take(bytes));
-        let full = load.messages.load(Ordering::Relaxed) >= MAX_WAITING
-            || load.bytes.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING_BYTES
-            || matches!(charge, Some(None));
-        if full {
-            if load.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+            moved += 1;
+            if moved.is_multiple_of(MOVED_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Whether there is still a reader.
+    fn forward(&self, message: async_nats::Message) -> bool {
+        let message = Message::received_behind(message, self.budget.used());
+        let Some(charge) = self.budget.take(message.waiting_bytes()) else {
+            if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!(
                     subject = message.subject,
                     "a subscription is read too slowly; messages are dropped"
                 );
             }
-            continue;
-        }
-        load.messages.fetch_add(1, Ordering::Relaxed);
-        load.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let charge = charge.flatten();
-        if sender.send(Waiting { message, charge }).is_err() {
-            return;
-        }
+            return true;
+        };
+        self.sender.send(Waiting { message, charge }).is_ok()
     }
-}
-
-/// The bytes that a waiting message is counted with: its payload, and something for the rest.
-fn weight(message: &Message) -> usize {
-    message.payload.len().saturating_add(256)
 }

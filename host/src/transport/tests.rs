@@ -10,6 +10,7 @@ mod cluster;
 mod connect;
 mod core;
 mod fake_server;
+mod intake;
 mod kv;
 mod listing;
 mod object;

@@ -17,12 +17,12 @@ impl Life {
             let able = self.instance.is_some() && !self.port.cell.is_paused();
             let takes = able && self.crew.circuit.lets_through();
             let delivery = match self.inboxes.mailbox.try_recv() {
-                Ok(delivery) => *delivery,
-                Err(_) if whole && takes => match self.crew.try_take() {
+                Some(delivery) => delivery,
+                None if whole && takes => match self.crew.try_take() {
                     Some(delivery) => delivery,
                     None => return,
                 },
-                Err(_) => return,
+                None => return,
             };
             if takes && reason != "lease-lost" {
                 self.handle(delivery).await;

@@ -34,12 +34,7 @@ impl Life {
     fn at_hand(&mut self) -> Option<Next> {
         self.turn = self.turn.wrapping_add(1);
         (0..INBOXES).find_map(|step| match (self.turn + step) % INBOXES {
-            0 => self
-                .inboxes
-                .mailbox
-                .try_recv()
-                .ok()
-                .map(|mail| Next::Handle(*mail)),
+            0 => self.inboxes.mailbox.try_recv().map(Next::Handle),
             1 => self.heard.try_recv().ok().map(Next::Heard),
             _ => self.crew.take_at_hand().map(Next::Handle),
         })

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::limits;
 use crate::patterns::disposition::Reason;
 use crate::patterns::lifecycle::Step;
 use crate::runtime::{AgentContext, Heard, Instance, Meters, SharedConfig};
@@ -15,7 +14,7 @@ use super::Life;
 /// An instance that has started and does not run yet.
 pub(super) struct Raised {
     pub(super) instance: Instance,
-    pub(super) heard: mpsc::Receiver<Box<Heard>>,
+    pub(super) heard: mpsc::UnboundedReceiver<Box<Heard>>,
     pub(super) config: Arc<SharedConfig>,
 }
 
@@ -26,7 +25,7 @@ impl Life {
         version: &Version,
         meters: Meters,
     ) -> Result<Raised, Reason> {
-        let (hear, heard) = mpsc::channel(limits::MAILBOX);
+        let (hear, heard) = mpsc::unbounded_channel();
         let config = self.port.cell.config_of(&version.spec);
         let context = self.context(version, config.clone(), hear, meters);
         let instantiated = self
@@ -56,7 +55,7 @@ impl Life {
         &self,
         version: &Version,
         config: Arc<SharedConfig>,
-        inbox: mpsc::Sender<Box<Heard>>,
+        inbox: mpsc::UnboundedSender<Box<Heard>>,
         meters: Meters,
     ) -> Arc<AgentContext> {
         let spec = &version.spec;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::patterns::crew::Weight;
-use crate::patterns::delivery::{Answer, Delivery, call, subscribed};
+use crate::patterns::delivery::{Delivery, call, subscribed, waiting_bytes};
 use crate::patterns::directory::AgentPort;
+use crate::patterns::mailbox::{PLACE, Run};
+use crate::patterns::posted::{Offer, Posted};
 use crate::patterns::scatter::{asked, asks};
-use crate::runtime::Kind;
-use crate::transport::{Message, RequestId, Trace};
+use crate::permissions::reserved::may_reply_to;
+use crate::transport::{Charge, Message, RequestId, Trace};
 
 use super::{Task, What};
 
@@ -18,13 +19,14 @@ const TOGETHER: usize = 32;
 impl Task {
     /// Hands a message to one agent or to each, as far as there is room for it.
     pub(super) async fn hand(&mut self, message: Message) {
-        if self.queue.is_some() {
-            let delivery = self.delivery(message, None);
-            self.ready.push(delivery);
-        } else if self.listener.what == What::Messages {
-            self.heard.push(message);
-        } else {
+        if self.listener.what == What::Questions {
             return self.hand_question(message).await;
+        }
+        let posted = self.posted(message);
+        if self.queue.is_some() {
+            self.ready.push(Offer::Posted(posted));
+        } else {
+            self.heard.push(posted);
         }
         // Nobody waits for more than one look at what has come, and an idle agent for nothing.
         let ready = self.ready.len() + self.heard.len();
@@ -36,115 +38,97 @@ impl Task {
     /// Offers what was found since the last time to the agents of the plugin.
     pub(super) async fn offer_ready(&mut self) {
         if !self.heard.is_empty() {
-            let mut messages = std::mem::take(&mut self.heard);
-            self.hand_to_each(&mut messages).await;
-            messages.clear();
-            self.heard = messages;
+            let mut heard = std::mem::take(&mut self.heard);
+            self.hand_run(&mut heard, false).await;
+            self.heard = heard;
         }
-        if self.ready.is_empty() {
-            return;
+        if !self.ready.is_empty() {
+            let crowded = self.listener.crew.offer_all(self.ready.drain(..));
+            self.turn_back(crowded).await;
         }
-        let crowded = self.listener.crew.offer_all(self.ready.drain(..));
-        self.turn_back(crowded).await;
-    }
-
-    async fn hand_to_each(&mut self, messages: &mut Vec<Message>) {
-        let ports = self.all_ports();
-        let Some((last, others)) = ports.split_last() else {
-            return;
-        };
-        for port in others {
-            self.hand_run(port, &mut messages.clone()).await;
-        }
-        self.hand_run(last, messages).await;
-    }
-
-    /// One after the other into the mailbox of an agent, where there is room for all of them in one go.
-    async fn hand_run(&mut self, port: &AgentPort, messages: &mut Vec<Message>) {
-        let payloads = messages.iter().map(|message| message.payload.len());
-        let weight = self.listener.crew.weigh_all(payloads);
-        let places = port.mailbox.try_reserve_many(messages.len());
-        let (Some(weight), Ok(places)) = (weight, places) else {
-            for message in messages.drain(..) {
-                self.hand_to(port, message).await;
-            }
-            return;
-        };
-        // They take room until the last of them is taken.
-        let none = std::iter::repeat_with(|| None).take(messages.len().saturating_sub(1));
-        let weights = none.chain([Some(weight)]);
-        for ((place, message), weight) in places.zip(messages.drain(..)).zip(weights) {
-            place.send(Box::new(self.delivery(message, weight)));
-        }
-    }
-
-    /// Whom a question is for depends on who asks.
-    async fn hand_question(&mut self, message: Message) {
-        for port in self.ports(&message).iter() {
-            self.hand_to(port, message.clone()).await;
-        }
-    }
-
-    async fn hand_to(&mut self, port: &AgentPort, message: Message) {
-        if let Some(weight) = self.listener.crew.weigh(message.payload.len())
-            && let Ok(place) = port.mailbox.try_reserve()
-        {
-            return place.send(Box::new(self.delivery(message, Some(weight))));
-        }
-        self.turn_away(&[message], Some(port)).await;
     }
 
     /// Hands messages over together, to one agent or to each, as far as there is room for them.
     pub(super) async fn hand_together(&mut self, messages: Vec<Message>) {
-        let Some(first) = messages.first() else {
-            return;
-        };
+        let posted = messages.into_iter().map(|message| self.posted(message));
+        let mut posted: Vec<Posted> = posted.collect();
         if self.queue.is_some() {
-            let deliveries = messages.into_iter().map(|m| self.delivery(m, None));
-            let batch = batch_of(deliveries.collect());
-            let crowded = self.listener.crew.offer_all(batch);
+            let crowded = self.listener.crew.offer_all([Offer::Batch(posted)]);
             return self.turn_back(crowded).await;
         }
-        let ports = self.ports(first);
-        let Some((last, others)) = ports.split_last() else {
+        self.hand_run(&mut posted, true).await;
+    }
+
+    /// Into the mailbox of each agent, as far as there is room. What they get is held once. Leaves the
+    /// vector empty.
+    async fn hand_run(&mut self, messages: &mut Vec<Posted>, together: bool) {
+        let ports = self.all_ports();
+        let places = ports.len().saturating_mul(PLACE);
+        let Some((charge, crowded)) = self.room_for(messages, places) else {
+            return messages.clear();
+        };
+        for port in ports.iter() {
+            self.turn_away(&crowded, port).await;
+        }
+        let Some(run) = Run::new(messages.drain(..), together, charge) else {
             return;
         };
-        for port in others {
-            self.hand_all_to(port, messages.clone()).await;
+        let run = Arc::new(run);
+        let most = self.listener.crew.share(ports.len());
+        let mut last: Option<&AgentPort> = None;
+        for port in ports.iter() {
+            if !port.mailbox.has_room(most) {
+                self.turn_away(run.messages(), port).await;
+            } else if let Some(before) = last.replace(port) {
+                before.mailbox.post(run.clone());
+            }
         }
-        self.hand_all_to(last, messages).await;
+        // Where there is one agent only, it does not find that others have it too.
+        if let Some(last) = last {
+            last.mailbox.post(run);
+        }
     }
 
-    async fn hand_all_to(&mut self, port: &AgentPort, messages: Vec<Message>) {
-        let crowded = match port.mailbox.try_reserve() {
-            Ok(place) => {
-                let (fits, crowded) = self.weighed(messages);
-                if let Some(delivery) = fits {
-                    place.send(Box::new(delivery));
-                }
-                crowded
-            }
-            Err(_) => messages,
+    /// Room for all of the messages, or for those for which there is some; the others are taken out and
+    /// returned. None where there is nobody to hand them to.
+    fn room_for(&self, messages: &mut Vec<Posted>, places: usize) -> Option<(Charge, Vec<Posted>)> {
+        if places == 0 {
+            return None;
+        }
+        let room = &self.listener.crew.room;
+        let each = messages.iter().map(Posted::waiting_bytes);
+        let all = each.fold(places, usize::saturating_add);
+        if let Some(charge) = room.take(all) {
+            return Some((charge, Vec::new()));
+        }
+        let mut charge = room.nothing();
+        let has_none = |posted: &mut Posted| {
+            let bytes = posted.waiting_bytes().saturating_add(places);
+            !charge.grow(bytes, 0)
         };
-        self.turn_away(&crowded, Some(port)).await;
+        let crowded = messages.extract_if(.., has_none).collect();
+        Some((charge, crowded))
     }
 
-    /// The messages that there is room for, as one delivery, and those that there is none for.
-    fn weighed(&mut self, messages: Vec<Message>) -> (Option<Delivery>, Vec<Message>) {
-        let (mut fits, mut crowded) = (Vec::with_capacity(messages.len()), Vec::new());
-        let payloads = messages.iter().map(|message| message.payload.len());
-        let mut together = self.listener.crew.weigh_all(payloads);
-        let all = together.is_some();
-        for message in messages {
-            let alone = || self.listener.crew.weigh(message.payload.len());
-            let weight = if all { together.take() } else { alone() };
-            if all || weight.is_some() {
-                fits.push(self.delivery(message, weight));
-            } else {
-                crowded.push(message);
+    /// Whom a question is for depends on who asks.
+    async fn hand_question(&mut self, message: Message) {
+        if self.queue.is_some() {
+            let question = self.question(message, None);
+            let crowded = self.listener.crew.offer_all([Offer::Ready(question)]);
+            return self.turn_back(crowded).await;
+        }
+        let bytes = waiting_bytes(message.bytes());
+        for port in self.ports(&message).iter() {
+            let room = port.mailbox.has_room(usize::MAX);
+            let weight = self.listener.crew.room.take(bytes).filter(|_| room);
+            match weight {
+                Some(weight) => {
+                    let question = self.question(message.clone(), Some(weight));
+                    port.mailbox.send(question);
+                }
+                None => self.turn_question_away(&message, port).await,
             }
         }
-        (batch_of(fits), crowded)
     }
 
     /// The agents of the plugin that a message is for.
@@ -166,9 +150,21 @@ impl Task {
             .call_roll(&listener.plugin, &mut self.roll)
     }
 
-    fn delivery(&mut self, mut message: Message, weight: Option<Weight>) -> Delivery {
+    /// A message as it waits: with its reply subject only if an answer may go there.
+    fn posted(&mut self, mut message: Message) -> Posted {
+        let may_answer = self.ear.answers(&message.subject);
+        let reply = message.reply.take();
+        message.reply = reply.filter(|reply| may_answer && may_reply_to(reply));
+        Posted::new(message, &self.listener.link)
+    }
+
+    /// A question as it waits.
+    fn question(&mut self, mut message: Message, weight: Option<Charge>) -> Delivery {
         let trace = Trace::received(&message.headers, RequestId::new);
-        let (kind, answer) = self.called_with(&mut message);
+        let link = &self.listener.link;
+        let asked = asked(&message, link);
+        // Without an id it is none, and was not let through.
+        let (kind, answer) = asked.unwrap_or_else(|| subscribed(None, &mut message, false, link));
         Delivery {
             call: call(kind, message, trace),
             answer,
@@ -176,24 +172,4 @@ impl Task {
             rest: None,
         }
     }
-
-    fn called_with(&mut self, message: &mut Message) -> (Kind, Answer) {
-        if self.listener.what == What::Questions
-            && let Some(asked) = asked(message, &self.listener.link)
-        {
-            return asked;
-        }
-        let may_answer = self.ear.answers(&message.subject);
-        subscribed(None, message, may_answer, &self.listener.link)
-    }
-}
-
-/// Messages that are handed over together.
-fn batch_of(deliveries: Vec<Delivery>) -> Option<Delivery> {
-    let mut deliveries = deliveries.into_iter();
-    let first = deliveries.next()?;
-    Some(Delivery {
-        rest: Some(deliveries.collect()),
-        ..first
-    })
 }

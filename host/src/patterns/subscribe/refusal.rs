@@ -5,42 +5,81 @@ use crate::patterns::delivery::{Answer, Delivery, plugin_reply_subject};
 use crate::patterns::directory::AgentPort;
 use crate::patterns::disposition::Reason;
 use crate::patterns::failure::send_error;
+use crate::patterns::posted::{Offer, Posted};
 use crate::patterns::scatter::result_subject;
 use crate::transport::{Message, RequestId, Trace};
 
 use super::{Listener, Task, What};
 
 impl Task {
-    pub(super) async fn turn_away(&mut self, messages: &[Message], port: Option<&AgentPort>) {
-        if messages.is_empty() {
-            return;
-        }
-        self.count_dropped(messages.len() as u64);
-        let reason = too_much(&self.listener);
-        for message in messages {
-            self.refuse(message, port, &reason).await;
+    /// Messages that there is no room for in the mailbox of an agent.
+    pub(super) async fn turn_away(
+        &mut self,
+        messages: impl IntoIterator<Item = &Posted>,
+        port: &AgentPort,
+    ) {
+        let mut reason = None;
+        for posted in messages {
+            self.count_dropped(1);
+            let reason = reason.get_or_insert_with(|| too_much(&self.listener));
+            self.refuse_posted(posted, Some(port), reason).await;
         }
     }
 
+    /// As [`Task::turn_away`], of a question.
+    pub(super) async fn turn_question_away(&mut self, question: &Message, port: &AgentPort) {
+        self.count_dropped(1);
+        let reason = too_much(&self.listener);
+        self.refuse(question, Some(port), &reason).await;
+    }
+
     /// As [`Task::turn_away`], of what would have gone to any agent of the plugin.
-    pub(super) async fn turn_back(&mut self, deliveries: Vec<Delivery>) {
-        let all = deliveries.into_iter().flat_map(Delivery::each);
-        let all: Vec<Delivery> = all.collect();
-        if all.is_empty() {
+    pub(super) async fn turn_back(&mut self, offers: Vec<Offer>) {
+        if offers.is_empty() {
             return;
         }
-        self.count_dropped(all.len() as u64);
         let reason = too_much(&self.listener);
         let ports = self.all_ports();
-        for Delivery { call, answer, .. } in all {
-            let plugin = &self.listener.plugin;
-            tracing::debug!(%plugin, subject = %call.subject, kind = %reason.kind, "{}", reason.message);
-            if let (Answer::Reply { to, link } | Answer::Gather { to, link }, Some(port)) =
-                (answer, ports.first())
-            {
-                send_error(&link, &to, port, &call.trace, &reason).await;
+        let port = ports.first();
+        for offer in offers {
+            let posted = match offer {
+                Offer::Ready(delivery) => {
+                    self.count_dropped(1);
+                    self.refuse_call(delivery, port, &reason).await;
+                    continue;
+                }
+                Offer::Posted(posted) => vec![posted],
+                Offer::Batch(batch) => batch,
+            };
+            for posted in &posted {
+                self.count_dropped(1);
+                self.refuse_posted(posted, port, &reason).await;
             }
         }
+    }
+
+    async fn refuse_posted(&self, posted: &Posted, port: Option<&AgentPort>, reason: &Reason) {
+        let message = posted.message();
+        self.log(&message.subject, reason);
+        if let (Some((to, link)), Some(port)) = (posted.answered(), port) {
+            let trace = Trace::received(&message.headers, RequestId::new);
+            send_error(link, to, port, &trace, reason).await;
+        }
+    }
+
+    async fn refuse_call(&self, refused: Delivery, port: Option<&AgentPort>, reason: &Reason) {
+        let Delivery { call, answer, .. } = refused;
+        self.log(&call.subject, reason);
+        if let (Answer::Reply { to, link } | Answer::Gather { to, link }, Some(port)) =
+            (answer, port)
+        {
+            send_error(&link, &to, port, &call.trace, reason).await;
+        }
+    }
+
+    fn log(&self, subject: &str, reason: &Reason) {
+        let plugin = &self.listener.plugin;
+        tracing::debug!(%plugin, subject, kind = %reason.kind, "{}", reason.message);
     }
 
     /// A message that must wake nobody. Whoever asks many waits for each of them; any other sender
@@ -62,8 +101,7 @@ impl Task {
     }
 
     async fn refuse(&self, message: &Message, port: Option<&AgentPort>, reason: &Reason) {
-        let plugin = &self.listener.plugin;
-        tracing::debug!(%plugin, subject = %message.subject, kind = %reason.kind, "{}", reason.message);
+        self.log(&message.subject, reason);
         let to = match self.listener.what {
             What::Messages => plugin_reply_subject(message).map(str::to_owned),
             What::Questions => result_subject(message),
