@@ -11,13 +11,46 @@ use anyhow::{Context, bail};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::lab::guard;
-use crate::transport::server::ServerConnection;
+use crate::transport::server::{OwnServer, Places, ServerConnection};
 
 const USER: &str = "bench";
 /// How long a server may take until it listens.
 const START_WAIT: Duration = Duration::from_secs(30);
 /// How often its file of ports is looked for.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What a scenario runs on.
+pub(super) enum Servers {
+    /// A server as a host starts it for itself.
+    Own(OwnServer),
+    /// Servers of a chosen program.
+    Chosen(Cluster),
+}
+
+impl Servers {
+    pub(super) async fn own(data: &Path, places: &Places) -> anyhow::Result<Self> {
+        Ok(Self::Own(OwnServer::start(data, places).await?))
+    }
+
+    pub(super) async fn chosen(program: &Path, data: &Path, size: usize) -> anyhow::Result<Self> {
+        Ok(Self::Chosen(Cluster::start(program, data, size).await?))
+    }
+
+    pub(super) fn connection(&self) -> &ServerConnection {
+        match self {
+            Self::Own(server) => server.connection(),
+            Self::Chosen(cluster) => &cluster.connection,
+        }
+    }
+
+    /// Ends them; a chosen one at once, since its data is not kept.
+    pub(super) async fn stop(self) {
+        match self {
+            Self::Own(server) => server.stop().await,
+            Self::Chosen(cluster) => drop(cluster),
+        }
+    }
+}
 
 pub(super) struct Cluster {
     connection: ServerConnection,
@@ -31,7 +64,7 @@ struct Server {
 
 impl Cluster {
     /// Starts so many servers, each with its data below `folder`.
-    pub(super) async fn start(program: &Path, folder: &Path, size: usize) -> anyhow::Result<Self> {
+    async fn start(program: &Path, folder: &Path, size: usize) -> anyhow::Result<Self> {
         let password = nuid::next().to_string();
         let routes = routes(size)?;
         let (mut servers, mut first) = (Vec::new(), None);
@@ -68,11 +101,6 @@ impl Cluster {
             connection: first.context("a cluster without a server")?,
             _servers: servers,
         })
-    }
-
-    /// Where its first server listens.
-    pub(super) fn connection(&self) -> &ServerConnection {
-        &self.connection
     }
 }
 

@@ -14,11 +14,11 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::cluster::Cluster;
+use super::cluster::Servers;
 use super::native::{Job, Order};
 use super::plugin::Plugin;
 use super::{Bench, Settings, client, process};
-use crate::transport::server::{OwnServer, ServerConnection};
+use crate::transport::server::ServerConnection;
 
 /// How long a host may take until its agents are ready: compiling 200 plugins takes its time.
 const READY_WAIT: Duration = Duration::from_secs(300);
@@ -36,29 +36,12 @@ const QUOTED_LINES: usize = 5;
 const GUARD: &str = "read -r _; \
     case \"$(tr '\\0' ' ' <\"/proc/$1/cmdline\")\" in *\"$2\"*) kill -KILL \"$1\" ;; esac";
 
-/// What a scenario runs on.
-enum Server {
-    /// A server as a host starts it for itself.
-    Own(OwnServer),
-    /// Servers of a chosen program.
-    Chosen(Cluster),
-}
-
-impl Server {
-    fn connection(&self) -> &ServerConnection {
-        match self {
-            Self::Own(server) => server.connection(),
-            Self::Chosen(cluster) => cluster.connection(),
-        }
-    }
-}
-
 /// A server and a folder for one scenario.
 pub(super) struct Lab {
     folder: PathBuf,
     program: PathBuf,
     component: Vec<u8>,
-    server: Server,
+    server: Servers,
     /// A connection for what the scenario itself sends.
     pub(super) client: Client,
 }
@@ -99,8 +82,8 @@ impl Lab {
         let bytes = fs::read(component)
             .with_context(|| format!("cannot read the component {}", component.display()))?;
         let server = match chosen {
-            Some((server, size)) => Server::Chosen(Cluster::start(server, &data, size).await?),
-            None => Server::Own(OwnServer::start(&data, servers).await?),
+            Some((server, size)) => Servers::chosen(server, &data, size).await?,
+            None => Servers::own(&data, servers).await?,
         };
         Ok(Self {
             client: connect(server.connection()).await?,
@@ -285,10 +268,7 @@ impl Lab {
 
     /// Ends the server and removes the folder. What was started must have been ended before.
     pub(super) async fn close(self) {
-        match self.server {
-            Server::Own(server) => server.stop().await,
-            Server::Chosen(cluster) => drop(cluster),
-        }
+        self.server.stop().await;
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

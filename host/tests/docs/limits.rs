@@ -184,6 +184,7 @@ fn fixed() -> BTreeMap<&'static str, Vec<String>> {
         PREFETCH_SPAN,
         PREFETCH_MAX,
         STANDING_POLL,
+        PULLS_FAIL_AFTER,
         PULL_RETRY_DELAY,
         DESERTED,
         MAX_SETTLING,

@@ -115,7 +115,7 @@ impl Files {
     /// before the server starts, because after its first byte it would be too late.
     pub(super) fn note_version(&self, program: &Program) -> Result<(), ServerError> {
         let kind = |text: &str| version::numbers(text).map(|(major, minor, _)| (major, minor));
-        let last = fs::read_to_string(&self.version).unwrap_or_default();
+        let last = read_text(&self.version, MAX_SMALL_FILE).unwrap_or_default();
         if kind(&program.version) < kind(last.trim()) {
             return Err(ServerError::Older {
                 path: program.path.clone(),
