@@ -320,7 +320,7 @@ async fn a_server_that_allows_less_is_used_and_the_weaker_promise_is_said() {
     let spec = JetstreamSpec::default();
     for start in 0..2 {
         let applied = bed.provision(&spec).await;
-        let done = if start == 0 { 14 } else { 0 };
+        let done = if start == 0 { 15 } else { 0 };
         assert_eq!(applied.done.len(), done, "{applied}");
         let warned = |asset: &str| {
             let of_asset = |line: &&String| line.contains(asset);
