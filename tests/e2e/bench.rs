@@ -89,6 +89,7 @@ const MESSAGES: [&str; 7] = [
     "request", "one-way", "burst", "work", "pipeline", "scatter", "fan-out",
 ];
 const HOSTS: [&str; 5] = ["start", "memory", "neighbours", "growth", "replace"];
+const SERVERS: [&str; 1] = ["servers"];
 
 #[tokio::test]
 async fn calls_and_checks_are_measured() {
@@ -106,9 +107,14 @@ async fn starting_growing_and_replacing_are_measured() {
 }
 
 #[tokio::test]
+async fn servers_are_compared() {
+    measure(&SERVERS).await;
+}
+
+#[tokio::test]
 async fn every_scenario_is_tried_here_and_wrong_ones_are_refused() {
     let host = Host::alone().written();
-    let tried = [&IN_PROCESS[..], &MESSAGES, &HOSTS].concat();
+    let tried = [&IN_PROCESS[..], &MESSAGES, &HOSTS, &SERVERS].concat();
     let listed = scenarios(&host).await;
     assert_eq!(
         tried.into_iter().collect::<BTreeSet<_>>(),

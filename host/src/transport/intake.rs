@@ -20,7 +20,7 @@ use super::{Message, at_most};
 
 /// What may wait here beyond what may wait for the agents: those for whom there is no room there are to be
 /// told so, and not dropped before.
-const BEYOND: usize = 8 * 1024 * 1024;
+const BEYOND: usize = 32 * 1024 * 1024;
 /// After so many messages that were taken the library is looked at again although some are waiting.
 const LOOK_AFTER: usize = 32;
 /// Most messages that are moved in one go, so that others on this thread have their turn too.

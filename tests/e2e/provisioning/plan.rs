@@ -57,7 +57,7 @@ async fn a_plan_changes_nothing_and_doing_it_twice_neither() {
         );
     }
     let planned = actions(&host).await;
-    assert_eq!(planned.len(), 15, "{planned:?}");
+    assert_eq!(planned.len(), 16, "{planned:?}");
     assert!(all_are(&planned, "create"), "{planned:?}");
     assert!(streams(&nats).await.is_empty(), "nothing was made");
 
@@ -67,11 +67,11 @@ async fn a_plan_changes_nothing_and_doing_it_twice_neither() {
             .lines()
             .filter(|line| line.starts_with("create"))
             .count(),
-        15,
+        16,
         "{done:#?}"
     );
     let made = streams(&nats).await;
-    assert_eq!(made.len(), 15, "{made:?}");
+    assert_eq!(made.len(), 16, "{made:?}");
     assert!(all_are(&actions(&host).await, "same"));
     let again = host.cli(&["provision"]).await.ok();
     assert_eq!(again.stdout.trim_end(), "everything is as it should be");

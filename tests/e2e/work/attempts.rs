@@ -142,6 +142,11 @@ async fn a_result_that_cannot_be_stored_is_kept_until_it_can() {
 /// Waits until items wait in the host that nobody has begun, and those that were begun are stored.
 async fn holds(nats: &Nats, ear: &Ear, count: usize) {
     ear.number(count).await;
+    attempts_are_stored(nats, count).await;
+}
+
+/// Waits until the store knows of so many attempts that have begun and not ended.
+pub(super) async fn attempts_are_stored(nats: &Nats, count: usize) {
     until("the attempts are stored", async || {
         let keys = nats.keys("ATTEMPTS").await;
         let open = keys.iter().filter(|key| key.starts_with("open."));

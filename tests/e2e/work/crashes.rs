@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::message::PublishMessage;
 use serde_json::json;
 
+use super::attempts::attempts_are_stored;
 use crate::harness::{Host, Nats, Plugin, until, until_in};
 
 /// The server delivers an item again after the ack wait, 30 s; the machine may be busy.
@@ -28,6 +29,7 @@ async fn what_was_in_hand_when_the_host_was_killed_is_done_by_the_next() {
         .await;
     nats.work_as("held-2", "work.lab.x", slow.to_string()).await;
     ran.number(2).await;
+    attempts_are_stored(&nats, 2).await;
     host.kill();
     // Until the server has noticed, it would give an item to a poll of the dead host.
     until("the server knows that the host is gone", async || {
