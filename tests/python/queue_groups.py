@@ -53,11 +53,12 @@ async def main():
     everybody = ("echo-001", "echo-002", "python-1", "python-2")
     show(await until("agents and outside clients do something", lambda: all_of(*everybody)))
 
-    # Who leaves by draining finishes what it has: nothing is lost.
-    asked = asyncio.create_task(ask(nc))
+    # Who has left by draining is asked no more. Leave while nothing is under way: nats-py 2.16 sends its
+    # unsubscription behind the PING that is to confirm it, and drops what arrives in between.
     for worker in workers:
         await worker.drain()
-    assert (await asked).total() == TASKS
+    load = await ask(nc)
+    assert load.total() == TASKS and set(load) <= {"echo-001", "echo-002"}, load
     await nc.close()
 
 
