@@ -245,7 +245,9 @@ impl Cluster {
             };
             routes.iter().enumerate().map(server).collect()
         };
-        Self::of(servers, &NatsOptions::default()).await
+        let cluster = Self::of(servers, &NatsOptions::default()).await;
+        cluster.outside.holds_copies(3).await;
+        cluster
     }
 
     /// Three servers `n1`, `n2`, `n3` with whole configurations: of the server's name, its own port

@@ -13,7 +13,7 @@ use serde_json::Value;
 mod buckets;
 
 use super::ear::Ear;
-use super::wait::{PATIENCE, until, within};
+use super::wait::{PATIENCE, until, until_in, within};
 
 pub type Headers = HeaderMap;
 
@@ -107,6 +107,28 @@ impl Outside {
             answer.get("error").is_none().then_some(())
         })
         .await;
+    }
+
+    /// Waits until a stream of so many copies can be made: a server that has just come counts only
+    /// when it has told the others what it can hold, which some versions do every ten seconds.
+    pub async fn holds_copies(&self, copies: usize) {
+        const STARTING: Duration = Duration::from_secs(60);
+        const NAME: &str = "CLUSTER_IS_UP";
+        let stream = serde_json::json!({
+            "name": NAME,
+            "subjects": ["cluster.is.up"],
+            "storage": "memory",
+            "num_replicas": copies,
+        });
+        until_in(STARTING, "the cluster takes a stream", async || {
+            let call = format!("$JS.API.STREAM.CREATE.{NAME}");
+            let asked = self.client.request(call, stream.to_string().into());
+            let answer = tokio::time::timeout(Duration::from_secs(5), asked).await;
+            let answer: Value = serde_json::from_slice(&answer.ok()?.ok()?.payload).ok()?;
+            answer.get("error").is_none().then_some(())
+        })
+        .await;
+        self.js.delete_stream(NAME).await.unwrap();
     }
 
     pub async fn publish(&self, subject: &str, payload: impl Into<Bytes>) {
