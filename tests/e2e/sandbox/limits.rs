@@ -12,7 +12,7 @@ async fn what_an_instance_uses_up_ends_its_call() {
     let _host = Host::new(&nats)
         .plugin("probe", |p| {
             p.limit("memory = \"8MiB\"")
-                .limit("timeout = \"700ms\"")
+                .limit("timeout = \"4s\"")
                 .limit("cpu = \"200ms\"")
                 .limit("handles = 64")
         })

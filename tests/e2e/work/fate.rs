@@ -79,7 +79,7 @@ async fn what_cannot_be_done_becomes_a_dead_letter_that_says_why() {
             p.instances(2)
                 .work_with("lab", "*", "max_deliver = 2\nbackoff = [\"50ms\"]")
                 .grant_publish("ran")
-                .limit("timeout = \"500ms\"")
+                .limit("timeout = \"4s\"")
                 .limit("cpu = \"300ms\"")
                 .limit("memory = \"8MiB\"")
         })
