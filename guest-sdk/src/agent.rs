@@ -1,4 +1,6 @@
-//! The trait that an agent implements, and the news it hears.
+//! The trait that an agent implements, and the values of its notifications.
+
+mod leadership;
 
 use serde::Deserialize;
 
@@ -6,11 +8,13 @@ use crate::error::{CallError, Error, Result};
 use crate::message::{Message, Question, Stage, Work};
 use crate::reply::Reply;
 
-/// An agent: one method for each way in which something reaches it.
+pub use leadership::Leadership;
+
+/// An agent: one method for each kind of message and notification.
 ///
 /// Only [`start`](Agent::start) must be written. A kind of delivery that is not implemented is
 /// rejected with a message that names the method. The host calls one method at a time, so
-/// `&mut self` is all the synchronisation there is to think of; the value lives as long as the
+/// `&mut self` is all the synchronisation that is needed; the value lives as long as the
 /// instance: until it is stopped, reloaded, panics, or exceeds a limit.
 ///
 /// Each call has the wall time `limits.timeout` (5 s) and the processor time `limits.cpu` (1 s) of
@@ -18,8 +22,8 @@ use crate::reply::Reply;
 /// and a work item is tried again as if [`Error::retry`] had been returned.
 pub trait Agent: Sized + 'static {
     /// Makes the agent; called once for each instance, before anything else. This is the place to
-    /// read the [configuration](crate::context::config) and to [subscribe](crate::messaging::subscribe).
-    /// It has `limits.start_timeout` (10 s) to return.
+    /// read the [configuration](crate::context::config) and to
+    /// [subscribe](crate::messaging::subscribe). It has `limits.start_timeout` (10 s) to return.
     ///
     /// # Errors
     /// Any error keeps the agent from being started; the host tries again, with growing delay.
@@ -28,7 +32,7 @@ pub trait Agent: Sized + 'static {
     /// Answers a command, `agent.<id>.cmd.execute`, whose sender waits for the reply.
     ///
     /// # Errors
-    /// The sender is told any error; nothing is tried again.
+    /// The sender gets any error; the command is not tried again.
     fn execute(&mut self, message: &Message) -> Result<Reply> {
         Err(not_implemented("commands", "execute", message.subject()))
     }
@@ -54,7 +58,8 @@ pub trait Agent: Sized + 'static {
     /// Answers a question that was put to many agents.
     ///
     /// # Errors
-    /// Whoever asked is told that this agent has no answer, and why; [`Reply::none`] says nothing at all.
+    /// The asking agent gets the error as this agent's failure; [`Reply::none`] sends nothing at
+    /// all.
     fn scatter(&mut self, question: &Question) -> Result<Reply> {
         Err(not_implemented("questions", "scatter", question.subject()))
     }
@@ -64,7 +69,7 @@ pub trait Agent: Sized + 'static {
     /// [waits for one](Message::wants_reply).
     ///
     /// # Errors
-    /// A sender that waits is told; the message is not tried again.
+    /// A sender that waits gets the error; the message is not tried again.
     fn message(&mut self, message: &Message) -> Result<Reply> {
         Err(not_implemented(
             "messages of subscriptions",
@@ -121,7 +126,7 @@ pub trait Agent: Sized + 'static {
         Ok(())
     }
 
-    /// News that this version of the SDK has no method for: its name and JSON.
+    /// A notification that this version of the SDK has no method for: its name and JSON.
     ///
     /// # Errors
     /// An error is logged.
@@ -130,7 +135,7 @@ pub trait Agent: Sized + 'static {
         Ok(())
     }
 
-    /// Says how the agent is; asked with each heartbeat and health check while it is idle.
+    /// Reports the health of the agent; called with each heartbeat and health check while idle.
     fn health(&mut self) -> Health {
         Health::ok()
     }
@@ -150,17 +155,6 @@ fn not_implemented(what: &str, method: &str, subject: &str) -> Error {
     Error::reject(format_args!(
         "this agent takes no {what} (`{subject}`): implement `Agent::{method}`"
     ))
-}
-
-/// A change of leadership.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leadership {
-    /// The domain of the election.
-    pub domain: String,
-    /// This agent leads now.
-    pub leading: bool,
-    /// The fencing term, larger with each leader.
-    pub term: u64,
 }
 
 /// An event on `coord.<workflow>.<event>`.
@@ -192,7 +186,7 @@ pub struct Health {
     pub ok: bool,
     /// A sentence for a person.
     pub detail: Option<String>,
-    /// How loaded it is, 0 to 1; none to let the host tell.
+    /// How loaded it is, 0 to 1; none leaves it to the host.
     pub load: Option<f32>,
 }
 

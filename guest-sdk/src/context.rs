@@ -1,4 +1,4 @@
-//! Who this agent is, its configuration, and what it is handling. Needs no grant.
+//! The identity of this agent, its configuration, and the message it handles. Needs no grant.
 
 use std::time::Duration;
 
@@ -50,7 +50,8 @@ pub fn config<T: DeserializeOwned>() -> Result<T, CallError> {
         .map_err(|error| CallError::Json(format!("[config] is not what was expected: {error}")))
 }
 
-/// One value of the configuration; `key` is a name at the top of `[config]`. None when it is not there.
+/// One value of the configuration; `key` is a name at the top of `[config]`. None when it is not
+/// there.
 ///
 /// # Errors
 /// [`CallError::Json`] when it is not of this shape.
@@ -149,7 +150,8 @@ mod tests {
             fn start() -> Result<Self> {
                 assert_eq!(
                     config_value::<u32>("language").unwrap_err().to_string(),
-                    "json: [config] language: invalid type: string \"en\", expected u32 at line 1 column 4"
+                    "json: [config] language: invalid type: string \"en\", expected u32 at line 1 \
+                     column 4"
                 );
                 config::<Vec<u8>>()?;
                 Ok(Self)

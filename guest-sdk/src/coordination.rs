@@ -1,11 +1,11 @@
-//! Working together: questions to many agents, pipelines, events of workflows, elections, circuits.
+//! Coordination: questions to many agents, pipelines, events of workflows, elections, circuits.
 //!
 //! ```no_run
 //! # fn main() -> mistersmith_sdk::Result<()> {
 //! # use std::time::Duration;
 //! use mistersmith_sdk::coordination;
 //!
-//! // Every agent with `[scatter]` in its manifest is asked; whoever answers within two seconds counts.
+//! // Asks every agent with `[scatter]` in its manifest; answers within two seconds count.
 //! let found = coordination::scatter(&"what is NATS?")
 //!     .timeout(Duration::from_secs(2))
 //!     .gather()?;
@@ -21,58 +21,41 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A workflow, an event and a stage are named by one token of `[A-Za-z0-9_-]`, at most 96 bytes. What
-//! waits is cut to what is left of the current call ([`context::remaining`](crate::context::remaining)),
-//! and counts as a request in flight; each call counts into `publish_rate`.
+//! A workflow, an event and a stage are named by one token of `[A-Za-z0-9_-]`, at most 96 bytes.
+//! What waits is cut to what is left of the current call
+//! ([`context::remaining`](crate::context::remaining)), and counts as a request in flight; each
+//! call counts into `publish_rate`.
 
+mod circuit;
 mod events;
+mod gathered;
 mod pipeline;
 mod scatter;
-
-use std::fmt;
 
 use crate::agent::Leadership;
 use crate::error::{CallError, Result};
 use crate::imports;
 
+pub use circuit::Circuit;
 pub use events::{await_event, await_event_within, signal, signal_bytes, unwatch, watch};
+pub(crate) use gathered::Gathering;
+pub use gathered::{Answer, Failed, Gathered, Status};
 pub use pipeline::{Input, pipeline, pipeline_result, pipeline_result_within, start_pipeline};
-pub(crate) use scatter::Gathering;
-pub use scatter::{Answer, Failed, Gathered, Scatter, Status, scatter, scatter_bytes};
+pub use scatter::{Scatter, scatter, scatter_bytes};
 
-/// Whether this agent leads, and in which term; none when its manifest has no `[election]`. Send the
-/// term along with what only the leader may write, so that a later leader can be told from this one.
+/// Whether this agent leads, and in which term; none when its manifest has no `[election]`. Send
+/// the term along with what only the leader may write, so that a later leader can be told from this
+/// one.
 #[must_use]
 pub fn leadership() -> Option<Leadership> {
     imports::leadership()
 }
 
-/// Whether calls of a service are let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Circuit {
-    /// They are.
-    Closed,
-    /// They are not: too many failed.
-    Open,
-    /// One is, to see whether the service is back.
-    HalfOpen,
-}
-
-impl fmt::Display for Circuit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-        })
-    }
-}
-
-/// The state of a circuit; closed for a service that nobody has reported anything of.
+/// The state of a circuit; closed for a service without any report.
 ///
 /// # Errors
-/// Needs that the service is that of the plugin's own `[circuit]`, or `[permissions] kv` with `read`
-/// on the key of that name in the bucket CIRCUITS: [`Denied`](CallError::Denied),
+/// Needs that the service is that of the plugin's own `[circuit]`, or `[permissions] kv` with
+/// `read` on the key of that name in the bucket CIRCUITS: [`Denied`](CallError::Denied),
 /// [`Invalid`](CallError::Invalid), [`Timeout`](CallError::Timeout),
 /// [`Unavailable`](CallError::Unavailable).
 pub fn circuit(service: &str) -> Result<Circuit, CallError> {

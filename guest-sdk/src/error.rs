@@ -1,16 +1,16 @@
-//! Why something did not work: [`Error`] is what a handler says of a message, [`CallError`] is what
-//! the host says of a call. `?` turns the second, and any other standard error, into the first.
+//! Errors: a handler returns [`Error`], a call of the host returns [`CallError`]. `?` turns the
+//! second, and any other standard error, into the first.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The longest wait that [`Error::retry_after`] can ask for: 24 hours.
 pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why a message was not handled, said as what would help.
+/// The reason why a message was not handled, by what would help.
 ///
 /// `?` on any [`std::error::Error`] makes an [`Error::Retry`] without a wish, since most failures
 /// pass. A payload that cannot be read ([`Message::json`](crate::Message::json),
@@ -19,12 +19,13 @@ pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// It does not implement `std::error::Error` itself: only so can `?` take every error there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// Try again later. A work item is delivered again, until `max_deliver` of the manifest is reached;
-    /// then it becomes a dead letter. A sender that waits for a reply is told the message.
+    /// Try again later. A work item is delivered again, until `max_deliver` of the manifest is
+    /// reached; then it becomes a dead letter. A sender that waits for a reply gets the message.
     Retry {
         /// What went wrong, for a person.
         message: String,
-        /// How long to wait, at most [`MAX_RETRY_DELAY`] (longer is cut); none for the plugin's `backoff`.
+        /// How long to wait, at most [`MAX_RETRY_DELAY`] (longer is cut); none for the plugin's
+        /// `backoff`.
         delay: Option<Duration>,
     },
     /// Trying again cannot help: a work item becomes a dead letter at once.
@@ -50,7 +51,8 @@ impl Error {
         }
     }
 
-    /// Says that trying again cannot help. Works as `map_err(Error::reject)` on every error.
+    /// Rejects the message: trying again cannot help. Works as `map_err(Error::reject)` on every
+    /// error.
     pub fn reject(message: impl fmt::Display) -> Self {
         Self::Reject(message.to_string())
     }
@@ -101,7 +103,7 @@ impl<E: std::error::Error> From<E> for Error {
     }
 }
 
-/// Why the host did not do what it was asked. The text is a short sentence for a person.
+/// The error of a call of the host. The text is a short sentence for a person.
 ///
 /// [`Display`](fmt::Display) writes `<kind>: <text>`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Brings what the host delivers to the method that takes it. Decides nothing else.
+//! Dispatches each delivery of the host to the method of the agent that takes it.
 
 #[cfg(target_family = "wasm")]
 mod component;
@@ -12,13 +12,13 @@ use crate::log;
 use crate::message::{Message, Priority, Question, Stage, Work};
 use crate::reply::Reply;
 
-/// What `export_agent!` makes: the type of the agent, and the place where its one value lives.
+/// Implemented by `export_agent!`: the type of the agent, and the slot of its one value.
 #[doc(hidden)]
 pub trait Component {
     /// The agent.
     type Agent: Agent;
 
-    /// The place; it is empty until `start` succeeded, and while a call runs.
+    /// The slot; it is empty until `start` succeeded, and while a call runs.
     fn slot() -> &'static LocalKey<Cell<Option<Self::Agent>>>;
 
     /// Lends the agent to `body`.
@@ -49,7 +49,7 @@ pub(crate) enum Kind {
     Other(String),
 }
 
-/// News.
+/// A notification.
 #[derive(Debug)]
 pub(crate) enum Notice {
     Leadership(Leadership),
@@ -108,7 +108,7 @@ pub(crate) fn dispatch_batch<A: Agent>(
     messages.iter().map(|_| Err(error.clone())).collect()
 }
 
-/// Tells news; what goes wrong is logged, since nobody waits for an answer.
+/// Notifies the agent; an error is logged, since no sender waits for an answer.
 pub(crate) fn notify<A: Agent>(agent: &mut A, notice: &Notice) {
     let (name, result) = match notice {
         Notice::Leadership(change) => ("leadership", agent.leadership(change)),
@@ -121,7 +121,7 @@ pub(crate) fn notify<A: Agent>(agent: &mut A, notice: &Notice) {
     }
 }
 
-/// Tells the end; what goes wrong is logged.
+/// Stops the agent; an error is logged.
 pub(crate) fn stop<A: Agent>(agent: &mut A, reason: &str) {
     if let Err(error) = agent.stop(reason) {
         log::error!("the agent did not stop cleanly: {error}");
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Says which method was called, and with what.
+    /// Records which method was called, and with what.
     struct Teller;
 
     impl Agent for Teller {

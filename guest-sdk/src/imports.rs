@@ -1,4 +1,4 @@
-//! The functions of the host: in a component those that the WIT imports, elsewhere those of the mock.
+//! The functions of the host: the imports of the WIT in a component, those of the mock elsewhere.
 
 #[cfg(target_family = "wasm")]
 mod component;

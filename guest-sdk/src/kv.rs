@@ -14,8 +14,10 @@
 //! # Ok(()) }) }
 //! ```
 //!
-//! A key consists of `[-/_=.a-zA-Z0-9]`, neither begins nor ends with a dot, and has at most 200 bytes.
-//! A value is bounded by `limits.payload` of the manifest (1 MiB).
+//! A key consists of `[-/_=.a-zA-Z0-9]`, neither begins nor ends with a dot, and has at most 200
+//! bytes. A value is bounded by `limits.payload` of the manifest (1 MiB).
+
+mod entry;
 
 use std::borrow::Cow;
 
@@ -25,35 +27,16 @@ use serde::de::DeserializeOwned;
 use crate::error::{CallError, Result};
 use crate::imports;
 
-/// How often [`Bucket::update_with`] tries before it gives up with [`CallError::Conflict`]. Each lost
-/// try is a write that somebody else won, so the whole always moves on.
+pub use entry::Entry;
+
+/// How often [`Bucket::update_with`] tries before it gives up with [`CallError::Conflict`]. Each
+/// lost try is a write that another writer won, so progress is certain.
 pub const MAX_UPDATE_TRIES: u32 = 100;
 
 /// A bucket. Making one asks nothing of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     name: Cow<'static, str>,
-}
-
-/// The newest value of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The value.
-    pub value: Vec<u8>,
-    /// The number of this write in the bucket; give it to [`Bucket::update`] or [`Bucket::delete_if`].
-    pub revision: u64,
-}
-
-impl Entry {
-    /// The value as JSON of the type wanted.
-    ///
-    /// # Errors
-    /// [`CallError::Json`] when it is not JSON, or not of this shape.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
-        serde_json::from_slice(&self.value).map_err(|error| {
-            CallError::Json(format!("the value is not what was expected: {error}"))
-        })
-    }
 }
 
 impl Bucket {
@@ -129,7 +112,8 @@ impl Bucket {
     /// Writes JSON if the key does not exist. Returns the new revision.
     ///
     /// # Errors
-    /// As [`create`](Self::create), and [`Json`](CallError::Json) when `value` does not become JSON.
+    /// As [`create`](Self::create), and [`Json`](CallError::Json) when `value` does not become
+    /// JSON.
     pub fn create_json<T: Serialize + ?Sized>(
         &self,
         key: &str,
@@ -138,7 +122,8 @@ impl Bucket {
         self.create(key, to_json(key, value)?)
     }
 
-    /// Writes a value if the newest revision of the key is still `revision`. Returns the new revision.
+    /// Writes a value if the newest revision of the key is still `revision`. Returns the new
+    /// revision.
     ///
     /// # Errors
     /// As [`put`](Self::put), and [`Conflict`](CallError::Conflict) when somebody else wrote first.
@@ -154,7 +139,8 @@ impl Bucket {
     /// Writes JSON if the newest revision of the key is still `revision`. Returns the new revision.
     ///
     /// # Errors
-    /// As [`update`](Self::update), and [`Json`](CallError::Json) when `value` does not become JSON.
+    /// As [`update`](Self::update), and [`Json`](CallError::Json) when `value` does not become
+    /// JSON.
     pub fn update_json<T: Serialize + ?Sized>(
         &self,
         key: &str,
@@ -170,8 +156,8 @@ impl Bucket {
     /// each try.
     ///
     /// # Errors
-    /// As [`get`](Self::get) and [`put`](Self::put); [`Conflict`](CallError::Conflict) after the last
-    /// try; [`Json`](CallError::Json). After a [`Timeout`](CallError::Timeout) or
+    /// As [`get`](Self::get) and [`put`](Self::put); [`Conflict`](CallError::Conflict) after the
+    /// last try; [`Json`](CallError::Json). After a [`Timeout`](CallError::Timeout) or
     /// [`Unavailable`](CallError::Unavailable) the change may or may not have been written.
     pub fn update_with<T: Serialize + DeserializeOwned>(
         &self,
@@ -211,7 +197,8 @@ impl Bucket {
         imports::kv_delete(&self.name, key, Some(revision))
     }
 
-    /// Lists the keys that match `pattern` (`*` one token, `>` the rest), at most 10,000, in no order.
+    /// Lists the keys that match `pattern` (`*` one token, `>` the rest), at most 10,000, in no
+    /// order.
     ///
     /// # Errors
     /// As [`get`](Self::get), where one grant must cover everything that the pattern can match;

@@ -40,28 +40,28 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | take messages, work, news | [`Agent`] |
+//! | take messages, work, notifications | [`Agent`] |
 //! | read what arrived | [`Message`], [`Work`], [`Stage`], [`Question`] |
 //! | answer | [`Reply`] |
 //! | fail | [`Error`]: `?` on any error asks to try again, [`Error::reject`] gives up |
 //! | send, ask, subscribe | [`messaging`] |
-//! | ask many, start a pipeline, know who leads | [`coordination`] |
+//! | ask many agents, start a pipeline, read the leadership | [`coordination`] |
 //! | keep values | [`kv`] |
-//! | know the configuration, the request, the time left | [`context`] |
+//! | read the configuration, the request id, the time left | [`context`] |
 //! | log | [`log`] |
 //! | test | [`mock`] |
 //!
 //! An agent can do nothing that its `plugin.toml` does not grant; a call that is refused returns
 //! [`CallError::Denied`], whose text names the line to add. It has no files, no sockets and no
-//! environment: the functions of the standard library for these return errors. The time of the day, random numbers,
-//! `println!` (which becomes log lines) and `thread::sleep` work. There are no threads.
+//! environment: the functions of the standard library for these return errors. The time of the day,
+//! random numbers, `println!` (which becomes log lines) and `thread::sleep` work. There are no
+//! threads.
 
 // The generated code names this crate, here and in the plugins.
 #[cfg(target_family = "wasm")]
 extern crate self as mistersmith_sdk;
 
-// The WIT is read from this folder's own copy, so that the folder can be moved as a whole; a test
-// compares it with the one the host reads.
+// `wit` is a link to the host's: `cargo package` and `mistersmith new` put the files in its place.
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all)]
@@ -87,8 +87,10 @@ pub mod mock;
 mod agent;
 mod error;
 mod handler;
+mod headers;
 mod imports;
 mod message;
+mod millis;
 mod reply;
 
 pub use agent::{Agent, Event, Health, Leadership};

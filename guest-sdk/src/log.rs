@@ -1,4 +1,5 @@
-//! Lines in the host's log, with this agent, its plugin and the current trace on each. Needs no grant.
+//! Log lines in the host's log, each with this agent, its plugin and the current trace. Needs no
+//! grant.
 //!
 //! ```
 //! use mistersmith_sdk::log;
@@ -8,37 +9,16 @@
 //! log::warn!(words = words, file = file; "nothing in {file} but numbers");
 //! ```
 //!
-//! The macros are those of the crate `log`: named values (at most 16) come first, then `;`, then the
-//! text. A line is cut at 8 KiB and loses control characters; a plugin has `limits.log_rate` lines a
-//! second (100), and the host says how many were dropped. What a plugin prints becomes a log line as well.
+//! The macros are those of the crate `log`: named values (at most 16) come first, then `;`, then
+//! the text. A line is cut at 8 KiB and loses control characters; a plugin has `limits.log_rate`
+//! lines a second (100), and the host says how many were dropped. What a plugin prints becomes a
+//! log line as well.
 
-use std::fmt;
+mod level;
 
 use crate::imports;
 
-/// How important a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// For the author, while looking for a mistake.
-    Debug,
-    /// What an operator may want to see.
-    Info,
-    /// Something is wrong, and the agent goes on.
-    Warn,
-    /// Something failed.
-    Error,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        })
-    }
-}
+pub use level::Level;
 
 /// Writes a line, with named values beside it: what the macros do.
 pub fn write(level: Level, message: &str, fields: &[(String, String)]) {

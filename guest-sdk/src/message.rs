@@ -1,4 +1,5 @@
-//! What arrives at an agent: [`Message`], and the kinds that know more: [`Work`], [`Stage`], [`Question`].
+//! The messages of an agent: [`Message`], and its kinds with more fields: [`Work`], [`Stage`],
+//! [`Question`].
 
 pub(crate) mod stage;
 pub(crate) mod work;
@@ -108,8 +109,8 @@ impl Message {
         context::item_headers(self.item)
     }
 
-    /// The sender waits for the reply: always so for [`Agent::execute`](crate::Agent::execute), never
-    /// for work, a stage, or a question, whose replies the host stores.
+    /// The sender waits for the reply: always so for [`Agent::execute`](crate::Agent::execute),
+    /// never for work, a stage, or a question, whose replies the host stores.
     #[must_use]
     pub fn wants_reply(&self) -> bool {
         self.wants_reply

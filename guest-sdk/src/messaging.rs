@@ -15,99 +15,28 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The host adds `X-Agent-ID`, `X-Request-ID`, `X-Trace-ID`, `X-Span-ID` and `traceparent` to what is
-//! sent. A payload is bounded by `limits.payload` of the manifest (1 MiB), a subject by 255 bytes.
+//! The host adds `X-Agent-ID`, `X-Request-ID`, `X-Trace-ID`, `X-Span-ID` and `traceparent` to what
+//! is sent. A payload is bounded by `limits.payload` of the manifest (1 MiB), a subject by 255
+//! bytes.
 
+mod answer;
 mod draft;
 
-use std::time::Duration;
-
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{CallError, Result};
 use crate::imports;
 
+pub use answer::{Answer, Stored};
 pub use draft::Draft;
-
-/// An answer to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub(crate) subject: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Answer {
-    /// The subject it was published on: an inbox of the host.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        &self.subject
-    }
-
-    /// Its payload.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    /// Its payload as text.
-    ///
-    /// # Errors
-    /// [`CallError::Other`] when it is not UTF-8.
-    pub fn text(&self) -> Result<&str, CallError> {
-        std::str::from_utf8(&self.payload)
-            .map_err(|error| CallError::Other(format!("the answer is not UTF-8 text: {error}")))
-    }
-
-    /// Its payload as JSON of the type wanted. Text in it can be borrowed.
-    ///
-    /// # Errors
-    /// [`CallError::Json`] when it is not JSON, or not of this shape; the message says where.
-    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CallError> {
-        serde_json::from_slice(&self.payload).map_err(|error| {
-            CallError::Json(format!("the answer is not what was expected: {error}"))
-        })
-    }
-
-    /// Its headers, as they arrived.
-    #[must_use]
-    pub fn headers(&self) -> &[(String, String)] {
-        &self.headers
-    }
-
-    /// The first value of one of its headers; names are compared without case.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
-    }
-}
-
-/// The first value of the header `name`.
-pub(crate) fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
-}
-
-/// What JetStream answered to a stored message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// The stream that holds it.
-    pub stream: String,
-    /// Its sequence in that stream.
-    pub sequence: u64,
-    /// The stream had a message of this id already, and kept the older one.
-    pub duplicate: bool,
-}
 
 /// Publishes text or bytes. Returns when the host has taken the message over: a broken connection
 /// can still lose it. Use [`publish_stored`] for what must not be lost.
 ///
 /// # Errors
-/// Needs `[permissions] publish`: [`Denied`](CallError::Denied). [`Invalid`](CallError::Invalid) for a
-/// subject with wildcards, spaces or control characters; [`TooLarge`](CallError::TooLarge),
+/// Needs `[permissions] publish`: [`Denied`](CallError::Denied). [`Invalid`](CallError::Invalid)
+/// for a subject with wildcards, spaces or control characters; [`TooLarge`](CallError::TooLarge),
 /// [`RateLimited`](CallError::RateLimited), [`Unavailable`](CallError::Unavailable).
 pub fn publish(subject: &str, payload: impl AsRef<[u8]>) -> Result<(), CallError> {
     imports::publish(subject, payload.as_ref(), &[])
@@ -134,8 +63,8 @@ pub fn publish_stored(subject: &str, payload: impl AsRef<[u8]>) -> Result<Stored
 ///
 /// # Errors
 /// Needs `[permissions] request`. As [`publish`]; [`NoResponders`](CallError::NoResponders) when
-/// nobody listens, [`Timeout`](CallError::Timeout), [`Exhausted`](CallError::Exhausted) when too many
-/// requests of this plugin are in flight.
+/// nobody listens, [`Timeout`](CallError::Timeout), [`Exhausted`](CallError::Exhausted) when too
+/// many requests of this plugin are in flight.
 pub fn request(subject: &str, payload: impl AsRef<[u8]>) -> Result<Answer, CallError> {
     imports::request(subject, payload.as_ref(), &[], None)
 }
@@ -143,8 +72,8 @@ pub fn request(subject: &str, payload: impl AsRef<[u8]>) -> Result<Answer, CallE
 /// Publishes JSON and waits for one answer in JSON.
 ///
 /// # Errors
-/// As [`request`], and [`Json`](CallError::Json) when `value` does not become JSON, or the answer is
-/// not of the shape wanted.
+/// As [`request`], and [`Json`](CallError::Json) when `value` does not become JSON, or the answer
+/// is not of the shape wanted.
 pub fn request_json<T: DeserializeOwned>(
     subject: &str,
     value: &(impl Serialize + ?Sized),
@@ -158,9 +87,9 @@ pub fn to(subject: impl Into<String>) -> Draft {
 }
 
 /// Subscribes this agent to `subject`, which may have wildcards. The messages arrive at
-/// [`Agent::message`](crate::Agent::message). Returns a number for [`unsubscribe`]. The subscription
-/// ends with the agent's instance: make it in [`Agent::start`](crate::Agent::start), and it is back
-/// after a reload or a panic.
+/// [`Agent::message`](crate::Agent::message). Returns a number for [`unsubscribe`]. The
+/// subscription ends with the agent's instance: make it in [`Agent::start`](crate::Agent::start),
+/// and it is back after a reload or a panic.
 ///
 /// # Errors
 /// Needs `[permissions] subscribe`, where one grant covers everything that the subject can match:
@@ -188,14 +117,11 @@ pub fn unsubscribe(subscription: u64) -> Result<(), CallError> {
     imports::unsubscribe(subscription)
 }
 
-/// The whole milliseconds of `duration`, as the WIT counts them.
-pub(crate) fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use std::time::Duration;
 
     use super::*;
     use crate::mock::Bus;
@@ -320,11 +246,5 @@ mod tests {
         assert_eq!(subscriptions[0].queue.as_deref(), Some("workers"));
         agent.message("news.today", "").unwrap();
         assert_eq!(bus.subscriptions().len(), 1);
-    }
-
-    #[test]
-    fn durations_are_whole_milliseconds() {
-        assert_eq!(millis(Duration::from_micros(1999)), 1);
-        assert_eq!(millis(Duration::MAX), u32::MAX);
     }
 }

@@ -32,15 +32,19 @@
 //! A bus is a handle: clones are the same bus, also in other threads, where several agents really
 //! compete for a key. Tests that each have a bus of their own do not see each other.
 //!
-//! It checks what the host checks of subjects, keys, headers and sizes, and refuses what
-//! [`Bus::deny`] and [`Bus::deny_keys`] say. It knows no grants, no rates, no time limits and no JSON
-//! schemas, and it brings nothing that an agent publishes back to an agent: a test delivers what it wants.
+//! It checks subjects, keys, headers and sizes like the host, and refuses the patterns of
+//! [`Bus::deny`] and [`Bus::deny_keys`]. It has no grants, no rates, no time limits and no JSON
+//! schemas, and it delivers nothing that an agent publishes to another agent: a test delivers
+//! messages itself.
 
 mod check;
 pub(crate) mod coordination;
 pub(crate) mod imports;
+mod payload;
+mod record;
 mod running;
 mod state;
+mod workflows;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,9 +55,11 @@ use crate::agent::Agent;
 use crate::error::{CallError, Result};
 use crate::reply::Reply;
 
-pub use running::{Delivery, Payload, Running};
-pub use state::{Call, LogLine, Sent, Subscribed};
-use state::{Responder, State};
+pub use payload::Payload;
+use record::Responder;
+pub use record::{Call, LogLine, Sent, Subscribed};
+pub use running::{Delivery, Running};
+use state::State;
 
 /// A NATS system and a host in memory.
 #[derive(Clone, Default)]
@@ -80,7 +86,8 @@ impl Bus {
         self
     }
 
-    /// Sets the configuration, a JSON object. [`Running::configure`] changes it later, with a notice.
+    /// Sets the configuration, a JSON object. [`Running::configure`] changes it later, with a
+    /// notice.
     #[must_use]
     pub fn with_config(self, config: Value) -> Self {
         self.state().config = config;
@@ -117,8 +124,8 @@ impl Bus {
     }
 
     /// Answers the requests on the subjects that match `pattern`; of several answers to one subject
-    /// the newest counts. An answer can be an error: `|_| Err(CallError::Timeout)`. The closure must
-    /// not make a request that it would answer itself.
+    /// the newest counts. An answer can be an error: `|_| Err(CallError::Timeout)`. The closure
+    /// must not make a request that it would answer itself.
     pub fn answer(
         &self,
         pattern: &str,
@@ -181,7 +188,7 @@ impl Bus {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A test that panicked says so itself; the state is still good to look at.
+        // A test that panicked has failed already; the state can still be read.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What an agent answers.
+//! The reply of an agent.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// The `Content-Type` of JSON.
 pub(crate) const JSON: &str = "application/json";
 
-/// What an agent answers: a result, a reply, the input of the next stage.
+/// The reply of an agent: a result, an answer, or the input of the next stage.
 ///
 /// ```
 /// # use mistersmith_sdk::Reply;
@@ -34,7 +34,7 @@ pub(crate) struct Body {
 }
 
 impl Reply {
-    /// No answer: the message was handled, and there is nothing to say. A sender that waits gets an empty reply.
+    /// No answer: the message was handled. A sender that waits gets an empty reply.
     #[must_use]
     pub fn none() -> Self {
         Self { body: None }

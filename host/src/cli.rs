@@ -1,29 +1,32 @@
-//! The command line: what a person types, and how it ends.
+//! The command line: arguments, commands and exit codes.
 //!
-//! One file per command. A command reads its arguments and the configuration, asks the parts that
-//! do the work, and prints; it decides nothing that a host, a plugin or NATS relies on. Only here
-//! are the environment read and standard output written.
+//! One file per command. A command reads its arguments and the configuration, calls the parts that
+//! do the work, and prints; it makes no decision that a host, a plugin or NATS relies on. Only this
+//! module reads the environment and writes standard output.
 
 mod agents;
 mod audit;
-mod bench;
 mod build;
 mod check;
 mod connect;
 mod demo;
 mod dlq;
+mod draft;
 mod exit;
 mod global;
+mod lock;
 mod logging;
 mod message;
 mod new;
 mod output;
+mod permissions;
 mod provision;
 mod publish;
 mod request;
 mod run;
 mod scatter;
 mod timeline;
+mod usage;
 
 use std::ffi::OsString;
 
@@ -33,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use exit::Exit;
 use global::Global;
 pub use logging::flush as flush_log;
+pub use mistersmith_runtime::trim_when_idle;
 
 /// Run agents as sandboxed WebAssembly components on NATS
 #[derive(Debug, Parser)]
@@ -56,6 +60,10 @@ enum Command {
     Build(build::Args),
     /// Show what the plugins import, take part in, may do and may use, and every mistake
     Check(check::Args),
+    /// Show what the plugins may do, in words or as permissions of nats-server
+    Permissions(permissions::Args),
+    /// Pin the plugins of the folder, so that a host runs no others
+    Lock(lock::Args),
     /// Make JetStream hold what hosts and plugins need
     Provision(provision::Args),
     /// Show the agents of all hosts, and work that nobody takes
@@ -68,22 +76,22 @@ enum Command {
     Scatter(scatter::Args),
     /// Show what happened to a request or a workflow, rebuilt from the streams
     Timeline(timeline::Args),
-    /// Measure this machine: the product beside a native handler that does the same
-    Bench(bench::Args),
+    /// Compile one component for a host, which starts this itself
+    #[command(hide = true)]
+    CompileComponent,
     /// Look at dead letters, send them again, remove them
     #[command(subcommand)]
     Dlq(dlq::Command),
 }
 
 impl Cli {
-    /// Reads the arguments of the process. What is wrong with them, or the help that they ask
-    /// for, is printed here.
+    /// Parses the arguments of the process. Prints errors in them, or the help that they request.
     ///
     /// # Errors
-    /// The exit that is left to do: 64, or 0 after help.
+    /// The exit code to end with: 64, or 0 after help.
     pub fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Cli, Exit> {
         Cli::try_parse_from(arguments).map_err(|error| {
-            // Nothing is left to say when neither stream can be written.
+            // Nothing remains to be done when neither stream can be written.
             let _ = error.print();
             if error.use_stderr() {
                 Exit::USAGE
@@ -93,20 +101,33 @@ impl Cli {
         })
     }
 
-    /// The command holds agents, or processes, so that it has to be told of a signal and given time to end them.
+    /// Whether the command holds agents or processes, so that it must be notified of a signal and
+    /// given time to end them.
     pub fn drains(&self) -> bool {
-        matches!(
-            self.command,
-            None | Some(Command::Run | Command::Demo(_) | Command::Bench(_))
-        )
+        matches!(self.command, None | Some(Command::Run | Command::Demo(_)))
     }
 
-    /// The log is what the person watches; the demonstration tells its own story.
+    /// Whether this is the command that a host starts to compile a component: [`Cli::compile`] runs
+    /// it, without threads and without a log.
+    pub fn compiles(&self) -> bool {
+        matches!(self.command, Some(Command::CompileComponent))
+    }
+
+    /// Reads an order from standard input and answers on standard output; both are pipes of a host.
+    #[expect(clippy::disallowed_methods, reason = "the host reads the answer there")]
+    pub fn compile() -> Exit {
+        match mistersmith_runtime::serve(std::io::stdin(), std::io::stdout()) {
+            Ok(()) => Exit::DONE,
+            Err(error) => Exit::failed(&error.into()),
+        }
+    }
+
+    /// Whether the user watches the log; the demonstration prints its own progress instead.
     fn logs(&self) -> bool {
         matches!(self.command, None | Some(Command::Run))
     }
 
-    /// Runs the command and prints its error, if any. Where [`Cli::drains`], it returns soon
+    /// Runs the command and prints its error, if any. A command that [`Cli::drains`] returns soon
     /// after `shutdown` is cancelled; the others may be dropped at any time.
     pub async fn run(self, shutdown: CancellationToken) -> Exit {
         match self.execute(shutdown).await {
@@ -122,6 +143,8 @@ impl Cli {
             Some(Command::New(args)) => new::run(global, &args),
             Some(Command::Build(args)) => build::run(global, args).await,
             Some(Command::Check(args)) => check::run(global, &args).await,
+            Some(Command::Permissions(args)) => permissions::run(global, &args),
+            Some(Command::Lock(args)) => lock::run(global, &args),
             Some(Command::Provision(args)) => provision::run(global, &args).await,
             Some(Command::Agents(args)) => agents::run(global, &args).await,
             Some(Command::Publish(args)) => publish::run(global, args).await,
@@ -130,8 +153,10 @@ impl Cli {
             Some(Command::Timeline(args)) => timeline::run(global, &args).await,
             Some(Command::Dlq(command)) => dlq::run(global, command).await,
             Some(Command::Demo(args)) => demo::run(global, args, shutdown).await,
-            Some(Command::Bench(args)) => bench::run(global, args, shutdown).await,
             Some(Command::Run) | None => run::run(global, shutdown).await,
+            Some(Command::CompileComponent) => {
+                anyhow::bail!("compile-component is started by a host, before anything else")
+            }
         }
     }
 }

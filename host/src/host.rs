@@ -1,24 +1,24 @@
-//! The life of the process: build everything that configuration can break, run, drain.
+//! The host process: build everything that configuration can break, run, drain.
 //!
 //! [`Host::build`] connects (or starts a server), provisions JetStream and takes the host's lease;
-//! [`Host::load`] starts the agents of what lies in the plugins folder. [`Host::run`] keeps going until it is told to stop, by a signal or by
+//! [`Host::load`] starts the agents of the plugins folder. [`Host::run`] runs until a signal or
 //! `broadcast.emergency.shutdown`, and then drains: stop taking, finish or return what is in
-//! flight, `stopped`, give up the lease, flush, close.
+//! flight, publish `stopped`, give up the lease, flush, close.
 
-mod beat;
 mod build;
-mod claims;
-mod connect;
+pub(crate) mod claims;
 mod data;
 mod drain;
-mod fleet;
-mod job;
+mod healer;
+mod healing;
+pub(crate) mod heartbeat;
+mod holding;
 mod lease;
-mod loading;
+mod leftovers;
+mod maintenance;
 mod payloads;
-mod unit;
-mod upkeep;
-mod watch;
+mod seen_server;
+pub(crate) mod shared;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,15 +26,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Surroundings;
-use crate::config::HostSpec;
-use crate::names::HostId;
-use crate::patterns::Directory;
-use crate::patterns::coordination::Coordinator;
-use crate::patterns::keeper::Keeper;
-use crate::provision::ConsumerClaims;
-use crate::transport::server::OwnServer;
-use crate::transport::{Kv, Role, ServerClock, Transport};
+use crate::plugins::PluginManager;
+use mistersmith_core::config::HostSpec;
+use mistersmith_nats::server::OwnServer;
+use mistersmith_nats::{Role, Transport};
+
+use shared::Shared;
 
 pub use build::{Connected, connect};
 pub use data::DataFolder;
@@ -42,90 +39,57 @@ pub use data::DataFolder;
 /// A host that is ready to run.
 pub struct Host {
     shared: Arc<Shared>,
-    fleet: fleet::Fleet,
+    plugins: PluginManager,
     lease: lease::Lease,
     background: Vec<tokio::task::JoinHandle<()>>,
-    /// Ended after everything that talks to it.
+    /// Shut down last, after everything that is connected to it.
     server: Option<OwnServer>,
     _data: DataFolder,
 }
 
-/// What every part of the host needs.
-pub(crate) struct Shared {
-    pub(crate) spec: HostSpec,
-    pub(crate) name: String,
-    pub(crate) id: HostId,
-    pub(crate) transport: Transport,
-    pub(crate) directory: Directory,
-    pub(crate) keeper: Arc<Keeper>,
-    pub(crate) around: Surroundings,
-    pub(crate) coordinator: Coordinator,
-    pub(crate) kv: Buckets,
-    pub(crate) consumers: ConsumerClaims,
-    /// By which stored messages are old.
-    pub(crate) clock: ServerClock,
-    /// Cancelled when the host begins to drain.
-    pub(crate) draining: CancellationToken,
-}
-
-/// The host's own buckets.
-#[derive(Clone)]
-pub(crate) struct Buckets {
-    pub(crate) state: Kv,
-    pub(crate) leases: Kv,
-    pub(crate) claims: Kv,
-    pub(crate) config: Kv,
-    pub(crate) circuits: Kv,
-    pub(crate) pipelines: Kv,
-    pub(crate) attempts: Kv,
-}
-
-/// What is told when the host has come up.
+/// The state of a host that has come up, for its status line.
 #[derive(Debug, Clone)]
 pub struct Summary {
     /// The name of the host.
     pub name: String,
     /// Its id, kept in the data folder.
     pub host_id: String,
-    /// Plugins that run.
+    /// Number of plugins that run.
     pub plugins: usize,
-    /// Their agents.
+    /// Number of their agents.
     pub agents: usize,
-    /// Plugins that could not be loaded.
+    /// Number of plugins that are still loading: their components take long to compile.
+    pub loading: usize,
+    /// Number of plugins that could not be loaded.
     pub broken: usize,
 }
 
-/// How a host came to its end.
+/// The way a host ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was told to stop.
+    /// It drained on request.
     Drained,
-    /// Its own nats-server ended; the sentence says how, with the server's last words.
+    /// Its own nats-server exited; the sentence says how, with the server's last output.
     ServerDied(String),
-    /// A connection has ended for good, and with it what listens by it.
-    ConnectionDied,
 }
 
 impl Ended {
-    /// What it says to whoever started the host.
+    /// The result of the process for its caller.
     ///
     /// # Errors
-    /// It was not told to stop.
+    /// The host ended without having been asked to.
     pub fn into_result(self) -> anyhow::Result<()> {
         match self {
             Self::Drained => Ok(()),
             Self::ServerDied(how) => anyhow::bail!("{how}"),
-            Self::ConnectionDied => anyhow::bail!(
-                "a connection to NATS has ended for good: the client library could not go on after a \
-                 message that it cannot read; fix: start the host again, as a service manager does"
-            ),
         }
     }
 }
 
 impl Host {
-    /// Builds a host that drains when `shutdown` is cancelled: after this returned, no
-    /// configuration can fail. None when it was cancelled before there was anything to bring home.
+    /// Builds a host that drains when `shutdown` is cancelled; once this has returned, no
+    /// configuration error can surface. Returns `None` if it was cancelled before there was
+    /// anything to drain.
     pub async fn build(
         spec: HostSpec,
         shutdown: &CancellationToken,
@@ -133,27 +97,37 @@ impl Host {
         build::build(spec, shutdown.child_token()).await
     }
 
-    /// Loads the plugins. Agents work as soon as theirs is loaded, so this ends early, and
-    /// [`Host::run`] does what is due, when the host is told to stop, its server dies, or the lease
-    /// is lost.
+    /// Loads the plugins without waiting for components that take long to compile. Agents work as
+    /// soon as their component is loaded. Returns early if the host is asked to stop, its server
+    /// exits, or the lease is lost; [`Host::run`] then does what is due.
     pub async fn load(&mut self) {
+        self.load_with(false).await;
+    }
+
+    /// As [`Host::load`], but waits for all components.
+    pub async fn load_all(&mut self) {
+        self.load_with(true).await;
+    }
+
+    async fn load_with(&mut self, every: bool) {
         tokio::select! {
             biased;
             () = self.shared.draining.cancelled() => {}
             _ = died(self.server.as_ref()) => {}
             held = self.lease.turned() => self.lease_turned(held).await,
-            () = self.fleet.load() => {}
+            () = self.plugins.load(every) => {}
         }
     }
 
-    /// What came up.
+    /// The state after loading.
     pub async fn summary(&self) -> Summary {
-        let (plugins, broken) = self.fleet.count();
+        let [plugins, loading, broken] = self.plugins.count();
         Summary {
             name: self.shared.name.clone(),
             host_id: self.shared.id.to_string(),
             plugins,
             agents: self.shared.directory.all().len(),
+            loading,
             broken,
         }
     }
@@ -163,7 +137,7 @@ impl Host {
         &self.shared.transport
     }
 
-    /// The program of its own nats-server; none where servers are named.
+    /// The program of the host's own nats-server; `None` if the configuration names servers.
     pub fn server_program(&self) -> Option<&Path> {
         self.server.as_ref().map(OwnServer::program)
     }
@@ -173,7 +147,7 @@ impl Host {
         self.shared.draining.clone()
     }
 
-    /// Runs until told to stop, then drains. Returns when everything has ended.
+    /// Runs until asked to stop, then drains. Returns when everything has ended.
     pub async fn run(mut self) -> Ended {
         let server = self.server.take();
         let ended = loop {
@@ -182,21 +156,20 @@ impl Host {
                 biased;
                 () = self.shared.draining.cancelled() => break Ended::Drained,
                 how = died(server.as_ref()) => break Ended::ServerDied(how),
-                () = self.shared.transport.ended() => break Ended::ConnectionDied,
                 held = self.lease.turned() => self.lease_turned(held).await,
-                () = self.fleet.scan() => {}
+                () = self.plugins.scan() => {}
             }
         };
         drain::drain(self).await;
-        // Last, after everything that talks to it.
+        // Last, after everything that is connected to it.
         if let Some(server) = server {
             server.stop().await;
         }
         ended
     }
 
-    /// Without the lease another host may claim the agents' ids: ours end before it can. With the
-    /// lease back they are claimed and started again.
+    /// Ends all agents when the lease is lost, before another host can claim their ids; claims the
+    /// ids and starts the agents again when it is back.
     async fn lease_turned(&mut self, held: bool) {
         if !held {
             tracing::error!("the host cannot renew its lease: its agents stop before it expires");
@@ -206,23 +179,31 @@ impl Host {
                 why_not_held(&self.shared, self.server.as_ref()).await;
             }
         };
-        // Also when it is back: it may have been lost and won again during one look at the folder.
-        tokio::join!(self.fleet.suspend(SUSPEND), why);
+        // Also when the lease is back: it may have been lost and won again during one scan of the
+        // folder. The agents have no longer than the lease; their fences close after it.
+        let time = self
+            .shared
+            .term
+            .left()
+            .clamp(MIN_SUSPEND_TIME, MAX_SUSPEND_TIME);
+        tokio::join!(self.plugins.suspend(time), why);
         if held {
             tracing::info!("the lease is back: agents are started again");
-            self.fleet.wake();
+            self.plugins.wake();
         }
     }
 }
 
-/// How long agents may take to end when the lease is lost.
-const SUSPEND: Duration = Duration::from_secs(2);
+/// The longest time that agents get to end when the lease is not renewed.
+const MAX_SUSPEND_TIME: Duration = Duration::from_secs(2);
+/// The shortest: even after the lease is lost, tasks need a moment to be aborted.
+const MIN_SUSPEND_TIME: Duration = Duration::from_millis(100);
 
-/// Says what JetStream, and the log of our own server, make of it that the lease is not stored.
+/// Logs the state of JetStream and the log of the host's own server when the lease is not stored.
 async fn why_not_held(shared: &Shared, server: Option<&OwnServer>) {
-    let link = shared.transport.link(Role::Control);
+    let connection = shared.transport.connection(Role::Control);
     let lease = format!("$KV.AGENT_LEASES.{}", lease::key(shared.id.as_str()));
-    let error = tokio::time::timeout(SUSPEND, link.why_silent(&lease)).await;
+    let error = tokio::time::timeout(MAX_SUSPEND_TIME, connection.why_silent(&lease)).await;
     let error = error.map_or_else(
         |_| "JetStream does not answer".to_owned(),
         |e| e.to_string(),
@@ -231,7 +212,7 @@ async fn why_not_held(shared: &Shared, server: Option<&OwnServer>) {
     tracing::warn!(error, server_log, "the lease is not stored");
 }
 
-/// Resolves when our own server has ended without having been asked to.
+/// Resolves when the host's own server has exited without having been asked to.
 async fn died(server: Option<&OwnServer>) -> String {
     match server {
         Some(server) => server.died().await,

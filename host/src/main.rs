@@ -1,36 +1,43 @@
 //! The `mistersmith` program: arguments, logging, one command, its exit code.
 //!
-//! Everything a command does is in [`mistersmith::cli`]; here are only the things a process has one
-//! of: the tokio runtime, the signals, and the place where the process ends.
+//! [`mistersmith::cli`] contains the commands; this file contains the parts that exist once per
+//! process: the tokio runtime, the signals, and the exit.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mistersmith::cli::{Cli, Exit, flush_log};
+use mistersmith::cli::{Cli, Exit, flush_log, trim_when_idle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-/// Messages are small allocations, made on one thread and freed on another: with this one the host takes
-/// a fifth more of them than with the system's.
+/// Messages are small allocations, made on one thread and freed on another: with this allocator the
+/// host handles a fifth more of them than with the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long the end of the process waits for work on blocking threads, such as a read of standard
-/// input that nobody will ever satisfy.
+/// Longest wait at the end of the process for blocking threads, such as a read of standard input
+/// that never completes.
 const BLOCKING_GRACE: Duration = Duration::from_millis(500);
 
-/// A signal that comes this soon after the first is the same wish: `timeout` and others signal both
-/// the process and its group.
+/// A signal this soon after the first is a repetition of it: `timeout` and others signal both the
+/// process and its group.
 const ECHO: Duration = Duration::from_millis(100);
 
+#[expect(clippy::disallowed_methods, reason = "parses the arguments")]
 fn main() -> ExitCode {
     let cli = match Cli::from_arguments(std::env::args_os()) {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
+    // Before any thread exists: the child process of a host closes and gives up the resources it
+    // inherited.
+    if cli.compiles() {
+        return Cli::compile().into();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(trim_when_idle)
         .build()
     {
         Ok(runtime) => runtime,
@@ -47,9 +54,12 @@ fn main() -> ExitCode {
 
 /// Runs the command until it ends by itself or a signal ends it.
 ///
-/// The commands that hold agents drain at the first signal and hear of it by the token; the others
-/// have nothing to bring home, and end at once. A second SIGINT or SIGTERM ends the process
-/// whatever it does.
+/// The commands that hold agents drain at the first signal, by the cancelled token; the others have
+/// nothing to finish, and end at once. A second SIGINT or SIGTERM ends the process in any state.
+#[expect(
+    clippy::exit,
+    reason = "a second signal ends the process whatever hangs"
+)]
 async fn run(cli: Cli) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -59,7 +69,8 @@ async fn run(cli: Cli) -> Exit {
     };
     let drains = cli.drains();
     let shutdown = CancellationToken::new();
-    // A task of its own: a command that blocks its thread must not make the process deaf.
+    // A separate task: a command that blocks its thread must not keep the process from handling
+    // signals.
     let mut command = tokio::spawn(cli.run(shutdown.clone()));
     let mut first: Option<Instant> = None;
     loop {
@@ -71,20 +82,20 @@ async fn run(cli: Cli) -> Exit {
             return Exit::signalled(signal);
         }
         shutdown.cancel();
-        // A terminal that closes says so more than once, and so do shells and service managers
-        // after SIGTERM. None of them insists by it.
+        // A closing terminal sends SIGHUP more than once, and so do shells and service managers
+        // after SIGTERM. A repetition does not ask for an immediate end.
         if signal == HANGUP {
             continue;
         }
         if first.get_or_insert_with(Instant::now).elapsed() > ECHO {
             flush_log();
-            // Not a return: the runtime would wait for the very task that hangs.
+            // Not a return: the runtime would wait for the task that hangs.
             std::process::exit(Exit::signalled(signal).code().into());
         }
     }
 }
 
-/// The exit of a command that ended; one that panicked has said so already.
+/// The exit code of a command that ended; a panic was logged already.
 fn exit_of(ended: Result<Exit, JoinError>) -> Exit {
     ended.unwrap_or(Exit::FAILED)
 }
@@ -94,7 +105,7 @@ const HANGUP: u8 = 1;
 
 /// The signals that ask the process to end.
 struct Signals {
-    /// None where it is ignored.
+    /// None where SIGHUP is ignored.
     hangup: Option<Signal>,
     interrupt: Signal,
     terminate: Signal,
@@ -126,10 +137,11 @@ impl Signals {
     }
 }
 
-/// Whether the process was started with SIGHUP ignored, as `nohup` does: then it stays ignored, and
+/// Whether the process was started with SIGHUP ignored, as by `nohup`: then it stays ignored, and
 /// the host outlives its terminal.
+#[expect(clippy::disallowed_methods, reason = "a file of the kernel")]
 fn is_hangup_ignored() -> bool {
-    // Elsewhere than on Linux this is not known, and the signal counts.
+    // On other systems than Linux this is unknown, and the signal counts.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
         .lines()

@@ -1,28 +1,29 @@
-//! A plain picture of what runs: written by agents and the host, read by commands and health checks.
+//! The status of agents as plain data: written by agents and the host, read by commands and health
+//! checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// How an agent is, in the words of AGENT_STATE.
+/// The status of an agent, as AGENT_STATE stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentStatus {
     /// It waits for a message.
     Ready,
-    /// It handles one.
+    /// It handles a message.
     Busy,
-    /// A command told it to take no messages.
+    /// A command paused it.
     Paused,
-    /// Its instance died, or its start failed; another start is due.
+    /// Its instance ended or its start failed; a restart is due.
     Error,
-    /// A command shut it down, or the host is stopping it. Never seen in AGENT_STATE.
+    /// A command shut it down, or the host is stopping it. Never stored in AGENT_STATE.
     Stopped,
 }
 
 impl AgentStatus {
-    /// The word in JSON.
+    /// The JSON text.
     pub fn as_str(self) -> &'static str {
         match self {
             AgentStatus::Ready => "ready",
@@ -34,7 +35,56 @@ impl AgentStatus {
     }
 }
 
-/// One agent at one moment.
+/// The reason why an agent stops, as `stopped` events and the `stop` of a plugin name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// `cmd.shutdown`, or the end of an instance that was created for one message.
+    Shutdown,
+    /// The host drains.
+    Drain,
+    /// The plugin was removed from the folder, or has fewer `instances`.
+    Removed,
+    /// The agent could not continue as the new version of its plugin, or its instance is replaced.
+    Reload,
+    /// The host could not renew its lease.
+    LeaseLost,
+    /// The host dropped the agent without a stop: an internal error.
+    Abandoned,
+}
+
+impl StopReason {
+    /// All stop reasons.
+    pub const ALL: [Self; 6] = [
+        Self::Shutdown,
+        Self::Drain,
+        Self::Removed,
+        Self::Reload,
+        Self::LeaseLost,
+        Self::Abandoned,
+    ];
+
+    /// The JSON text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Drain => "drain",
+            Self::Removed => "removed",
+            Self::Reload => "reload",
+            Self::LeaseLost => "lease-lost",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// Whether the whole plugin ends on this host, so that its agents finish the plugin queue.
+    pub fn ends_plugin(self) -> bool {
+        match self {
+            Self::Drain | Self::Removed => true,
+            Self::Shutdown | Self::Reload | Self::LeaseLost | Self::Abandoned => false,
+        }
+    }
+}
+
+/// The state of one agent at one moment.
 #[derive(Debug, Clone)]
 pub struct AgentSnapshot {
     /// `<plugin>-<NNN>`.
@@ -47,13 +97,13 @@ pub struct AgentSnapshot {
     pub host: String,
     /// The id of that host.
     pub host_id: String,
-    /// How it is.
+    /// Its status.
     pub status: AgentStatus,
-    /// What the manifest says it can do.
+    /// The capabilities that the manifest lists.
     pub capabilities: Vec<String>,
-    /// The part of the last heartbeat's span in which it was busy, or what the plugin says; 0 to 1.
+    /// The busy share of the last heartbeat's span, or the value that the plugin reported; 0 to 1.
     pub load: f32,
-    /// Since it was created.
+    /// The time since it was created.
     pub uptime: Duration,
     /// Messages handled since it was created, failed ones included.
     pub handled: u64,
@@ -63,10 +113,12 @@ pub struct AgentSnapshot {
     pub last_error: Option<String>,
     /// The domain that it leads, and its term.
     pub leads: Option<(String, u64)>,
-    /// What the plugin's own health function said last.
+    /// The last result of the plugin's health function.
     pub healthy: bool,
-    /// The sentence it gave with that.
+    /// The sentence that came with it.
     pub detail: Option<String>,
+    /// Subjects that the NATS server does not let the plugin subscribe to.
+    pub denied: Vec<String>,
     /// Consumers of its plugin on this host whose pulls keep failing, with the last error of each.
     pub pull_errors: BTreeMap<String, String>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ear, Host, Nats, Plugin, header, until};
+use harness::{Ear, Host, Nats, Plugin, header, until};
 
 /// A probe that reports what it gets, on `report`.
 fn reporter(plugin: Plugin) -> Plugin {

@@ -1,5 +1,5 @@
-//! `bench`: every scenario measures something, and nothing that it starts stays behind. What the
-//! figures are is no matter here.
+//! `mistersmith-bench`: every scenario measures something, and nothing that it starts stays behind.
+//! What the figures are is no matter here.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,11 +7,27 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{Host, Running, components, signal, until};
+use harness::{Ran, components, program, signal, until};
 
-/// Names of the scenarios, as `bench --list` shows them.
-async fn scenarios(host: &Running) -> Vec<String> {
-    let listed = host.cli(&["bench", "--list"]).await.ok();
+/// Runs the benchmark, with a folder for what it makes.
+async fn bench(temporary: &Path, args: &[&str]) -> Ran {
+    let mut command = tokio::process::Command::new(program("mistersmith-bench"));
+    command
+        .args(args)
+        .current_dir(temporary)
+        .env("TMPDIR", temporary)
+        .kill_on_drop(true);
+    let output = command.output().await.unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Names of the scenarios, as `--list` shows them.
+async fn scenarios(folder: &Path) -> Vec<String> {
+    let listed = bench(folder, &["--list"]).await.ok();
     let names = listed.stdout.lines().skip(1);
     names
         .filter_map(|line| line.split(' ').next().map(str::to_owned))
@@ -34,12 +50,10 @@ fn spread(value: &Value) {
 /// Measures some scenarios, as shortly as it can be done, and looks at what is told of them.
 async fn measure(names: &[&str]) {
     let temporary = tempfile::tempdir().unwrap();
-    let place = temporary.path().to_str().unwrap();
-    let host = Host::alone().variable("TMPDIR", place).written();
+    let plots = tempfile::tempdir().unwrap();
     let plugins = components();
     let plugins = plugins.to_str().unwrap();
     let mut command = vec![
-        "bench",
         "--json",
         "--plugins",
         plugins,
@@ -50,10 +64,10 @@ async fn measure(names: &[&str]) {
         "--most-agents",
         "3",
         "--plots",
-        "plots",
+        plots.path().to_str().unwrap(),
     ];
     command.extend(names);
-    let ran = host.cli(&command).await.ok();
+    let ran = bench(temporary.path(), &command).await.ok();
     assert!(ran.stderr.contains("DEBUG"), "{}", ran.stderr);
     let report = ran.json();
     assert_eq!(report["machine"]["profile"], "debug");
@@ -71,7 +85,7 @@ async fn measure(names: &[&str]) {
                 spread(&row["reference"]["figures"]);
             }
         }
-        let plot = host.folder().join("plots").join(format!("{name}.svg"));
+        let plot = plots.path().join(format!("{name}.svg"));
         let plot = std::fs::read_to_string(plot).unwrap();
         assert!(plot.starts_with("<svg") && plot.contains("<rect"), "{plot}");
     }
@@ -113,17 +127,17 @@ async fn servers_are_compared() {
 
 #[tokio::test]
 async fn every_scenario_is_tried_here_and_wrong_ones_are_refused() {
-    let host = Host::alone().written();
+    let folder = tempfile::tempdir().unwrap();
     let tried = [&IN_PROCESS[..], &MESSAGES, &HOSTS, &SERVERS].concat();
-    let listed = scenarios(&host).await;
+    let listed = scenarios(folder.path()).await;
     assert_eq!(
         tried.into_iter().collect::<BTreeSet<_>>(),
         listed.iter().map(String::as_str).collect()
     );
-    let wrong = host.cli(&["bench", "speed"]).await;
+    let wrong = bench(folder.path(), &["speed"]).await;
     assert_eq!(wrong.code, Some(64), "{wrong:#?}");
     assert!(wrong.stderr.contains("request"), "{wrong:#?}");
-    let lacks = host.cli(&["bench", "call"]).await;
+    let lacks = bench(folder.path(), &["call"]).await;
     assert_eq!(lacks.code, Some(1), "{lacks:#?}");
     assert!(lacks.stderr.contains("make bench"), "{lacks:#?}");
 }
@@ -146,19 +160,19 @@ fn left_behind(folder: &Path) -> BTreeSet<String> {
 
 /// A benchmark that has started everything is sent a signal; in the end nothing runs.
 async fn broken_off_by(name: &str) -> Option<i32> {
-    let host = Host::alone().written();
+    let folder = tempfile::tempdir().unwrap();
     let plugins = components();
-    let mut bench = tokio::process::Command::new(env!("CARGO_BIN_EXE_mistersmith"))
-        .args(["bench", "request", "--seconds", "60", "--plugins"])
+    let mut bench = tokio::process::Command::new(program("mistersmith-bench"))
+        .args(["request", "--seconds", "60", "--plugins"])
         .arg(plugins)
-        .env("TMPDIR", host.folder())
+        .env("TMPDIR", folder.path())
         .current_dir("/")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let children = || left_behind(host.folder());
+    let children = || left_behind(folder.path());
     until("server, host and native handler run", async || {
         let native = |lines: &BTreeSet<String>| lines.iter().any(|line| line.contains("--native"));
         native(&children()).then_some(())

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::harness::{Ear, Host, Nats, until};
+use harness::{Ear, Host, Nats, until};
 
-/// More than any queue on the way ever had room for that counted messages: 65,536. They take less than half
-/// of the bytes that may wait.
+/// More than any queue on the way ever had room for that counted messages: 65,536. They take less
+/// than half of the bytes that may wait.
 const BURST: usize = 100_000;
 
 async fn send_burst(nats: &Nats, subject: &'static str) {

@@ -4,7 +4,7 @@ mod shared;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ear, Host, Nats, Outside, Plugin, Running, until};
+use harness::{Ear, Host, Nats, Outside, Plugin, Running, until};
 
 /// A plugin that rests on the service `db`; two failures open its circuit.
 fn fragile(plugin: Plugin, reset: &str) -> Plugin {
@@ -133,7 +133,8 @@ async fn one_message_is_let_through_to_see_whether_the_service_is_back() {
     said.on_subject("circuit.db.closed").await;
     nats.work_is_done().await;
     assert!(said.count("circuit.db.open") >= 2, "{:?}", said.subjects());
-    // Until it closed for the first time one ran at a time: the probes that failed, and the one that did not.
+    // Until it closed for the first time one ran at a time: the probes that failed, and the one
+    // that did not.
     let events = said.subjects().into_iter();
     let until_closed = events.take_while(|subject| subject != "circuit.db.closed");
     let tried = until_closed.filter(|subject| subject == "circuit.db.half-open");
@@ -152,7 +153,7 @@ async fn events_of_others_and_records_that_are_none_decide_nothing() {
     let mut one = host(&nats, "one", 1, "1h").await;
     let circuits = nats.kv("CIRCUITS").await;
     circuits.put("db", "\u{0} no record".into()).await.unwrap();
-    let garbled = |line: &crate::harness::Line| line.message().contains("cannot be read");
+    let garbled = |line: &harness::Line| line.message().contains("cannot be read");
     until("the host has seen it", async || {
         one.logs.find(garbled).pop()
     })

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Plugin, headers, until};
+use harness::{Host, Nats, Plugin, headers, until};
 
 fn coordinator(probe: Plugin) -> Plugin {
     probe

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, header, headers, until};
+use harness::{Host, Nats, header, headers, until};
 
 /// `request` of another agent.
 fn asking(agent: &str, command: Value) -> Value {
@@ -15,7 +15,7 @@ fn inner(told: &Value) -> Value {
     serde_json::from_str(text.unwrap_or_else(|| panic!("no answer: {told}"))).unwrap()
 }
 
-fn timeout(ms: &str) -> crate::harness::Headers {
+fn timeout(ms: &str) -> harness::Headers {
     headers(&[("X-Timeout-Ms", ms)])
 }
 

@@ -1,12 +1,14 @@
 //! The page of deployments: three servers from its own configuration, and two hosts from theirs.
 
+mod leaf;
+
 use std::path::Path;
 use std::process::Command;
 
 use crate::docs::markdown::page;
-use crate::harness::{Cluster, Host, Nats, NatsOptions, Plugin, headers, until, until_in};
 use crate::security::{PASSWORD, configuration, with_passwords};
 use crate::transport::tls::certificates;
+use harness::{Cluster, Host, Nats, NatsOptions, Plugin, headers, until, until_in};
 
 const PAGE: &str = "docs/deployment.md";
 

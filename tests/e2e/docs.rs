@@ -1,16 +1,17 @@
 //! The examples of the documents, typed into a shell in the folder of a real host.
 //!
-//! A block `console run` is carried out: a line `$ …` is a command; what follows it is what it prints,
-//! `…` standing for any text, and alone on a line for any lines. A block `toml … run=<file>` is
-//! written to that file. A block `python` is a whole program, which must end with 0; a block `text printed`
-//! behind it is what it prints. The blocks of one page are taken in order, on one host with the example plugins
-//! and a server of its own: what a reader has who follows the page.
+//! A block `console run` is carried out: a line `$ …` is a command; what follows it is what it
+//! prints, `…` standing for any text, and alone on a line for any lines. A block `toml …
+//! run=<file>` is written to that file. A block `python` is a whole program, which must end with 0;
+//! a block `text printed` behind it is what it prints. The blocks of one page are taken in order,
+//! on one host with the example plugins and a server of its own: what a reader has who follows the
+//! page.
 
 #[path = "docs/transcript.rs"]
 mod transcript;
 
 #[allow(dead_code, reason = "shared with the test of the documents' text")]
-#[path = "../../host/tests/docs/markdown.rs"]
+#[path = "../docs/markdown.rs"]
 pub mod markdown;
 
 use std::path::Path;
@@ -20,13 +21,13 @@ use std::rc::Rc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::harness::{Host, Plugin, python, until};
+use harness::{Host, Plugin, python, until};
 use markdown::Page;
 use transcript::{Step, is_as_shown, steps};
 
 /// The program's folder stands first on the search path, as after `export PATH=…` in README.md.
 fn search_path() -> String {
-    let program = Path::new(env!("CARGO_BIN_EXE_mistersmith"));
+    let program = harness::program("mistersmith");
     let folder = program.parent().expect("a program lies in a folder");
     let rest = std::env::var("PATH").unwrap_or_default();
     format!("{}:{rest}", folder.display())
@@ -71,8 +72,8 @@ fn examples() -> Vec<Plugin> {
     names.iter().map(|name| Plugin::shipped(name)).collect()
 }
 
-/// Does what a page says. A command or a program is tried again while it prints something else: what
-/// was written or published before may need a moment.
+/// Does what a page says. A command or a program is tried again while it prints something else:
+/// what was written or published before may need a moment.
 async fn follow(page: Page) {
     let name = &page.name;
     let steps = steps(&page);

@@ -1,10 +1,11 @@
-//! The end of a host: what is in flight is finished or given back, and the rest of the world is told.
+//! The end of a host: what is in flight is finished or given back, and the rest of the world is
+//! told.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Stored, until, until_in};
+use harness::{Host, Nats, Stored, until, until_in};
 
 /// An item that says that it has begun, and then takes its time.
 fn slow(ms: u64) -> String {

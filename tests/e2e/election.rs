@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ear, Host, Nats, Outside, Plugin, Running, until_in};
+use harness::{Ear, Host, Nats, Outside, Plugin, Running, until_in};
 
 /// A leader that is gone is missed after 15 seconds; a busy machine takes its time beside that.
 const SUCCESSION: Duration = Duration::from_secs(60);

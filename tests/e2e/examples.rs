@@ -4,7 +4,7 @@ mod pipeline;
 mod report;
 mod research;
 
-use crate::harness::{Host, Plugin};
+use harness::{Host, Plugin};
 
 /// The stages of the document pipeline, in their order.
 const STAGES: [&str; 4] = ["extract", "preprocess", "analyze", "summarize"];

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Plugin, headers, until, until_in};
+use harness::{Host, Nats, Plugin, headers, until, until_in};
 
 /// Publishes on `ran` whenever it is run, so that runs can be counted from outside.
 const RUN: &str = r#"{"do": "publish", "subject": "ran", "payload": "x"}"#;

@@ -10,7 +10,7 @@ mod workflows;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Headers, Nats, Plugin, Stored, headers, until};
+use harness::{Headers, Nats, Plugin, Stored, headers, until};
 
 /// More than the server takes in one message, by which it is 1 MiB.
 const LARGE: usize = 2_500_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Plugin, Running, until};
+use harness::{Host, Nats, Plugin, Running, until};
 
 /// A host whose plugin logs as much as a test wants.
 fn talkative(nats: &Nats) -> Running {
@@ -164,8 +164,6 @@ async fn commands_end_quietly_when_nobody_reads_what_they_say() {
         ("scatter what --timeout 100ms", 1),
         ("timeline nobody-knows", 1),
         ("dlq list", 0),
-        ("bench --list", 0),
-        ("bench no-such-scenario", 64),
         ("build no-such-plugin", 64),
         ("new my-agent", 0),
     ] {
@@ -177,7 +175,7 @@ async fn commands_end_quietly_when_nobody_reads_what_they_say() {
                 true => Stdio::from(std::io::pipe().unwrap().1),
                 false => Stdio::piped(),
             };
-            let mut command = Command::new(env!("CARGO_BIN_EXE_mistersmith"));
+            let mut command = Command::new(harness::program("mistersmith"));
             command
                 .args(line.split(' '))
                 .current_dir(host.folder())

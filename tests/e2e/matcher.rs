@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
-use mistersmith::names::subject::{covers, matches, overlaps};
+use mistersmith_core::names::subject::{covers, matches, overlaps};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::harness::{Nats, Outside};
+use harness::{Nats, Outside};
 
 /// Few words, so that patterns and subjects meet often.
 const WORDS: &[&str] = &["a", "b", "ab", "A"];
@@ -121,8 +121,8 @@ async fn the_host_and_the_server_match_alike() {
 const TWO: &[&str] = &["a", "b"];
 const THREE: &[&str] = &["a", "b", "other"];
 
-/// Every subject of one to six tokens out of three words: beyond the longest pattern, and beyond its
-/// words, nothing new can happen.
+/// Every subject of one to six tokens out of three words: beyond the longest pattern, and beyond
+/// its words, nothing new can happen.
 fn everything() -> impl Iterator<Item = String> {
     let words = THREE.len();
     (1..=6u32).flat_map(move |length| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, header, until};
+use harness::{Host, Nats, header, until};
 
 fn heard(told: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -27,7 +27,7 @@ async fn an_agent_asks_others_and_can_tell_silence_from_absence() {
                 .grant_publish("work.lab.>")
                 .grant_publish("coord.>")
         })
-        .with(crate::harness::Plugin::shipped("echo"))
+        .with(harness::Plugin::shipped("echo"))
         .run()
         .await;
     // An agent of another plugin, on whichever host.
@@ -83,7 +83,8 @@ async fn an_agent_asks_others_and_can_tell_silence_from_absence() {
     let (kind, _) = nats.refused("probe-001", silent).await;
     assert_eq!(kind, "timeout");
 
-    // Without a timeout of its own a request may take what is left of the call, and that is no death.
+    // Without a timeout of its own a request may take what is left of the call, and that is no
+    // death.
     let stored = json!({"do": "publish_stored", "subject": "work.lab.x", "payload": "1"});
     let told = nats.tell("probe-001", stored.clone()).await;
     assert_eq!(
@@ -246,7 +247,7 @@ async fn an_agent_subscribes_and_unsubscribes_at_run_time() {
 async fn subscriptions_of_the_manifest_reach_every_agent_or_one_of_the_group() {
     let nats = Nats::start().await;
     let report = nats.listen("report").await;
-    let probe = |p: crate::harness::Plugin| {
+    let probe = |p: harness::Plugin| {
         p.instances(2)
             .subscribe("broadcast.global.*")
             .subscribe("broadcast.domain.lab.>")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, until};
+use harness::{Host, Nats, until};
 
 /// As the clients of NATS read it: every member must be there, and of this type.
 #[derive(Debug, Deserialize)]

@@ -1,12 +1,12 @@
-//! The monitoring commands that people type, as the `nats` program asks the server: the same API subjects,
-//! the same requests.
+//! The monitoring commands that people type, as the `nats` program asks the server: the same API
+//! subjects, the same requests.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Running, header, until};
+use harness::{Host, Nats, Running, header, until};
 
 /// A server with a host, and three items that wait: their agent is paused.
 async fn waiting() -> (Nats, Running) {
@@ -54,8 +54,8 @@ async fn stream_info_of_the_work_queue() {
     assert_eq!(info["state"]["subjects"], expected);
 }
 
-/// `nats stream view WORK_QUEUE --subjects="work.>"`: a work queue is read by direct gets, because a
-/// consumer to look with is not allowed beside those that work.
+/// `nats stream view WORK_QUEUE --subjects="work.>"`: a work queue is read by direct gets, because
+/// a consumer to look with is not allowed beside those that work.
 #[tokio::test]
 async fn stream_view_of_the_work_queue() {
     let (nats, _host) = waiting().await;
@@ -120,8 +120,8 @@ async fn the_state_of_an_agent() {
     assert!(state["capabilities"].is_array() && state["metadata"].is_object());
 }
 
-/// `nats sub "coord.>" --queue=monitor`: two who watch together see each event once, and the stream keeps
-/// it all the same.
+/// `nats sub "coord.>" --queue=monitor`: two who watch together see each event once, and the stream
+/// keeps it all the same.
 #[tokio::test]
 async fn watching_coordination_in_a_queue_group() {
     let (nats, _host) = waiting().await;

@@ -10,7 +10,7 @@ mod sharing;
 use async_nats::jetstream::consumer::PullConsumer;
 use serde_json::Value;
 
-use crate::harness::{Headers, Nats, Outside, Plugin, Stored, component, header, headers, until};
+use harness::{Headers, Nats, Outside, Plugin, Stored, component, header, headers, until};
 
 /// A plugin with the probe's component, under a name of its own, that does one stage.
 fn stage(name: &str, lines: &str) -> Plugin {

@@ -2,4 +2,6 @@
 
 mod folder;
 mod ids;
+mod lock;
+mod policy;
 mod reload;

@@ -1,11 +1,14 @@
-//! The scripts of `tests/python`, each run against a host with the example plugins. A script asserts what
-//! it shows; here only its exit code counts.
+//! The scripts of `tests/python`, each run against a host with the example plugins. A script
+//! asserts what it shows; here only its exit code counts.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::harness::{Host, Nats, Plugin, component, python};
+use harness::{Host, Nats, Plugin, component, python, repository};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/python");
+/// Where the scripts are.
+fn folder() -> PathBuf {
+    repository("tests/python")
+}
 
 /// The component of `echo` under another name, hearing these subjects.
 fn listener(name: &str, subject: &str) -> Plugin {
@@ -26,8 +29,8 @@ async fn run(script: &str) {
         .chain(listeners)
         .fold(Host::new(&nats), Host::with);
     let _running = host.run().await;
-    let file = Path::new(FOLDER).join(script);
-    let ran = python(Path::new(FOLDER), &[("NATS_URL", &nats.url())], &[file]).await;
+    let file = folder().join(script);
+    let ran = python(&folder(), &[("NATS_URL", &nats.url())], &[file]).await;
     println!("{}", ran.stdout);
     assert_eq!(ran.code, Some(0), "{script}\n{}{}", ran.stdout, ran.stderr);
 }
@@ -44,7 +47,7 @@ macro_rules! scripts {
 
         #[test]
         fn every_script_is_run() {
-            let mut there: Vec<String> = std::fs::read_dir(FOLDER)
+            let mut there: Vec<String> = std::fs::read_dir(folder())
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .filter(|name| name.ends_with(".py") && name != "outside.py")

@@ -5,7 +5,7 @@ mod inside;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Plugin, component, headers, until};
+use harness::{Host, Nats, Plugin, component, headers, until};
 
 /// The probe under another name, answering questions.
 fn worker(name: &str) -> Plugin {

@@ -1,11 +1,12 @@
-//! The configurations of `docs/security.md`, given to a server: what each role can do, and what the server
-//! refuses it.
+//! The configurations of `docs/security.md`, given to a server: what each role can do, and what the
+//! server refuses it.
 
 mod boundaries;
+mod plugins;
 mod roles;
 
 use crate::docs::markdown::page;
-use crate::harness::{Ear, Host, Nats, NatsOptions, Outside, Plugin, Ran, Running, until};
+use harness::{Ear, Host, Nats, NatsOptions, Outside, Plugin, Ran, Running, until};
 
 /// A configuration of a page, under the name that stands behind its fence.
 pub fn configuration(page_name: &str, file: &str) -> String {

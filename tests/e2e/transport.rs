@@ -4,5 +4,8 @@ mod login;
 mod outage;
 mod own_credentials;
 mod own_server;
+mod refused;
+mod renewed;
 pub mod tls;
+mod unreadable;
 mod versions;

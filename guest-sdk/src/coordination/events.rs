@@ -8,7 +8,7 @@ use super::to_json;
 use crate::agent::Event;
 use crate::error::{CallError, Result};
 use crate::imports;
-use crate::messaging::millis;
+use crate::millis::millis;
 
 /// Stores an event of a workflow, with JSON. `cancel` ends the workflow on every host.
 ///
@@ -38,8 +38,8 @@ pub fn signal_bytes(
     imports::signal(workflow, event, payload.as_ref())
 }
 
-/// The newest event of this name that the workflow has had, or else the next one, at most as long as
-/// the current call may last; none when there is none by then.
+/// The newest event of this name that the workflow has had, or else the next one, at most as long
+/// as the current call may last; none when there is none by then.
 ///
 /// # Errors
 /// Needs `[permissions] subscribe` on `coord.<workflow>.<event>`: [`Denied`](CallError::Denied).
@@ -51,7 +51,7 @@ pub fn await_event(workflow: &str, event: &str) -> Result<Option<Event>, CallErr
     awaited(workflow, event, None)
 }
 
-/// As [`await_event`], and waits no longer than `timeout`, in whole milliseconds; zero looks once.
+/// As [`await_event`], and waits no longer than `timeout`, in whole milliseconds; zero reads once.
 ///
 /// # Errors
 /// As [`await_event`].
@@ -76,10 +76,10 @@ fn awaited(
     }))
 }
 
-/// Lets the agent hear every event of a workflow from now on, at
-/// [`Agent::coordination`](crate::Agent::coordination), until [`unwatch`] or the end of the instance. To
-/// watch twice is to watch once. What comes while there is no connection, or faster than the agent
-/// takes it, is lost: [`await_event`] finds what is stored.
+/// Delivers every event of a workflow to the agent from now on, at
+/// [`Agent::coordination`](crate::Agent::coordination), until [`unwatch`] or the end of the
+/// instance. A second watch of a workflow has no effect. An event that arrives while there is no
+/// connection, or faster than the agent takes it, is lost: [`await_event`] finds the stored one.
 ///
 /// # Errors
 /// Needs `[permissions] subscribe` on `coord.<workflow>.*`: [`Denied`](CallError::Denied).
@@ -90,7 +90,7 @@ pub fn watch(workflow: &str) -> Result<(), CallError> {
     imports::watch(workflow)
 }
 
-/// Ends that. Events that are already waiting are dropped.
+/// Ends the watch of a workflow. Events that are already waiting are dropped.
 ///
 /// # Errors
 /// [`NotFound`](CallError::NotFound).

@@ -1,4 +1,4 @@
-//! Starting a pipeline, and what comes out of it.
+//! Starts pipelines, and reads their results.
 
 use std::time::Duration;
 
@@ -7,11 +7,12 @@ use serde::Serialize;
 use super::to_json;
 use crate::error::{CallError, Result};
 use crate::imports;
-use crate::messaging::{Answer, millis};
+use crate::messaging::Answer;
+use crate::millis::millis;
 use crate::reply::JSON;
 
-/// Stores `input` as JSON for the first stage of a pipeline, and returns the id of the workflow, which
-/// the host makes. For a workflow of a chosen id, text or headers: [`pipeline`].
+/// Stores `input` as JSON for the first stage of a pipeline, and returns the id of the workflow,
+/// which the host makes. For a workflow of a chosen id, text or headers: [`pipeline`].
 ///
 /// # Errors
 /// As [`Input::start`].
@@ -67,7 +68,8 @@ impl Input {
         Ok(self.bytes(to_json(input)?).header("Content-Type", JSON))
     }
 
-    /// Adds a header: `Content-Type`, or a free `X-…` name. A name that stands already gets the new value.
+    /// Adds a header: `Content-Type`, or a free `X-…` name. A name that stands already gets the new
+    /// value.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let name = name.into();
         self.headers
@@ -76,8 +78,9 @@ impl Input {
         self
     }
 
-    /// Stores the input on `pipeline.<workflow>.01.<stage>`, and returns the id of the workflow. After
-    /// [`Timeout`](CallError::Timeout) or [`Unavailable`](CallError::Unavailable) it may have begun.
+    /// Stores the input on `pipeline.<workflow>.01.<stage>`, and returns the id of the workflow.
+    /// After [`Timeout`](CallError::Timeout) or [`Unavailable`](CallError::Unavailable) it may have
+    /// begun.
     ///
     /// # Errors
     /// Needs `[permissions] publish` on that subject: [`Denied`](CallError::Denied).
@@ -96,13 +99,14 @@ impl Input {
 /// # Errors
 /// [`NotFound`](CallError::NotFound) for any other workflow, [`Invalid`](CallError::Invalid),
 /// [`RateLimited`](CallError::RateLimited), [`Exhausted`](CallError::Exhausted),
-/// [`TooLarge`](CallError::TooLarge), [`Timeout`](CallError::Timeout) when the stream does not answer,
-/// [`Unavailable`](CallError::Unavailable).
+/// [`TooLarge`](CallError::TooLarge), [`Timeout`](CallError::Timeout) when the stream does not
+/// answer, [`Unavailable`](CallError::Unavailable).
 pub fn pipeline_result(workflow: &str) -> Result<Option<Answer>, CallError> {
     imports::pipeline_result(workflow, None)
 }
 
-/// As [`pipeline_result`], and waits no longer than `timeout`, in whole milliseconds; zero looks once.
+/// As [`pipeline_result`], and waits no longer than `timeout`, in whole milliseconds; zero reads
+/// once.
 ///
 /// # Errors
 /// As [`pipeline_result`].

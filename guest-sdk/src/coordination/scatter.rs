@@ -1,14 +1,14 @@
-//! A question to many, and what came of it.
+//! Scatter: one question to many agents.
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::gathered::{Gathered, Gathering};
 use super::to_json;
 use crate::error::{CallError, Result};
 use crate::imports;
-use crate::messaging::millis;
+use crate::millis::millis;
 use crate::reply::JSON;
 
 /// Begins a question in JSON to every agent whose manifest has `[scatter]`, except this one.
@@ -37,7 +37,7 @@ pub fn scatter_bytes(question: impl Into<Vec<u8>>) -> Scatter {
     Scatter::new(Ok(question.into()))
 }
 
-/// A question before it is put: what [`scatter`] begins.
+/// The builder of a question, made by [`scatter`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "nobody is asked before `gather`"]
 pub struct Scatter {
@@ -60,7 +60,7 @@ impl Scatter {
     }
 
     /// Gathers for so long, in whole milliseconds; otherwise, and at most, for what is left of the
-    /// current call. Leave time for what is to be done with the answers.
+    /// current call. Leave time to handle the answers.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -85,13 +85,13 @@ impl Scatter {
         self
     }
 
-    /// Puts the question, and waits until enough have answered, or the time is over. That nobody
-    /// answers is no error: the status is [`Status::Timeout`].
+    /// Publishes the question, and waits until enough have answered, or the time is over. No answer
+    /// at all is not an error: the status is [`Status::Timeout`](super::Status::Timeout).
     ///
     /// # Errors
     /// Needs `[permissions] publish` on `scatter.*.task`: [`Denied`](CallError::Denied).
-    /// [`Invalid`](CallError::Invalid) for what is no agent id, or for a `min` that cannot be reached;
-    /// [`Json`](CallError::Json), [`TooLarge`](CallError::TooLarge),
+    /// [`Invalid`](CallError::Invalid) for what is no agent id, or for a `min` that cannot be
+    /// reached; [`Json`](CallError::Json), [`TooLarge`](CallError::TooLarge),
     /// [`RateLimited`](CallError::RateLimited), [`Exhausted`](CallError::Exhausted),
     /// [`Unavailable`](CallError::Unavailable).
     pub fn gather(self) -> Result<Gathered, CallError> {
@@ -104,148 +104,12 @@ impl Scatter {
     }
 }
 
-/// How to gather, as the host is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Gathering {
-    pub(crate) timeout_ms: Option<u32>,
-    pub(crate) min: Option<u32>,
-    pub(crate) expected: Vec<String>,
-}
-
-/// How a gathering ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Everything that was asked for came: all expected answers, or `min` of them; where neither was
-    /// named, at least one.
-    Complete,
-    /// Some answers came, and fewer than were asked for.
-    Partial,
-    /// No answer came.
-    Timeout,
-}
-
-/// What came of a question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gathered {
-    pub(crate) request: String,
-    pub(crate) status: Status,
-    pub(crate) answers: Vec<Answer>,
-    pub(crate) failed: Vec<Failed>,
-    pub(crate) missing: Vec<String>,
-}
-
-impl Gathered {
-    /// The id of the question: it was put on `scatter.<request>.task`.
-    #[must_use]
-    pub fn request(&self) -> &str {
-        &self.request
-    }
-
-    /// How the gathering ended.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// Everything that was asked for came.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.status == Status::Complete
-    }
-
-    /// One answer for each agent that gave one, in the order of their coming.
-    #[must_use]
-    pub fn answers(&self) -> &[Answer] {
-        &self.answers
-    }
-
-    /// Every answer as JSON of the type wanted.
-    ///
-    /// # Errors
-    /// [`CallError::Json`] when one is not; to skip such answers, ask each for its
-    /// [`json`](Answer::json).
-    pub fn json<T: DeserializeOwned>(&self) -> Result<Vec<T>, CallError> {
-        self.answers.iter().map(Answer::json).collect()
-    }
-
-    /// The agents that said that they cannot answer, or whose answer was over a limit.
-    #[must_use]
-    pub fn failed(&self) -> &[Failed] {
-        &self.failed
-    }
-
-    /// The expected agents without an answer, those that failed included.
-    #[must_use]
-    pub fn missing(&self) -> &[String] {
-        &self.missing
-    }
-}
-
-/// What one agent answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub(crate) agent_id: String,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) content_type: Option<String>,
-}
-
-impl Answer {
-    /// The id of the agent.
-    #[must_use]
-    pub fn agent_id(&self) -> &str {
-        &self.agent_id
-    }
-
-    /// Its answer.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    /// Its answer as text.
-    ///
-    /// # Errors
-    /// [`CallError::Other`] when it is not UTF-8.
-    pub fn text(&self) -> Result<&str, CallError> {
-        let agent = &self.agent_id;
-        std::str::from_utf8(&self.payload).map_err(|error| {
-            CallError::Other(format!(
-                "the answer of `{agent}` is not UTF-8 text: {error}"
-            ))
-        })
-    }
-
-    /// Its answer as JSON of the type wanted.
-    ///
-    /// # Errors
-    /// [`CallError::Json`] when it is not.
-    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CallError> {
-        let agent = &self.agent_id;
-        serde_json::from_slice(&self.payload)
-            .map_err(|error| CallError::Json(format!("the answer of `{agent}`: {error}")))
-    }
-
-    /// Its `Content-Type`; none when unknown.
-    #[must_use]
-    pub fn content_type(&self) -> Option<&str> {
-        self.content_type.as_deref()
-    }
-}
-
-/// An agent that was asked and could not answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// The id of the agent.
-    pub agent_id: String,
-    /// Why, for a person.
-    pub reason: String,
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use super::*;
+    use crate::coordination::{Answer, Status};
     use crate::mock::Bus;
     use crate::{Reply, json};
 

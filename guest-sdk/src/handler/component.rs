@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::handler::{self, Component, Delivery, Kind, Notice};
 use crate::log;
 use crate::message::Priority;
-use crate::messaging::millis;
+use crate::millis::millis;
 use crate::reply::Reply;
 
 impl<C: Component> wit::Guest for C {

@@ -1,4 +1,4 @@
-//! The imported interfaces, in the words of the SDK.
+//! The imported interfaces, translated to the types of the SDK.
 
 use crate::agent::Leadership;
 pub(crate) use crate::bindings::mistersmith::agent::context::{

@@ -1,4 +1,4 @@
-//! The input of a pipeline stage, and what its subject says.
+//! The input of a pipeline stage, with the parts of its subject.
 
 use std::ops::Deref;
 

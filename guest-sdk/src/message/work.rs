@@ -1,4 +1,4 @@
-//! A work item, and what its subject says.
+//! A work item, with the parts of its subject.
 
 use std::fmt;
 use std::ops::Deref;
@@ -118,7 +118,7 @@ impl Deref for Work {
     }
 }
 
-/// What the subject of a work item says.
+/// The parts of the subject of a work item.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WorkName {
     domain: String,

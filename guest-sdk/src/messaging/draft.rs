@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Answer, Stored, millis};
+use super::answer::{Answer, Stored};
 use crate::error::{CallError, Result};
 use crate::imports;
+use crate::millis::millis;
 use crate::reply::JSON;
 
-/// A message before it is sent: what [`to`](super::to) begins.
+/// The builder of a message, made by [`to`](super::to).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a draft does nothing until it is sent"]
 pub struct Draft {
@@ -56,8 +57,8 @@ impl Draft {
         self.header("Content-Type", content_type)
     }
 
-    /// Adds a header: a free `X-…` name. Those of the host (`X-Agent-ID`, `X-Request-ID`, …, `Nats-*`)
-    /// are refused with [`CallError::Invalid`] when the message is sent.
+    /// Adds a header: a free `X-…` name. Those of the host (`X-Agent-ID`, `X-Request-ID`, …,
+    /// `Nats-*`) are refused with [`CallError::Invalid`] when the message is sent.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -87,8 +88,8 @@ impl Draft {
         imports::request(&self.subject, &self.payload, &self.headers, None)
     }
 
-    /// Sends it as [`request`](super::request) does, and waits for `timeout` (in whole milliseconds) or what is left
-    /// of the current call, whichever is shorter.
+    /// Sends it as [`request`](super::request) does, and waits for `timeout` (in whole
+    /// milliseconds) or what is left of the current call, whichever is shorter.
     ///
     /// # Errors
     /// As [`request`](super::request).

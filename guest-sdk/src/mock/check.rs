@@ -1,5 +1,5 @@
-//! What the host checks of an argument before it does anything: the mock answers alike, so that a
-//! test finds a malformed subject before the host does.
+//! The checks of arguments that the host makes too: a test finds a malformed subject before the
+//! host does.
 
 use crate::error::{CallError, Result};
 
@@ -30,7 +30,8 @@ const HOST_HEADERS: [&str; 7] = [
     "x-claim",
 ];
 
-/// `subject` matches `pattern`, token by token: `*` is any one token, `>` at the end is one or more.
+/// `subject` matches `pattern`, token by token: `*` is any one token, `>` at the end is one or
+/// more.
 pub(super) fn matches(pattern: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for expected in pattern.split('.') {

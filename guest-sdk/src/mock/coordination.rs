@@ -1,11 +1,14 @@
-//! The interface `coordination` on a mock bus: what a test says of it, and what an agent is told.
+//! The interface `coordination` on a mock bus: a test sets the answers, an agent calls the
+//! functions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use super::imports::{call, sendable, sent};
-use super::state::{Call, Responder, Sent, State};
-use super::{Bus, Payload, check};
+use super::payload::Payload;
+use super::record::{Call, Responder, Sent};
+use super::state::State;
+use super::{Bus, check};
 use crate::agent::Leadership;
 use crate::coordination::{Answer, Circuit, Failed, Gathered, Gathering, Status};
 use crate::error::{CallError, Result};
@@ -14,41 +17,15 @@ use crate::reply::{Body, Reply};
 
 type Headers = [(String, String)];
 
-/// Where the host stores what is coordinated.
+/// The stream of the coordination subjects.
 const STREAM: &str = "COORDINATION";
 /// The most agents that can be expected.
 const MAX_EXPECTED: usize = 1000;
 
-/// What the bus knows of coordination.
-#[derive(Default)]
-pub(super) struct Coordination {
-    /// Who answers questions, in the order in which the test named them.
-    workers: Vec<(String, Responder)>,
-    /// What comes out of the pipelines that begin with a stage.
-    pipelines: BTreeMap<String, Responder>,
-    /// Each workflow that was started: by whom, and its input.
-    started: BTreeMap<String, (String, Sent)>,
-    /// The newest event of each subject.
-    events: BTreeMap<String, Vec<u8>>,
-    /// Who watches which workflow.
-    pub(super) watched: Vec<(String, String)>,
-    leadership: Option<Leadership>,
-    circuits: BTreeMap<String, Circuit>,
-    made: u64,
-}
-
-impl Coordination {
-    /// An id that the host makes.
-    fn next_id(&mut self) -> String {
-        self.made += 1;
-        format!("mock{}", self.made)
-    }
-}
-
 impl Bus {
-    /// Answers the questions of [`coordination::scatter`](crate::coordination::scatter) as this agent.
-    /// An error says that the agent cannot answer, [`Reply::none`] says nothing. The agents answer in
-    /// the order in which they were named here.
+    /// Answers the questions of [`coordination::scatter`](crate::coordination::scatter) as this
+    /// agent. An error is a failure of the agent, [`Reply::none`] sends nothing. The agents
+    /// answer in the order in which they were named here.
     pub fn answer_scatter(
         &self,
         agent_id: &str,
@@ -56,7 +33,7 @@ impl Bus {
     ) {
         let answer: Responder = Arc::new(Mutex::new(answer));
         let worker = (agent_id.to_owned(), answer);
-        self.state().coordination.workers.push(worker);
+        self.state().workflows.workers.push(worker);
     }
 
     /// Makes the result of the pipelines that begin with this stage from their input; without it
@@ -67,33 +44,33 @@ impl Bus {
         answer: impl FnMut(&Sent) -> Result<Reply, CallError> + Send + 'static,
     ) {
         let answer: Responder = Arc::new(Mutex::new(answer));
-        let pipelines = &mut self.state().coordination.pipelines;
+        let pipelines = &mut self.state().workflows.pipelines;
         pipelines.insert(stage.to_owned(), answer);
     }
 
-    /// Stores an event of a workflow, as somebody else would. [`Running::coordinate`](super::Running::coordinate)
-    /// tells an agent of one.
+    /// Stores an event of a workflow, as somebody else would.
+    /// [`Running::coordinate`](super::Running::coordinate) tells an agent of one.
     pub fn event(&self, workflow: &str, event: &str, payload: impl Into<Payload>) {
         let subject = format!("coord.{workflow}.{event}");
         let payload = payload.into().into_bytes();
-        self.state().coordination.events.insert(subject, payload);
+        self.state().workflows.events.insert(subject, payload);
     }
 
     /// The workflows that are watched: the id of the agent, and the workflow.
     #[must_use]
     pub fn watched(&self) -> Vec<(String, String)> {
-        self.state().coordination.watched.clone()
+        self.state().workflows.watched.clone()
     }
 
     /// Sets what [`coordination::leadership`](crate::coordination::leadership) says;
     /// [`Running::lead`](super::Running::lead) tells an agent of a change.
     pub fn set_leadership(&self, leadership: Option<Leadership>) {
-        self.state().coordination.leadership = leadership;
+        self.state().workflows.leadership = leadership;
     }
 
     /// Sets the state of a circuit; all are closed otherwise.
     pub fn set_circuit(&self, service: &str, state: Circuit) {
-        let circuits = &mut self.state().coordination.circuits;
+        let circuits = &mut self.state().workflows.circuits;
         circuits.insert(service.to_owned(), state);
     }
 }
@@ -104,7 +81,7 @@ pub(crate) fn scatter(
     gathering: Gathering,
 ) -> Result<Gathered, CallError> {
     let (question, request, workers) = call(Call::Scatter, |state, agent| {
-        let request = state.coordination.next_id();
+        let request = state.workflows.next_id();
         let subject = format!("scatter.{request}.task");
         sendable(state, &subject, payload, headers)?;
         sensible(&gathering, agent)?;
@@ -112,11 +89,7 @@ pub(crate) fn scatter(
         let timeout = gathering.timeout_ms.map(u64::from);
         question.timeout = timeout.map(std::time::Duration::from_millis);
         state.published.push(question.clone());
-        let others = state
-            .coordination
-            .workers
-            .iter()
-            .filter(|(id, _)| id != agent);
+        let others = state.workflows.workers.iter().filter(|(id, _)| id != agent);
         Ok((question, request, others.cloned().collect::<Vec<_>>()))
     })?;
     let expected: BTreeSet<String> = gathering.expected.into_iter().collect();
@@ -197,14 +170,14 @@ pub(crate) fn start_pipeline(
         check::id(stage)?;
         let workflow = match workflow {
             Some(workflow) => workflow.to_owned(),
-            None => state.coordination.next_id(),
+            None => state.workflows.next_id(),
         };
         check::id(&workflow)?;
         let subject = format!("pipeline.{workflow}.01.{stage}");
         sendable(state, &subject, payload, headers)?;
         let input = stored(state, sent(agent, &subject, payload, headers));
         let started = (agent.to_owned(), input);
-        state.coordination.started.insert(workflow.clone(), started);
+        state.workflows.started.insert(workflow.clone(), started);
         Ok(workflow)
     })
 }
@@ -215,13 +188,13 @@ pub(crate) fn pipeline_result(
 ) -> Result<Option<messaging::Answer>, CallError> {
     let (input, answer) = call(Call::PipelineResult, |state, agent| {
         check::id(workflow)?;
-        let started = state.coordination.started.get(workflow);
+        let started = state.workflows.started.get(workflow);
         let Some((_, input)) = started.filter(|(by, _)| by == agent) else {
             let text = format!("`{agent}` has not started the workflow `{workflow}`");
             return Err(CallError::NotFound(text));
         };
         let stage = input.subject.rsplit('.').next().unwrap_or_default();
-        let answer = state.coordination.pipelines.get(stage).cloned();
+        let answer = state.workflows.pipelines.get(stage).cloned();
         Ok((input.clone(), answer))
     })?;
     let Some(answer) = answer else {
@@ -245,7 +218,7 @@ pub(crate) fn signal(workflow: &str, event: &str, payload: &[u8]) -> Result<(), 
         let subject = event_subject(workflow, event)?;
         sendable(state, &subject, payload, &[])?;
         stored(state, sent(agent, &subject, payload, &[]));
-        state.coordination.events.insert(subject, payload.to_vec());
+        state.workflows.events.insert(subject, payload.to_vec());
         Ok(())
     })
 }
@@ -258,7 +231,7 @@ pub(crate) fn await_event(
     call(Call::AwaitEvent, |state, _| {
         let subject = event_subject(workflow, event)?;
         state.allowed(&subject)?;
-        Ok(state.coordination.events.get(&subject).cloned())
+        Ok(state.workflows.events.get(&subject).cloned())
     })
 }
 
@@ -267,8 +240,8 @@ pub(crate) fn watch(workflow: &str) -> Result<(), CallError> {
         check::id(workflow)?;
         state.allowed(&format!("coord.{workflow}.*"))?;
         let watched = (agent.to_owned(), workflow.to_owned());
-        if !state.coordination.watched.contains(&watched) {
-            state.coordination.watched.push(watched);
+        if !state.workflows.watched.contains(&watched) {
+            state.workflows.watched.push(watched);
         }
         Ok(())
     })
@@ -276,7 +249,7 @@ pub(crate) fn watch(workflow: &str) -> Result<(), CallError> {
 
 pub(crate) fn unwatch(workflow: &str) -> Result<(), CallError> {
     call(Call::Unwatch, |state, agent| {
-        let watched = &mut state.coordination.watched;
+        let watched = &mut state.workflows.watched;
         let before = watched.len();
         watched.retain(|(by, watched)| by != agent || watched != workflow);
         if watched.len() == before {
@@ -290,14 +263,14 @@ pub(crate) fn unwatch(workflow: &str) -> Result<(), CallError> {
 pub(crate) fn leadership() -> Option<Leadership> {
     super::imports::current().and_then(|current| {
         let state = current.bus.state();
-        state.coordination.leadership.clone()
+        state.workflows.leadership.clone()
     })
 }
 
 pub(crate) fn circuit(service: &str) -> Result<Circuit, CallError> {
     call(Call::Circuit, |state, _| {
         check::key(service)?;
-        let known = state.coordination.circuits.get(service).copied();
+        let known = state.workflows.circuits.get(service).copied();
         Ok(known.unwrap_or(Circuit::Closed))
     })
 }

@@ -1,18 +1,21 @@
-//! The functions of the host, done by the bus that the current thread works for.
+//! The functions of the host, implemented by the bus of the current thread.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::state::{Call, LogLine, Sent, State};
+use super::record::{Call, LogLine, Sent};
+use super::state::State;
 use super::{Bus, check};
 use crate::error::{CallError, Result};
+use crate::headers::find;
 use crate::kv::Entry;
 use crate::log::Level;
-use crate::messaging::{Answer, Stored, find, millis};
+use crate::messaging::{Answer, Stored};
+use crate::millis::millis;
 
 type Headers = [(String, String)];
 
-/// What is being handled.
+/// The message that is being handled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handling {
     pub(super) request_id: String,
@@ -21,7 +24,7 @@ pub(super) struct Handling {
     pub(super) items: Vec<Vec<(String, String)>>,
 }
 
-/// For whom the thread works.
+/// The bus and the agent of the current thread.
 #[derive(Clone)]
 pub(super) struct Current {
     pub(super) bus: Bus,
@@ -33,7 +36,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` as the agent; whoever the thread worked for before is back afterwards, also after a panic.
+/// Runs `body` as the agent; the agent before is restored afterwards, also after a panic.
 pub(super) fn enter<R>(bus: &Bus, agent: &str, handling: Handling, body: impl FnOnce() -> R) -> R {
     struct Before(Option<Current>);
     impl Drop for Before {
@@ -62,7 +65,7 @@ fn required() -> Result<Current, CallError> {
     })
 }
 
-/// Does something with the state of the bus, unless this kind of call is to fail.
+/// Runs `body` on the state of the bus, unless this kind of call is to fail.
 pub(super) fn call<R>(
     kind: Call,
     body: impl FnOnce(&mut State, &str) -> Result<R, CallError>,
@@ -174,7 +177,7 @@ pub(crate) fn unsubscribe(subscription: u64) -> Result<(), CallError> {
     })
 }
 
-/// Does something with a key of a bucket.
+/// Runs `body` on a bucket, after the checks of bucket and key.
 fn on_key<R>(
     kind: Call,
     bucket: &str,

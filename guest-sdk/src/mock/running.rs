@@ -1,17 +1,19 @@
-//! An agent on a mock bus, and what a test delivers to it.
+//! A running agent on a mock bus, and the deliveries of a test.
 
 use serde_json::Value;
 
 use super::Bus;
 use super::imports::{self, Handling};
+use super::payload::Payload;
 use crate::agent::{Agent, Event, Health, Leadership};
 use crate::error::Result;
 use crate::handler::{self, Kind, Notice};
 use crate::message::stage::stage_name;
 use crate::message::work::WorkName;
-use crate::reply::{JSON, Reply};
+use crate::reply::Reply;
 
-/// An agent that [`Bus::start`] started. Its run-time subscriptions, and what it watches, end when it is dropped.
+/// An agent that [`Bus::start`] started. Its run-time subscriptions, and what it watches, end when
+/// it is dropped.
 pub struct Running<A: Agent> {
     bus: Bus,
     id: String,
@@ -41,7 +43,8 @@ impl<A: Agent> Running<A> {
         &self.agent
     }
 
-    /// The agent itself, to change what it remembers. A method called on it here has no host to call.
+    /// The agent itself, to change what it remembers. A method called on it here has no host to
+    /// call.
     pub fn agent_mut(&mut self) -> &mut A {
         &mut self.agent
     }
@@ -108,7 +111,7 @@ impl<A: Agent> Running<A> {
         self.enter(handling, |agent| handler::dispatch_batch(agent, deliveries))
     }
 
-    /// Replaces the configuration, and tells the agent. An error that it returns is in the log.
+    /// Replaces the configuration, and notifies the agent. An error that it returns is in the log.
     pub fn configure(&mut self, config: Value) {
         self.bus.state().config = config;
         self.notify(&Notice::Configuration);
@@ -132,12 +135,12 @@ impl<A: Agent> Running<A> {
         }));
     }
 
-    /// Tells the agent other news. An error is in the log.
+    /// Notifies the agent of something else. An error is in the log.
     pub fn notice(&mut self, name: &str, json: &str) {
         self.notify(&Notice::Other(name.to_owned(), json.to_owned()));
     }
 
-    /// Asks the agent how it is.
+    /// Checks the health of the agent.
     pub fn health(&mut self) -> Health {
         self.enter(Handling::default(), Agent::health)
     }
@@ -196,12 +199,12 @@ impl<A: Agent> Drop for Running<A> {
     fn drop(&mut self) {
         let mut state = self.bus.state();
         state.subscriptions.retain(|s| s.agent != self.id);
-        let watched = &mut state.coordination.watched;
+        let watched = &mut state.workflows.watched;
         watched.retain(|(agent, _)| *agent != self.id);
     }
 }
 
-/// What a test delivers.
+/// A delivery of a test.
 #[derive(Debug)]
 #[must_use = "a delivery does nothing until it is given to `Running::deliver`"]
 pub struct Delivery {
@@ -308,60 +311,5 @@ impl Delivery {
     pub fn trace_id(mut self, id: impl Into<String>) -> Self {
         self.trace_id = Some(id.into());
         self
-    }
-}
-
-/// A payload: text and bytes without a `Content-Type`, [`json!`](crate::json) with that of JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload {
-    bytes: Vec<u8>,
-    content_type: Option<&'static str>,
-}
-
-impl Payload {
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-}
-
-impl From<Vec<u8>> for Payload {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes,
-            content_type: None,
-        }
-    }
-}
-
-impl From<&[u8]> for Payload {
-    fn from(bytes: &[u8]) -> Self {
-        bytes.to_vec().into()
-    }
-}
-
-impl<const N: usize> From<&[u8; N]> for Payload {
-    fn from(bytes: &[u8; N]) -> Self {
-        bytes.to_vec().into()
-    }
-}
-
-impl From<&str> for Payload {
-    fn from(text: &str) -> Self {
-        text.as_bytes().into()
-    }
-}
-
-impl From<String> for Payload {
-    fn from(text: String) -> Self {
-        text.into_bytes().into()
-    }
-}
-
-impl From<Value> for Payload {
-    fn from(value: Value) -> Self {
-        Self {
-            bytes: value.to_string().into_bytes(),
-            content_type: Some(JSON),
-        }
     }
 }

@@ -123,7 +123,8 @@ fn news_health_and_the_end() {
     assert_eq!(
         lines,
         [
-            "the notice `configuration` was not handled: json: [config] start: invalid type: string \"x\", expected u32 at line 1 column 3",
+            "the notice `configuration` was not handled: json: [config] start: invalid type: \
+             string \"x\", expected u32 at line 1 column 3",
             "the notice `weather` was not handled: weather {}",
             "stopped: drain",
         ]

@@ -1,5 +1,4 @@
-//! `mistersmith agents`: the agents of all hosts on this NATS system, and the work that nobody
-//! takes.
+//! `mistersmith agents`: the agents of all hosts on this NATS system, and work without a consumer.
 
 mod state;
 mod unclaimed;
@@ -9,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::cli::global::Global;
 use crate::cli::{connect, output};
-use crate::transport::{Role, Transport};
+use mistersmith_nats::provision;
+use mistersmith_nats::{Role, Transport};
 use state::State;
 use unclaimed::Unclaimed;
 
@@ -23,23 +23,38 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let transport = connect::connect(global).await?;
-    let link = transport.link(Role::Control);
+    let connection = transport.connection(Role::Control);
     let server = server(&transport).await;
-    let agents = state::read(link).await.context("cannot read the agents")?;
-    let unclaimed = unclaimed::read(link)
+    let agents = state::read(connection)
+        .await
+        .context("cannot read the agents")?;
+    let unclaimed = unclaimed::read(connection)
         .await
         .context("cannot read the work queue")?;
+    // Some users may not list the streams.
+    let missing = provision::absent(&transport).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "not known whether JetStream lacks anything");
+        Vec::new()
+    });
     if args.json {
         return output::json(&json!({
             "server": server,
-            "agents": agents.iter().map(|agent| &agent.value).collect::<Vec<_>>(),
+            "agents": agents.iter().map(State::json).collect::<Vec<_>>(),
             "unclaimed_work": unclaimed,
+            "missing": missing,
         }));
     }
-    show(&server, &agents, &unclaimed)
+    show(&server, &agents, &unclaimed)?;
+    if !missing.is_empty() {
+        output::line(&format!(
+            "\nmissing in JetStream: {}; hosts make it again, unless [jetstream] heal is false",
+            missing.join(", ")
+        ))?;
+    }
+    Ok(())
 }
 
-/// What is known of the server, through this command's own connection.
+/// Facts about the server, through this command's own connection.
 async fn server(transport: &Transport) -> Value {
     let round_trip = transport.rtt().await.ok();
     let mut server = json!(transport.state());
@@ -84,6 +99,11 @@ fn show(server: &Value, agents: &[State], unclaimed: &[Unclaimed]) -> anyhow::Re
         ];
         let rows: Vec<Vec<String>> = agents.iter().map(State::row).collect();
         output::line(&output::table(&head, &rows))?;
+    }
+    let denied: Vec<Vec<String>> = agents.iter().flat_map(State::denied).collect();
+    if !denied.is_empty() {
+        output::line("\nsubscriptions that the NATS server denies:")?;
+        output::line(&output::table(&["agent", "subject"], &denied))?;
     }
     let failing = state::failing_pulls(agents);
     if !failing.is_empty() {

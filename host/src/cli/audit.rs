@@ -1,21 +1,21 @@
-//! What commands that change something leave in the audit trail.
+//! Audit entries of commands that change something.
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
-use crate::patterns::lifecycle::now;
-use crate::transport::{Headers, Link};
+use crate::clock::now;
+use mistersmith_nats::{Connection, Headers};
 
-/// A person did something by a command.
-pub(crate) use crate::patterns::audit::COMMAND;
-/// A person had something done that destroys.
+/// Kind of an entry: a person ran a command.
+pub(crate) use crate::events::audit::COMMAND;
+/// Kind of an entry: a person forced a destructive change.
 pub(crate) const FORCED: &str = "forced";
 
-/// Stores `audit.<kind>`: which command, by whom, when, and `details`, which is an object.
+/// Stores `audit.<kind>`: the command, the user, the time, and `details`, which is an object.
 ///
-/// Called before the deed: what cannot be told is not done.
+/// Called before the change: a change that cannot be recorded is not made.
 pub(crate) async fn write(
-    link: &Link,
+    connection: &Connection,
     kind: &str,
     command: &str,
     details: Value,
@@ -29,21 +29,28 @@ pub(crate) async fn write(
     entry.insert("by".to_owned(), json!(user()));
     entry.insert("at".to_owned(), json!(now()));
     let mut headers = Headers::new();
-    headers.insert("Content-Type", "application/json")?;
+    headers.set_json();
     let subject = format!("audit.{kind}");
     let id = format!("audit:cli:{}", nuid::next());
-    link.store(
-        &subject,
-        &id,
-        headers,
-        Value::Object(entry).to_string().into(),
-    )
-    .await
-    .with_context(|| format!("cannot write `{command}` into the audit trail, so it is not done"))?;
+    connection
+        .store(
+            &subject,
+            &id,
+            headers,
+            Value::Object(entry).to_string().into(),
+        )
+        .await
+        .with_context(|| {
+            format!("cannot write `{command}` into the audit trail, so it is not done")
+        })?;
     Ok(())
 }
 
-/// Who sits at the terminal, as far as the environment tells.
+/// The user at the terminal, as far as the environment shows.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the audit trail names the person"
+)]
 fn user() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()

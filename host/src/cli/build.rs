@@ -1,7 +1,7 @@
-//! `mistersmith build`: compiles the plugins that have their source in the plugins folder.
+//! `mistersmith build`: compiles the plugins whose source is in the plugins folder.
 //!
 //! Each component is put beside its manifest by a rename, so that a running host sees the old one
-//! or the new one, never half of it. Plugins of one cargo workspace are compiled by one cargo.
+//! or the new one, never half of it. One cargo process compiles the plugins of one cargo workspace.
 
 mod cargo;
 mod place;
@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::cli::exit::{Exit, Shown, usage};
+use crate::cli::exit::{Exit, Shown};
 use crate::cli::global::Global;
 use crate::cli::output;
+use crate::cli::usage::usage;
 use cargo::{Cargo, Package};
 
 /// Arguments of `build`.
@@ -23,7 +24,7 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
-/// The name of a plugin's folder, and what became of it.
+/// The name of a plugin's folder, and the outcome of its build.
 type Outcome = (String, anyhow::Result<place::Placed>);
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
@@ -88,7 +89,7 @@ fn sources(plugins: &Path, names: &[String]) -> anyhow::Result<BTreeMap<String, 
     Ok(wanted)
 }
 
-/// Sorts the plugins by their cargo workspace; those whose Cargo.toml is broken have failed.
+/// Groups the plugins by cargo workspace; a broken Cargo.toml counts as a failure.
 async fn packages(
     cargo: &Cargo,
     sources: &BTreeMap<String, PathBuf>,
@@ -139,7 +140,7 @@ async fn build(
     packages.iter().map(outcome).collect()
 }
 
-/// Prints what was made and what was not.
+/// Prints the built components and the failures.
 fn report(mut outcomes: Vec<Outcome>) -> anyhow::Result<()> {
     outcomes.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut rows = Vec::new();
@@ -170,7 +171,7 @@ fn report(mut outcomes: Vec<Outcome>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A size for a person.
+/// A size in readable units.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),

@@ -1,24 +1,31 @@
-//! `mistersmith check`: what each plugin imports, takes part in, may do and may use, and every
-//! mistake of every plugin at once. Starts nothing, writes nothing, needs no NATS.
+//! `mistersmith check`: imports, patterns, permissions and limits of plugins, and mistakes in them.
+//!
+//! Reports every mistake of every plugin at once. Starts nothing, writes nothing, needs no NATS.
 
 mod mistake;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
-use crate::cli::exit::{Exit, Shown, usage};
+use crate::cli::exit::{Exit, Shown};
 use crate::cli::global::Global;
 use crate::cli::output;
-use crate::config::{self, Candidate, CandidateKind, Description, Findings, PluginSpec};
-use crate::files;
-use crate::limits::{MAX_COMPONENT, PluginLimits};
-use crate::names::Priority;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::cli::usage::usage;
 use mistake::Mistake;
+use mistersmith_core::config::{
+    self, Candidate, CandidateKind, Description, Findings, HostSpec, PluginSpec,
+};
+use mistersmith_core::files;
+use mistersmith_core::limits::{COMPILE_PARALLEL, MAX_COMPONENT, PluginLimits};
+use mistersmith_core::names::Priority;
+use mistersmith_runtime::{
+    Attempt, CompileLimits, Component, ComponentError, Runtime, RuntimeError, RuntimeOptions, Slow,
+};
 
-/// Durable consumers of which a cluster should not have many more: each is a Raft group.
+/// Durable consumers beyond which a cluster is loaded heavily: each is a Raft group.
 const MANY_CONSUMERS: usize = 200;
 
 /// Arguments of `check`.
@@ -31,17 +38,17 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What was found.
+/// The result of the check.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     plugins: Vec<Plugin>,
     without_manifest: Vec<WithoutManifest>,
     mistakes: Vec<Mistake>,
-    /// What works, and surprises.
+    /// Valid settings with surprising effects.
     warnings: Vec<Mistake>,
 }
 
-/// A plugin whose manifest can be read.
+/// A plugin with a readable manifest.
 #[derive(Debug, Serialize)]
 struct Plugin {
     #[serde(flatten)]
@@ -50,7 +57,7 @@ struct Plugin {
     imports: Option<Vec<String>>,
 }
 
-/// A component that has no manifest, and so is not run.
+/// A component without a manifest, which is not run.
 #[derive(Debug, Serialize)]
 struct WithoutManifest {
     component: PathBuf,
@@ -69,18 +76,23 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
             folder.display()
         )));
     }
-    let runtime = Runtime::new(RuntimeOptions {
-        cache_dir: None,
-        max_agents: 1,
-    })?;
+    let runtime = runtime(&host)?;
     let mut report = Report::default();
     report.blame(scan.findings);
-    let mut specs = Vec::new();
-    for candidate in &scan.plugins {
-        // Others are looked at too: a mistake may be between two of them.
+    // Concurrently, because compiling takes long; shown in their order.
+    let looks = scan.plugins.iter().map(|candidate| {
+        // The others are checked too: a mistake may concern two plugins.
         let wanted = args.names.is_empty() || args.names.contains(&candidate.name);
-        specs.extend(look(&runtime, candidate, wanted, &mut report).await);
+        look(&runtime, &host, candidate, wanted)
+    });
+    let looks: Vec<_> = looks.collect();
+    let mut looks = stream::iter(looks).buffered(COMPILE_PARALLEL);
+    let mut specs = Vec::new();
+    while let Some((found, spec)) = looks.next().await {
+        report.add(found);
+        specs.extend(spec);
     }
+    drop(looks);
     let all: Vec<&PluginSpec> = specs.iter().collect();
     report.blame(config::cross_check(&all));
     let wanted =
@@ -101,60 +113,87 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     Err(Shown(Exit::USAGE).into())
 }
 
-/// Looks at one plugin; what is wrong with its manifest does not hide what is wrong with its
-/// component.
+/// A runtime that shares the compilation cache with a host of this data folder, and adds to it.
+/// Where no host has run yet, or the folder belongs to another user, nothing is cached.
+fn runtime(spec: &HostSpec) -> anyhow::Result<Runtime> {
+    let options = |cache_dir| RuntimeOptions {
+        program: spec.compiler.clone(),
+        cache_dir,
+        compiling: CompileLimits::default(),
+        // As many as the host, so that the memory layout is the same.
+        max_agents: spec.agents,
+    };
+    if spec.data.is_dir() {
+        match Runtime::new(options(Some(spec.data.join("compiled")))) {
+            Err(RuntimeError::Cache { .. }) => {}
+            made => return Ok(made?),
+        }
+    }
+    Ok(Runtime::new(options(None))?)
+}
+
+/// Checks one plugin; a mistake in its manifest does not hide those in its component.
 async fn look(
     runtime: &Runtime,
+    host: &HostSpec,
     candidate: &Candidate,
     wanted: bool,
-    report: &mut Report,
-) -> Option<PluginSpec> {
+) -> (Report, Option<PluginSpec>) {
+    let mut report = Report::default();
     if candidate.kind() == CandidateKind::NoManifest {
         if wanted {
-            without_manifest(runtime, candidate, report).await;
+            without_manifest(runtime, candidate, &mut report).await;
         }
-        return None;
+        return (report, None);
     }
-    let loaded = config::load_plugin(candidate);
+    let loaded = config::load_plugin(candidate, &host.policy);
     if !wanted {
-        return loaded.ok();
+        return (report, loaded.ok());
     }
     match loaded {
         Ok(spec) => {
             let folder = &candidate.dir;
-            let imports = imports(runtime, &spec.component, folder, &spec.limits, report).await;
+            let imports =
+                imports(runtime, &spec.component, folder, &spec.limits, &mut report).await;
             report.plugins.push(Plugin {
                 description: config::describe(&spec),
                 imports,
             });
-            Some(spec)
+            (report, Some(spec))
         }
         Err(findings) => {
             report.blame(findings);
             if let Some(component) = candidate.components.first() {
                 let limits = PluginLimits::default();
-                imports(runtime, component, &candidate.dir, &limits, report).await;
+                imports(runtime, component, &candidate.dir, &limits, &mut report).await;
             }
-            None
+            (report, None)
         }
     }
 }
 
+/// Checks components that are not run, without compiling them.
 async fn without_manifest(runtime: &Runtime, candidate: &Candidate, report: &mut Report) {
     for component in &candidate.components {
-        let limits = PluginLimits::default();
-        let imports = imports(runtime, component, &candidate.dir, &limits, report).await;
-        if let Some(imports) = imports {
-            report.without_manifest.push(WithoutManifest {
+        let imports = match files::read_within(component, &candidate.dir, MAX_COMPONENT) {
+            Ok(bytes) => runtime
+                .imports(bytes)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(format!("cannot be read: {error}")),
+        };
+        match imports {
+            Ok(imports) => report.without_manifest.push(WithoutManifest {
                 component: component.clone(),
                 manifest: candidate.manifest_path(),
                 suggestion: config::suggest_manifest(&candidate.name, &imports),
-            });
+            }),
+            Err(problem) => report.mistakes.push(Mistake::of_file(component, problem)),
         }
     }
 }
 
-/// Compiles a component; what it imports, or a mistake more.
+/// Compiles a component; returns its imports, or adds a mistake.
 async fn imports(
     runtime: &Runtime,
     component: &Path,
@@ -163,7 +202,7 @@ async fn imports(
     report: &mut Report,
 ) -> Option<Vec<String>> {
     let problem = match files::read_within(component, folder, MAX_COMPONENT) {
-        Ok(bytes) => match runtime.compile(bytes, limits).await {
+        Ok(bytes) => match compile(runtime, component, bytes, limits).await {
             Ok(compiled) => return Some(compiled.imports()),
             Err(error) => error.to_string(),
         },
@@ -173,7 +212,35 @@ async fn imports(
     None
 }
 
+async fn compile(
+    runtime: &Runtime,
+    file: &Path,
+    bytes: Vec<u8>,
+    limits: &PluginLimits,
+) -> Result<Component, ComponentError> {
+    let size = config::show_size(bytes.len() as u64);
+    let slow = |slow: Slow| {
+        output::remark(&format!(
+            "compiling {} ({size}), one of {}, for {} s",
+            file.display(),
+            slow.running + slow.waiting,
+            slow.elapsed.as_secs()
+        ));
+    };
+    let attempt = Attempt {
+        tries: 0,
+        slow: &slow,
+    };
+    runtime.compile(bytes, limits, &attempt).await
+}
+
 impl Report {
+    fn add(&mut self, other: Report) {
+        self.plugins.extend(other.plugins);
+        self.without_manifest.extend(other.without_manifest);
+        self.mistakes.extend(other.mistakes);
+    }
+
     fn blame(&mut self, findings: Findings) {
         self.mistakes
             .extend(findings.into_iter().map(Mistake::from));
@@ -238,7 +305,7 @@ fn show_plugin(plugin: &Plugin) -> anyhow::Result<()> {
     output::line("")
 }
 
-/// Imports by the package they are from: `wasi:cli@0.2.6` has `exit`, `stderr` and so on.
+/// Imports grouped by package: `wasi:cli@0.2.6` has `exit`, `stderr` and so on.
 fn by_package(imports: &[String]) -> BTreeMap<String, Vec<&str>> {
     let mut packages: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for import in imports {

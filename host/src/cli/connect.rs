@@ -1,27 +1,27 @@
-//! The connections of a command that talks to NATS.
+//! Connections of the commands that use NATS.
 
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::cli::global::Global;
-use crate::config::HostSpec;
-use crate::transport::Transport;
-use crate::transport::server::ServerConnection;
+use mistersmith_core::config::HostSpec;
+use mistersmith_nats::server::ServerConnection;
+use mistersmith_nats::{ConnectSpec, Transport};
 
-/// How the connections call themselves: `mistersmith-cli-control` and so on.
+/// The base of the connection names: `mistersmith-cli-control` and so on.
 const NAME: &str = "cli";
 
-/// How long a command goes on trying when no server answers. A person waits.
+/// How long a command retries when no server answers. A user is waiting.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Connects to the servers that are named, else to the server that the host of this data folder
-/// has started.
+/// Connects to the configured servers, else to the server that the host of this data folder has
+/// started.
 pub(crate) async fn connect(global: &Global) -> anyhow::Result<Transport> {
     to(&global.host_spec()?).await
 }
 
-/// As [`connect`], for a configuration that is read already.
+/// As [`connect`], with a configuration that was read before.
 pub(crate) async fn to(spec: &HostSpec) -> anyhow::Result<Transport> {
     let transport = open(spec).await?;
     if let Some(bytes) = spec.jetstream.claim_over {
@@ -32,8 +32,9 @@ pub(crate) async fn to(spec: &HostSpec) -> anyhow::Result<Transport> {
 
 async fn open(spec: &HostSpec) -> anyhow::Result<Transport> {
     if !spec.nats.servers.is_empty() {
-        let mut connect = spec.nats.connect_spec(NAME);
+        let mut connect = ConnectSpec::configured(&spec.nats, NAME);
         connect.patience = Some(PATIENCE);
+        connect.domain.clone_from(&spec.jetstream.domain);
         return Ok(Transport::connect(connect).await?);
     }
     let data = spec.data.display();

@@ -1,4 +1,7 @@
-//! `mistersmith demo`: a host of its own, real documents, a workflow of many agents, and what came of it.
+//! `mistersmith demo`: a host at work on real documents.
+//!
+//! Starts a host of its own, runs a workflow of many agents, publishes work, and reports the
+//! outcome.
 
 mod documents;
 mod feed;
@@ -16,21 +19,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::global::Global;
 use super::{connect, output};
-use crate::config::HostSpec;
 use crate::host::Host;
-use crate::transport::{Link, Role};
 use documents::Document;
 use feed::{Ids, Item};
+use mistersmith_core::config::HostSpec;
+use mistersmith_nats::{Connection, Role};
 use seen::Seen;
 use tally::Tally;
 
-/// How long the demonstration goes on when no result comes any more.
+/// How long the demonstration waits for a further result.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// What a signal makes of it.
+/// The error after a signal.
 const STOPPED: &str = "stopped before the end";
 
-/// The agents that it needs.
+/// The plugins that it needs.
 const PLUGINS: [&str; 10] = [
     "analyze",
     "coordinator",
@@ -47,7 +50,8 @@ const PLUGINS: [&str; 10] = [
 /// Options of `mistersmith demo`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Texts to work on, files or folders [default: the machine's licences and this project's documents]
+    /// Texts to work on, files or folders [default: the machine's licences and this project's
+    /// documents]
     #[arg(value_name = "PATH")]
     documents: Vec<PathBuf>,
     /// Most paragraphs to work on
@@ -55,7 +59,7 @@ pub(super) struct Args {
     paragraphs: usize,
 }
 
-/// Starts a host, gives it work, waits for the results, and tells what happened.
+/// Starts a host, publishes work, waits for the results, and prints a report.
 pub(super) async fn run(
     global: &Global,
     args: Args,
@@ -79,7 +83,7 @@ pub(super) async fn run(
     let Some(mut host) = Host::build(spec.clone(), &shutdown).await? else {
         bail!("{STOPPED}");
     };
-    host.load().await;
+    host.load_all().await;
     let stopper = host.stopper();
     let introduction = introduction(&host).await;
     let running = tokio::spawn(host.run());
@@ -96,7 +100,7 @@ pub(super) async fn run(
         }
         Err(error) => Err(error),
     };
-    // Also when the work failed: what runs is brought to its end.
+    // Also after failed work: the host is drained.
     let ended = running.await.context("the host")?;
     let mut tally = worked?;
     ended.into_result()?;
@@ -106,7 +110,7 @@ pub(super) async fn run(
 
 async fn introduction(host: &Host) -> String {
     let (summary, state) = (host.summary().await, host.transport().state());
-    // A machine may have several; a person should see which one was taken.
+    // A machine may have several; the output shows which one was chosen.
     let place = host
         .server_program()
         .map(|program| format!(" ({})", program.display()));
@@ -133,7 +137,7 @@ fn look_for_components(plugins: &Path) -> anyhow::Result<()> {
     )
 }
 
-/// First the workflow that many agents do together, then as much work as there are paragraphs.
+/// First the workflow that many agents run together, then work for each paragraph.
 async fn work(
     spec: &HostSpec,
     introduction: &str,
@@ -143,13 +147,13 @@ async fn work(
 ) -> anyhow::Result<Seen> {
     output::line(introduction)?;
     let outside = connect::to(spec).await?;
-    let link = outside.link(Role::Work).clone();
+    let connection = outside.connection(Role::Work).clone();
     let ids = Ids::new();
     let mut seen = Seen::listen(outside, Tally::new(begun, ids.clone())).await?;
-    seen.note_ready(&link, begun).await?;
+    seen.note_ready(&connection, begun).await?;
     let chosen = documents::chosen(documents, workflow::DOCUMENTS);
-    workflow::run(&link, &mut seen, &ids, &chosen).await?;
-    seen.note_leaders(&link).await?;
+    workflow::run(&connection, &mut seen, &ids, &chosen).await?;
+    seen.note_leaders(&connection).await?;
     let paragraphs = documents::paragraphs(documents, most);
     output::line(&format!(
         "{} paragraphs of {} documents, each to be scored and counted at four priorities, \
@@ -157,19 +161,19 @@ async fn work(
         paragraphs.len(),
         documents.len()
     ))?;
-    bulk(&link, &mut seen, feed::items(&paragraphs, &ids)).await?;
+    bulk(&connection, &mut seen, feed::items(&paragraphs, &ids)).await?;
     Ok(seen)
 }
 
 /// Publishes work, and waits until every item has its result or its dead letter.
-async fn bulk(link: &Link, seen: &mut Seen, items: Vec<Item>) -> anyhow::Result<()> {
+async fn bulk(connection: &Connection, seen: &mut Seen, items: Vec<Item>) -> anyhow::Result<()> {
     let wanted = items.len() - 1;
     seen.tally
         .note(format!("{} work items are being published", items.len()));
     let (published, done) = bars(items.len());
-    let (counting, link) = (published.clone(), link.clone());
+    let (counting, connection) = (published.clone(), connection.clone());
     let publishing = tokio::spawn(async move {
-        let result = feed::publish(&link, items, || counting.inc(1)).await;
+        let result = feed::publish(&connection, items, || counting.inc(1)).await;
         counting.finish();
         result
     });
@@ -190,7 +194,7 @@ async fn bulk(link: &Link, seen: &mut Seen, items: Vec<Item>) -> anyhow::Result<
     Ok(())
 }
 
-/// One bar for what is published, one for what is done; drawn only where a person watches.
+/// One bar for published items, one for finished ones; drawn only on a terminal.
 fn bars(items: usize) -> (ProgressBar, ProgressBar) {
     let bars = indicatif::MultiProgress::with_draw_target(if output::is_watched() {
         ProgressDrawTarget::stderr()

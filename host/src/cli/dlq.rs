@@ -1,7 +1,7 @@
-//! `mistersmith dlq`: looks at dead letters, sends them again, removes them.
+//! `mistersmith dlq`: lists, shows, replays and purges dead letters.
 //!
 //! A dead letter is removed only after the stream of its original subject has acknowledged it
-//! again, or because a person says so.
+//! again, or by a person's explicit command.
 
 mod letter;
 mod list;
@@ -19,15 +19,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::connect;
-use crate::cli::exit::usage;
 use crate::cli::global::Global;
-use crate::cli::message::{duration, told};
-use crate::transport::{Link, PAYLOADS, Role, StoredMessage, StreamView, TransportError};
+use crate::cli::message::{command_error, duration};
+use crate::cli::usage::usage;
 use letter::DeadLetter;
+use mistersmith_nats::{Connection, PAYLOADS, Role, StoredMessage, StreamView, TransportError};
 
 /// The stream of the dead letters.
 const STREAM: &str = "DLQ";
-/// What stands before the original subject.
+/// The prefix before the original subject.
 const PREFIX: &str = "dlq.";
 
 /// What to do with dead letters.
@@ -45,7 +45,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()> {
     let transport = connect::connect(global).await?;
-    execute(&Letters::new(transport.link(Role::Control))?, command).await
+    execute(&Letters::new(transport.connection(Role::Control))?, command).await
 }
 
 async fn execute(letters: &Letters, command: Command) -> anyhow::Result<()> {
@@ -69,12 +69,12 @@ struct Filter {
 }
 
 impl Filter {
-    /// Nothing is asked for: every dead letter.
+    /// Whether no condition is given, so that it selects every dead letter.
     fn is_empty(&self) -> bool {
         self.subject.is_none() && self.older_than.is_none()
     }
 
-    /// The filter for a person.
+    /// The filter as readable text.
     fn describe(&self) -> String {
         let mut text = match &self.subject {
             Some(subject) => format!("the dead letters of {subject}"),
@@ -83,7 +83,7 @@ impl Filter {
         if let Some(age) = self.older_than {
             text.push_str(&format!(
                 " older than {}",
-                crate::config::show_duration(age)
+                mistersmith_core::config::show_duration(age)
             ));
         }
         text
@@ -96,8 +96,8 @@ impl Filter {
 
 /// A part of the stream: the messages on `pattern` with a sequence smaller than `before`.
 ///
-/// It is closed: what is given up while a command runs, perhaps because that command sent it
-/// again, is not in it.
+/// The upper bound is fixed: an item that fails for good while a command runs, perhaps because that
+/// command sent it again, is not in it.
 struct Range {
     pattern: String,
     before: u64,
@@ -105,19 +105,19 @@ struct Range {
 
 /// The stream of the dead letters.
 struct Letters {
-    link: Link,
+    connection: Connection,
     view: StreamView,
 }
 
 impl Letters {
-    fn new(link: &Link) -> anyhow::Result<Letters> {
+    fn new(connection: &Connection) -> anyhow::Result<Letters> {
         Ok(Letters {
-            link: link.clone(),
-            view: link.stream(STREAM)?,
+            connection: connection.clone(),
+            view: connection.stream(STREAM)?,
         })
     }
 
-    /// Finds the part of the stream that a filter means.
+    /// The part of the stream that a filter selects.
     async fn range(&self, filter: &Filter) -> anyhow::Result<Range> {
         let pattern = filter.pattern();
         let facts = self
@@ -137,15 +137,14 @@ impl Letters {
     }
 
     /// The time of the server, which stored the letters: a wrong clock of this machine must not
-    /// remove one that is young. A server that does not tell it counts from what it stored last.
+    /// remove a recent one. Where the server does not report it, the newest stored message counts.
     async fn server_time(&self) -> anyhow::Result<OffsetDateTime> {
-        let now = self.link.server_time().await.map_err(told)?;
-        let newest = self.view.server_time().await.map_err(told)?;
+        let now = self.connection.server_time().await.map_err(command_error)?;
+        let newest = self.view.server_time().await.map_err(command_error)?;
         Ok(now.max(newest).unwrap_or(OffsetDateTime::UNIX_EPOCH))
     }
 
-    /// The sequence that divides the messages stored before `time` from the later ones. Sequences
-    /// grow with time, so that halving finds it.
+    /// The first sequence stored at or after `time`, by binary search: sequences grow with time.
     async fn boundary(
         &self,
         pattern: &str,
@@ -156,7 +155,12 @@ impl Letters {
         let (mut low, mut high) = (first, end);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.view.next(middle, pattern).await.map_err(told)? {
+            match self
+                .view
+                .next(middle, pattern)
+                .await
+                .map_err(command_error)?
+            {
                 Some(message) if stored_at(&message)? < time => low = message.sequence + 1,
                 _ => high = middle,
             }
@@ -166,21 +170,25 @@ impl Letters {
 
     /// The oldest dead letter of a range from a sequence on.
     async fn next(&self, range: &Range, from: u64) -> anyhow::Result<Option<DeadLetter>> {
-        let found = self.view.next(from, &range.pattern).await.map_err(told)?;
+        let found = self
+            .view
+            .next(from, &range.pattern)
+            .await
+            .map_err(command_error)?;
         Ok(found
             .filter(|message| message.sequence < range.before)
             .map(DeadLetter::read))
     }
 
-    /// Whether the object store holds any payload, that of a letter perhaps.
+    /// Whether the object store holds any payload, possibly of a letter.
     async fn have_payloads(&self) -> anyhow::Result<bool> {
-        match self.link.objects(PAYLOADS)?.next(1).await {
+        match self.connection.objects(PAYLOADS)?.next(1).await {
             Err(TransportError::NotFound(_)) => Ok(false),
-            found => Ok(found.map_err(told)?.is_some()),
+            found => Ok(found.map_err(command_error)?.is_some()),
         }
     }
 
-    /// The dead letter of a number that a person gave.
+    /// The dead letter with the number that a person gave.
     async fn numbered(&self, number: u64) -> anyhow::Result<DeadLetter> {
         match self.view.message(number).await? {
             Some(message) => Ok(DeadLetter::read(message)),

@@ -1,24 +1,25 @@
-//! How a command ends: its exit code, and its error printed once.
+//! Exit codes of commands, and the single place that prints their errors.
 
-use std::fmt;
 use std::process::ExitCode;
 
 use crate::cli::output;
+use crate::cli::usage::Usage;
 
-/// How the process ends: 0 done, 1 failed, 64 wrong usage or configuration, 128 + n by signal n.
+/// The exit code of the process: 0 done, 1 failed, 64 wrong usage or configuration, 128 + n by
+/// signal n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(u8);
 
 impl Exit {
-    /// The command did what was asked.
+    /// The command succeeded.
     pub const DONE: Exit = Exit(0);
-    /// The command could not do what was asked.
+    /// The command failed.
     pub const FAILED: Exit = Exit(1);
     /// The command line or a configuration file is wrong (`EX_USAGE` of sysexits.h).
     pub const USAGE: Exit = Exit(64);
 
-    /// The exit for an error, which is printed here and nowhere else: the whole chain on one
-    /// line of standard error, most specific last.
+    /// The exit code for an error. Prints it, here and nowhere else: the whole chain on one line of
+    /// standard error, most specific last.
     pub fn failed(error: &anyhow::Error) -> Exit {
         if let Some(Shown(exit)) = error.downcast_ref::<Shown>() {
             return *exit;
@@ -31,7 +32,7 @@ impl Exit {
         }
     }
 
-    /// The exit after signal `number`, as shells report it.
+    /// The exit code after signal `number`, as shells report it.
     pub fn signalled(number: u8) -> Exit {
         Exit(number.saturating_add(128))
     }
@@ -48,19 +49,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error of the person's making: a wrong argument or a wrong configuration file.
-///
-/// It may stand anywhere in an error's chain, and makes the exit code 64.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Usage(pub(crate) String);
-
-/// Says that the command line or a configuration file is wrong.
-pub(crate) fn usage(message: impl fmt::Display) -> anyhow::Error {
-    anyhow::Error::new(Usage(message.to_string()))
-}
-
-/// An error that the command has told already, line by line, so that only its exit code is left.
+/// An error that the command has printed already, line by line, so that only its exit code remains.
 #[derive(Debug, thiserror::Error)]
 #[error("already reported")]
 pub(crate) struct Shown(pub(crate) Exit);
@@ -69,6 +58,7 @@ pub(crate) struct Shown(pub(crate) Exit);
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::cli::usage::usage;
     use anyhow::Context;
 
     #[test]

@@ -1,13 +1,14 @@
-//! The options that every command takes, and the host configuration that they change.
+//! The options of every command, and the host configuration that they change.
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{ArgAction, Args};
 
 use crate::cli::exit::{Exit, Shown};
 use crate::cli::logging::{self, LogFormat, Verbosity};
 use crate::cli::output;
-use crate::config::{self, Findings, HostEnv, HostSpec};
+use mistersmith_core::config::{self, Findings, HostEnv, HostSpec};
 
 /// Options that stand before or after the command.
 #[derive(Debug, Args)]
@@ -38,8 +39,8 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Starts the log. `hosts` says that the log is what the person watches, `queued` that nobody may
-    /// wait for its reader.
+    /// Starts the log. `hosts`: the user watches the log; `queued`: no thread may wait for its
+    /// reader.
     pub(crate) fn start_log(&self, hosts: bool, queued: bool) -> anyhow::Result<()> {
         let verbosity = Verbosity {
             hosts,
@@ -49,7 +50,7 @@ impl Global {
         logging::start(self.log_format, verbosity, queued)
     }
 
-    /// The person wants to see less.
+    /// Whether the user asked for less output.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet > 0
     }
@@ -62,18 +63,24 @@ impl Global {
         }
     }
 
-    /// The configuration of the host: the file, the environment over it, these options over both.
+    /// The configuration of the host: the file, overridden by the environment, overridden by these
+    /// options.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "reads the environment for the host"
+    )]
     pub(crate) fn host_spec(&self) -> anyhow::Result<HostSpec> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let environment = HostEnv {
             nats_url: self.nats.clone().or_else(|| variable("NATS_URL")),
             nats_creds: variable("NATS_CREDS").map(PathBuf::from),
             nats_server: variable("MISTERSMITH_NATS_SERVER").map(PathBuf::from),
-            // Where the system cannot say it, the server is only not looked for there.
+            // Where the system cannot name it, only the search for a server beside it is left out.
             program: std::env::current_exe().ok(),
             path: std::env::var_os("PATH")
                 .map(|path| std::env::split_paths(&path).collect())
                 .unwrap_or_default(),
+            compiler: program()?,
         };
         let mut spec = config::load_host(self.config.as_deref(), &environment)
             .map_err(|findings| complain(&findings))?;
@@ -87,7 +94,19 @@ impl Global {
     }
 }
 
-/// Tells every mistake of a configuration, a line each; what is left is the exit code.
+/// The path of this program. On Linux the running file, even when another has replaced it: a
+/// process that the host starts must be of its own version.
+#[expect(clippy::disallowed_methods, reason = "finds this program")]
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && running.exists() {
+        return Ok(running);
+    }
+    std::env::current_exe().context("cannot tell which file this program is")
+}
+
+/// Prints every mistake of a configuration, one line each; the returned error has only the exit
+/// code.
 pub(crate) fn complain(findings: &Findings) -> anyhow::Error {
     for finding in findings.iter() {
         output::complain(&finding.to_string());

@@ -1,8 +1,8 @@
-//! The log: where its lines go, which are written, and in what form.
+//! The log: destination, filter and format of its lines.
 //!
-//! Lines go to standard error, because standard output belongs to the command's result. A command
-//! that holds agents writes them by a [`queue`], so that no reader of the log can stop or end it;
-//! any other waits for its reader, as programs do.
+//! Lines go to standard error, because standard output holds the command's result. A command that
+//! holds agents writes them through a [`queue`], so that no reader of the log can stop or end it;
+//! any other command waits for its reader, as programs do.
 
 mod panics;
 mod queue;
@@ -22,19 +22,18 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use crate::cli::exit::usage;
-use crate::cli::output;
+use crate::cli::usage::usage;
 use queue::Queue;
 
 /// How long the end of the process waits until the last lines are read.
 const LAST_LINES: Duration = Duration::from_secs(2);
-/// What the log says where lines are missing.
+/// The log message in place of missing lines.
 const DROPPED: &str = "lines of the log were dropped: what reads standard error does not keep up";
 
-/// The lines that wait for standard error, in a command that holds agents.
+/// The lines waiting for standard error, in a command that holds agents.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// The variable that replaces the filter that `-v` and `-q` make, in the form of `env_logger`.
+/// The variable that replaces the filter made by `-v` and `-q`, in the syntax of `env_logger`.
 const FILTER_VARIABLE: &str = "MISTERSMITH_LOG";
 
 /// The form of a log line.
@@ -46,22 +45,22 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// How much is logged: what the command wants, and how often the person said `-v` and `-q`.
+/// The log level: the command's default, and the number of `-v` and `-q` options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verbosity {
-    /// The command runs agents, so that its log is what the person watches.
+    /// The command runs agents, so the user watches its log.
     pub(crate) hosts: bool,
-    /// How often `-v` was given.
+    /// Number of `-v` options.
     pub(crate) more: u8,
-    /// How often `-q` was given.
+    /// Number of `-q` options.
     pub(crate) less: u8,
 }
 
 impl Verbosity {
-    /// The filter: our own lines and those of plugins at the level asked for, those of the libraries
-    /// only when they warn. The NATS library is heard only where more is asked for: what it has to say,
-    /// transport says once and with the fix, and it logs a line for each message it drops. A command
-    /// that runs no agents says what it has to say by its result and its error.
+    /// The filter: lines of this program and of plugins at the chosen level, lines of libraries
+    /// from warnings up. The NATS library is logged only at a higher level: transport logs the same
+    /// events once and with the fix, and the library logs a line for each message it drops. A
+    /// command that runs no agents reports by its result and its error.
     fn filter(self) -> String {
         const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
         let normal: u8 = if self.hosts { 2 } else { 0 };
@@ -77,8 +76,12 @@ impl Verbosity {
     }
 }
 
-/// Starts the log. Called once, before anything is logged. With `queued` nobody ever waits for the
-/// reader of standard error.
+/// Starts the log. Called once, before anything is logged. With `queued`, no thread ever waits for
+/// the reader of standard error.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the filter of the log, and its stream"
+)]
 pub(crate) fn start(
     format: Option<LogFormat>,
     verbosity: Verbosity,
@@ -89,7 +92,7 @@ pub(crate) fn start(
             .map_err(|error| usage(format!("{FILTER_VARIABLE} is {text:?}: {error}")))?,
         _ => EnvFilter::from_str(&verbosity.filter())?,
     };
-    let watched = output::is_watched();
+    let watched = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let format = format.unwrap_or(if watched {
         LogFormat::Text
     } else {
@@ -104,7 +107,7 @@ pub(crate) fn start(
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        // Its complaint about a standard error that cannot be written would be a panic.
+        // Its internal error about an unwritable standard error would be a panic.
         .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE);
     let started = match format {
@@ -123,8 +126,9 @@ pub(crate) fn start(
 }
 
 /// Starts the thread that writes the log.
+#[expect(clippy::disallowed_methods, reason = "the stream of the log")]
 fn spawn(format: LogFormat) -> anyhow::Result<Queue> {
-    // Not by way of `io::stderr`: the thread would hold its lock while the reader stands still.
+    // Not through `io::stderr`: the thread would hold its lock while the reader does not read.
     let out = std::io::stderr().as_fd().try_clone_to_owned();
     let out = File::from(out.context("cannot start the log")?);
     let queue = QUEUE.get_or_init(Queue::default).clone();
@@ -136,7 +140,7 @@ fn spawn(format: LogFormat) -> anyhow::Result<Queue> {
     Ok(queue)
 }
 
-/// Writes lines to standard error by the queue; false where there is none.
+/// Writes lines to standard error through the queue; false where there is none.
 pub(crate) fn enqueue(lines: &str) -> bool {
     QUEUE
         .get()
@@ -144,14 +148,14 @@ pub(crate) fn enqueue(lines: &str) -> bool {
         .is_some()
 }
 
-/// Waits, for a bounded time, until everything that was logged is read. For the end of the process.
+/// Waits, for a bounded time, until everything logged is read. For the end of the process.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LAST_LINES);
     }
 }
 
-/// The line that stands where others are missing.
+/// The line that replaces missing ones.
 fn report(format: LogFormat, dropped: u64) -> String {
     let now = OffsetDateTime::now_utc()
         .format(&Rfc3339)

@@ -1,4 +1,4 @@
-//! What a person gives to be sent: a payload, headers, a time to wait.
+//! Arguments for sending a message: payload, headers, timeout.
 
 use std::io::{Read, StdinLock};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 
-use crate::cli::exit::usage;
-use crate::config;
-use crate::limits::MAX_SUBJECT;
-use crate::transport::{Headers, TransportError};
+use crate::cli::usage::usage;
+use mistersmith_core::config;
+use mistersmith_core::limits::MAX_SUBJECT;
+use mistersmith_nats::{Headers, TransportError};
 
 /// The payload and the headers of a message.
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ impl Content {
         let payload: Bytes = match self.payload.as_deref() {
             None => Bytes::new(),
             Some("-") => {
-                // One byte more than allowed tells that there is too much.
+                // One byte more than allowed shows that the input is too large.
                 let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
                 input(move |stdin| {
                     let mut data = Vec::new();
@@ -61,7 +61,7 @@ impl Content {
     }
 }
 
-/// Reads standard input on a thread of its own: a signal must end the command while it waits there.
+/// Reads standard input on a thread of its own: a signal must end the command during the read.
 pub(crate) async fn input<T: Send + 'static>(
     read: impl FnOnce(StdinLock<'static>) -> std::io::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
@@ -70,13 +70,14 @@ pub(crate) async fn input<T: Send + 'static>(
         .context("cannot read from standard input")
 }
 
-/// Reads a duration as the configuration files write it: `500ms`, `5s`, `2h`.
+/// Parses a duration in the format of the configuration files: `500ms`, `5s`, `2h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| format!("{text:?} is no duration; write it like \"5s\""))
 }
 
-/// Refuses a subject that is longer than any of ours, before anything is connected. A server would take it,
-/// and no host could handle what came of it: its replies and dead letters would be longer still.
+/// Refuses a subject that exceeds the length limit, before connecting. A server would accept it,
+/// and no host could handle the message: its replies and dead letters would have still longer
+/// subjects.
 pub(crate) fn check_length(subject: &str) -> anyhow::Result<()> {
     let bytes = subject.len();
     if bytes > MAX_SUBJECT {
@@ -87,8 +88,8 @@ pub(crate) fn check_length(subject: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An error of the transport as the command tells it: what was asked wrongly is wrong usage.
-pub(crate) fn told(error: TransportError) -> anyhow::Error {
+/// Converts a transport error into a command's error: an invalid request becomes wrong usage.
+pub(crate) fn command_error(error: TransportError) -> anyhow::Error {
     match error {
         TransportError::Invalid(text) => usage(text),
         other => other.into(),

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::exit::usage;
 use crate::cli::global::Global;
 use crate::cli::output;
-use crate::names::PluginName;
+use crate::cli::usage::usage;
+use mistersmith_core::names::PluginName;
 
-/// The files of a new plugin. In them stand `{{name}}` for its name, `{{sdk}}` for the dependency
-/// on the SDK, `{{workspace}}` for what makes it a workspace of its own.
+/// The files of a new plugin. Placeholders: `{{name}}` for its name, `{{sdk}}` for the dependency
+/// on the SDK, `{{workspace}}` for the section that makes it a workspace of its own.
 const TEMPLATE: [(&str, &str); 4] = [
     (".gitignore", include_str!("new/template/gitignore.in")),
     ("Cargo.toml", include_str!("new/template/Cargo.toml.in")),
@@ -21,7 +21,7 @@ const TEMPLATE: [(&str, &str); 4] = [
     ("src/lib.rs", include_str!("new/template/src/lib.rs.in")),
 ];
 
-/// Names that are good for a plugin and taken by something else.
+/// Valid plugin names that are reserved.
 const TAKEN: [(&str, &str); 2] = [
     ("mistersmith-sdk", "the package that plugins depend on"),
     ("target", "the folder that cargo compiles into"),
@@ -64,8 +64,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     output::line(&how_to_go_on(&name, &folder))
 }
 
-/// Writes the plugin under a hidden name first: a running host, or a person after a full disk,
-/// finds all of it or nothing.
+/// Writes the plugin under a hidden name first: a running host, or a user after a full disk, finds
+/// all of it or nothing.
 fn write(plugins: &Path, name: &PluginName, fillings: &[(&str, String)]) -> std::io::Result<()> {
     let draft = plugins.join(format!(".{name}.{}", std::process::id()));
     let written =
@@ -110,7 +110,7 @@ mod tests {
     use crate::cli::exit::Exit;
     use clap::Parser;
 
-    /// Makes a plugin as a person types it; returns the exit.
+    /// Creates a plugin as the command does; returns the exit code.
     fn make(plugins: &Path, name: &str) -> Exit {
         #[derive(Parser)]
         struct Line {

@@ -1,7 +1,7 @@
-//! What a person or a script reads: results on standard output, complaints on standard error.
+//! Output of commands: results on standard output, errors on standard error.
 //!
-//! Text that came over NATS or out of a plugin is hostile to a terminal: whoever prints it passes
-//! it through [`visible`] first.
+//! Text that came over NATS or from a plugin passes through [`visible`] before it is printed;
+//! otherwise its control characters would steer the terminal.
 
 use std::io::{IsTerminal, Write};
 
@@ -12,18 +12,22 @@ use super::logging;
 
 /// Writes `text` and a line end to standard output.
 ///
-/// A reader that went away (`mistersmith agents | head -1`) is no failure.
+/// A reader that closed the pipe (`mistersmith agents | head -1`) is no error.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     bytes(format!("{text}\n").as_bytes())
 }
 
-/// Writes `data` to standard output as it is, and waits for its reader.
+/// Writes `data` to standard output unchanged, and waits for its reader.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "results go to standard output here"
+)]
 pub(crate) fn bytes(data: &[u8]) -> anyhow::Result<()> {
     let write = || {
         let mut out = std::io::stdout().lock();
         out.write_all(data).and_then(|()| out.flush())
     };
-    // A reader that stands still holds up what is told to it, and no agent beside it.
+    // A reader that does not read blocks this output only, and no agent.
     let threads = Handle::try_current().map(|handle| handle.runtime_flavor());
     let written = match threads {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(write),
@@ -37,8 +41,8 @@ pub(crate) fn bytes(data: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes a payload to standard output: to a program as it is, to a person without what would
-/// steer the terminal, and with a line end.
+/// Writes a payload to standard output: unchanged to a program; to a terminal with control
+/// characters escaped and a line end.
 pub(crate) fn payload(data: &[u8]) -> anyhow::Result<()> {
     if is_terminal() {
         line(&visible(&String::from_utf8_lossy(data)))
@@ -52,13 +56,18 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
-/// Writes one line to standard error, marked as an error. Nothing is left to do if that fails too.
+/// Writes one line to standard error, marked as an error. Nothing remains to be done if that fails
+/// too.
 pub(crate) fn complain(text: &str) {
     remark(&format!("error: {text}"));
 }
 
-/// Writes one line to standard error that is neither a result nor an error; behind the lines of the
+/// Writes one line to standard error that is neither a result nor an error; after the lines of the
 /// log, where there is one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "remarks go to standard error here"
+)]
 pub(crate) fn remark(text: &str) {
     let line = format!("{text}\n");
     if !logging::enqueue(&line) {
@@ -66,17 +75,19 @@ pub(crate) fn remark(text: &str) {
     }
 }
 
-/// A person watches standard output.
+/// Whether standard output is a terminal.
+#[expect(clippy::disallowed_methods, reason = "asked, not written to")]
 pub(crate) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
-/// A person watches standard error: where progress bars are drawn.
+/// Whether standard error is a terminal, on which progress bars are drawn.
+#[expect(clippy::disallowed_methods, reason = "asked, not written to")]
 pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// `text` with control characters replaced by escapes, line ends and tabs excepted.
+/// `text` with control characters replaced by escapes, except line ends and tabs.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -106,7 +117,7 @@ pub(crate) fn one_line(text: &str, most: usize) -> String {
     shown
 }
 
-/// A table with a head, its columns as wide as their widest cell, the last one not padded.
+/// A table with a header, its columns as wide as their widest cell, the last one not padded.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {

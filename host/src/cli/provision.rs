@@ -1,14 +1,16 @@
-//! `mistersmith provision`: makes JetStream hold what hosts and plugins need, or shows what is
-//! missing. A host does the same at its start, except what needs force.
+//! `mistersmith provision`: creates or lists the JetStream resources that are missing.
+//!
+//! These are the streams, consumers and buckets that hosts and plugins need. A host creates them at
+//! its start too, except for changes that need force.
 
 use anyhow::Context;
 use serde_json::json;
 
 use crate::cli::global::Global;
 use crate::cli::{audit, connect, output};
-use crate::config::{self, CandidateKind, HostSpec, PluginSpec};
-use crate::provision::{self, Action, Plan};
-use crate::transport::{Link, Role};
+use mistersmith_core::config::{self, CandidateKind, HostSpec, PluginSpec};
+use mistersmith_nats::provision::{self, Action, Plan};
+use mistersmith_nats::{Connection, Role};
 
 /// Arguments of `provision`.
 #[derive(Debug, clap::Args)]
@@ -29,13 +31,13 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let plugins = plugins(&spec);
     let transport = connect::to(&spec).await?;
     let plugins: Vec<&PluginSpec> = plugins.iter().collect();
-    let plan = provision::look(&transport, &spec.jetstream, &plugins)
+    let plan = provision::plan_for(&transport, &spec.jetstream, &plugins)
         .await
         .context("cannot compare what is needed with what JetStream holds")?;
     if args.plan {
         return show(&plan, args.json);
     }
-    let applied = apply(transport.link(Role::Control), &plan, args.force).await?;
+    let applied = apply(transport.connection(Role::Control), &plan, args.force).await?;
     if args.json {
         return output::json(&json!({ "done": applied.done, "warnings": applied.warnings }));
     }
@@ -51,15 +53,15 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The plugins of the folder, for the buckets that they are granted. One that cannot be loaded
-/// keeps nobody from provisioning the rest.
+/// The plugins of the folder, for the buckets that they are granted. A plugin that cannot be loaded
+/// does not prevent provisioning the rest.
 fn plugins(spec: &HostSpec) -> Vec<PluginSpec> {
     let mut loaded = Vec::new();
     for candidate in config::scan(&spec.plugins).plugins {
         if candidate.kind() == CandidateKind::NoManifest {
             continue;
         }
-        match config::load_plugin(&candidate) {
+        match config::load_plugin(&candidate, &spec.policy) {
             Ok(plugin) => loaded.push(plugin),
             Err(_) => output::remark(&format!(
                 "without the buckets of `{0}`: `mistersmith check {0}` says what is wrong with it",
@@ -77,7 +79,11 @@ fn show(plan: &Plan, as_json: bool) -> anyhow::Result<()> {
     output::line(plan.to_string().trim_end())
 }
 
-async fn apply(link: &Link, plan: &Plan, force: bool) -> anyhow::Result<provision::Applied> {
+async fn apply(
+    connection: &Connection,
+    plan: &Plan,
+    force: bool,
+) -> anyhow::Result<provision::Applied> {
     let forced: Vec<String> = plan
         .changes
         .iter()
@@ -85,15 +91,15 @@ async fn apply(link: &Link, plan: &Plan, force: bool) -> anyhow::Result<provisio
         .map(ToString::to_string)
         .collect();
     if !force || forced.is_empty() {
-        return Ok(provision::apply(link, plan, force).await?);
+        return Ok(provision::apply(connection, plan, force).await?);
     }
     let entry = json!({ "changes": forced });
     let command = "provision --force";
-    let told = audit::write(link, audit::FORCED, command, entry.clone()).await;
-    let applied = provision::apply(link, plan, force).await?;
-    if told.is_err() {
-        // The stream of the audit trail itself may have been what was missing.
-        audit::write(link, audit::FORCED, command, entry).await?;
+    let recorded = audit::write(connection, audit::FORCED, command, entry.clone()).await;
+    let applied = provision::apply(connection, plan, force).await?;
+    if recorded.is_err() {
+        // The stream of the audit trail may itself have been missing.
+        audit::write(connection, audit::FORCED, command, entry).await?;
     }
     Ok(applied)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::global::Global;
-use crate::cli::message::{Content, check_length, duration, told};
+use crate::cli::message::{Content, check_length, command_error, duration};
 use crate::cli::{connect, output};
-use crate::limits;
-use crate::transport::{Claim, Role, Stored, TransportError};
+use mistersmith_core::limits;
+use mistersmith_nats::{Claim, Role, Stored, TransportError};
 
 /// Arguments of `publish`.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,8 @@ pub(crate) struct Args {
     subject: String,
     #[command(flatten)]
     content: Content,
-    /// Wait until a JetStream stream has stored the message; always so for work.…, pipeline.… and coord.…
+    /// Wait until a JetStream stream has stored the message; always so for work.…, pipeline.… and
+    /// coord.…
     #[arg(long)]
     stored: bool,
     /// How long to wait for that
@@ -29,31 +30,35 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     check_length(&args.subject)?;
     let headers = args.content.headers()?;
     let transport = connect::connect(global).await?;
-    let link = transport.link(Role::Bulk);
+    let connection = transport.connection(Role::Bulk);
     let subject = &args.subject;
-    // What hosts take may be larger than a message: it goes through the object store.
+    // A payload for hosts may exceed the message size: it goes through the object store.
     let most = match Claim::is_for(subject) {
         true => limits::PAYLOAD.max,
-        false => link.max_payload(),
+        false => connection.max_payload(),
     };
     let payload = args.content.payload(most).await?;
     let failed = || format!("cannot publish on {subject:?}");
-    // Only the acknowledgement tells that a work item was refused by a full queue, or that there is
-    // no stream that keeps the input of a stage.
+    // Only the acknowledgement shows that a full queue refused a work item, or that no stream
+    // stores the input of a stage.
     if Claim::is_for(subject) {
-        let stored = link.publish_stored_any(subject, headers, payload, args.timeout);
+        let stored = connection.publish_stored_any(subject, headers, payload, args.timeout);
         return told_stored(stored.await, failed);
     }
     if args.stored || subject.starts_with("coord.") {
-        let stored = link.publish_stored(subject, headers, payload, args.timeout);
+        let stored = connection.publish_stored(subject, headers, payload, args.timeout);
         return told_stored(stored.await, failed);
     }
-    link.publish(subject, None, headers, payload)
+    connection
+        .publish(subject, None, headers, payload)
         .await
-        .map_err(told)
+        .map_err(command_error)
         .with_context(failed)?;
-    // A message that only left for the server is lost when the process ends.
-    link.round_trip(args.timeout).await.with_context(failed)?;
+    // A message still in the client's buffer is lost when the process ends.
+    connection
+        .round_trip(args.timeout)
+        .await
+        .with_context(failed)?;
     Ok(())
 }
 
@@ -61,7 +66,7 @@ fn told_stored(
     stored: Result<Stored, TransportError>,
     failed: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
-    let stored = stored.map_err(told).with_context(failed)?;
+    let stored = stored.map_err(command_error).with_context(failed)?;
     let known = if stored.duplicate {
         ", which had it already"
     } else {

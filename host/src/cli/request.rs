@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use crate::cli::global::Global;
-use crate::cli::message::{Content, check_length, duration, told};
+use crate::cli::message::{Content, check_length, command_error, duration};
 use crate::cli::{connect, output};
-use crate::transport::{Message, Role, TransportError};
+use mistersmith_nats::{Message, Role, TransportError};
 
 /// Arguments of `request`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +28,9 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     check_length(&args.subject)?;
     let headers = args.content.headers()?;
     let transport = connect::connect(global).await?;
-    let link = transport.link(Role::Bulk);
-    let payload = args.content.payload(link.max_payload()).await?;
-    let answer = link
+    let connection = transport.connection(Role::Bulk);
+    let payload = args.content.payload(connection.max_payload()).await?;
+    let answer = connection
         .request(&args.subject, headers, payload, args.timeout)
         .await
         .map_err(|error| explain(error, &args))?;
@@ -41,7 +41,8 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 fn explain(error: TransportError, args: &Args) -> anyhow::Error {
     let subject = &args.subject;
     let failed = format!("no answer on {subject:?}");
-    // A host hears the commands to every agent, so that NATS cannot tell that one does not exist.
+    // Every host subscribes to the commands of all agents, so NATS cannot report "no responders"
+    // for an agent that does not exist.
     let is_command = subject.starts_with("agent.") && subject.contains(".cmd.");
     match error {
         TransportError::Timeout if is_command => anyhow!(
@@ -49,7 +50,7 @@ fn explain(error: TransportError, args: &Args) -> anyhow::Error {
             args.timeout
         ),
         TransportError::Timeout => anyhow!("none came in {:?}", args.timeout),
-        other => told(other),
+        other => command_error(other),
     }
     .context(failed)
 }
@@ -64,10 +65,10 @@ fn show(answer: &Message, with_headers: bool) -> anyhow::Result<()> {
     output::payload(&answer.payload)
 }
 
-/// An answer that says by its headers that it is an error.
+/// The error of an answer whose headers mark it as one.
 fn failure(answer: &Message) -> Option<anyhow::Error> {
-    let text = answer.headers.get("Nats-Service-Error")?;
+    let text = answer.headers.text("Nats-Service-Error")?;
     let code = answer.headers.get("Nats-Service-Error-Code").unwrap_or("?");
-    let text = output::one_line(text, 1000);
+    let text = output::one_line(&text, 1000);
     Some(anyhow!("{text} (code {code})")).map(|error| error.context("the answer is an error"))
 }

@@ -1,10 +1,10 @@
-//! `mistersmith run`: runs the agents of the plugins folder until told to stop.
+//! `mistersmith run`: runs the agents of the plugins folder until stopped.
 
 use tokio_util::sync::CancellationToken;
 
 use super::global::Global;
 use crate::host::Host;
-use crate::transport::Transport;
+use mistersmith_nats::Transport;
 
 /// Runs a host until `shutdown` is cancelled, or it ends by itself.
 pub(super) async fn run(global: &Global, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -13,7 +13,7 @@ pub(super) async fn run(global: &Global, shutdown: CancellationToken) -> anyhow:
         return Ok(());
     };
     host.load().await;
-    // A host that was told to stop meanwhile never became ready; it only drains.
+    // A host that was stopped meanwhile never became ready; it only drains.
     let stopper = host.stopper();
     tokio::select! {
         biased;
@@ -23,7 +23,7 @@ pub(super) async fn run(global: &Global, shutdown: CancellationToken) -> anyhow:
     host.run().await.into_result()
 }
 
-/// Says in the log what came up, and what it is connected to.
+/// Logs the started plugins and the connection.
 async fn introduce(host: &Host) {
     let summary = host.summary().await;
     let state = host.transport().state();
@@ -42,10 +42,11 @@ async fn introduce(host: &Host) {
         host_id = %summary.host_id,
         plugins = summary.plugins,
         agents = summary.agents,
+        loading = summary.loading,
         broken = summary.broken,
         "host ready"
     );
-    if summary.plugins == 0 {
+    if summary.plugins + summary.loading == 0 {
         tracing::warn!(
             "no plugin runs; make one with `mistersmith new my-agent`, then `mistersmith build`"
         );

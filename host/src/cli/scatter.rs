@@ -1,4 +1,6 @@
-//! `mistersmith scatter [PAYLOAD]`: puts a question to every agent that answers such, and shows what came.
+//! `mistersmith scatter [PAYLOAD]`: puts a question to many agents, and prints the answers.
+//!
+//! Every agent that answers questions receives it.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +8,15 @@ use anyhow::{anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::exit::usage;
 use crate::cli::global::Global;
-use crate::cli::message::{Content, duration, told};
+use crate::cli::message::{Content, command_error, duration};
+use crate::cli::usage::usage;
 use crate::cli::{connect, output};
-use crate::limits::{MAX_EXPECTED, MAX_GATHERED_BYTES};
-use crate::names::AgentId;
-use crate::patterns::scatter::{self, shown};
-use crate::runtime::{GatherStatus, Gathered, Question};
-use crate::transport::{Link, Role, Trace};
+use crate::scatter::{self, shown};
+use mistersmith_core::limits::{MAX_EXPECTED, MAX_GATHERED_BYTES};
+use mistersmith_core::names::AgentId;
+use mistersmith_nats::{Connection, Role, Trace};
+use mistersmith_runtime::{GatherStatus, Gathered, Question};
 
 /// Arguments of `scatter`.
 #[derive(Debug, clap::Args)]
@@ -39,8 +41,8 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let expected = expected(&args)?;
     let mut headers = args.content.headers()?;
     let transport = connect::connect(global).await?;
-    let link = transport.link(Role::Bulk);
-    let payload = args.content.payload(link.max_payload()).await?;
+    let connection = transport.connection(Role::Bulk);
+    let payload = args.content.payload(connection.max_payload()).await?;
     let request = nuid::next().to_string();
     Trace::received(&headers, || &*request).stamp(None, &mut headers);
     let question = Question {
@@ -51,10 +53,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         until: Instant::now() + args.timeout,
         min: args.min.map(|min| min as usize),
         expected,
-        answer_bytes: link.max_payload(),
+        answer_bytes: connection.max_payload(),
         total_bytes: MAX_GATHERED_BYTES as usize,
     };
-    let gathered = gather(link, question).await?;
+    let gathered = gather(connection, question).await?;
     if args.json {
         output::json(&as_json(&gathered))?;
     } else {
@@ -63,7 +65,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     verdict(&gathered, args.timeout)
 }
 
-/// The expected agents, each once.
+/// The expected agents, without duplicates.
 fn expected(args: &Args) -> anyhow::Result<Vec<AgentId>> {
     let mut expected = args.expected.clone();
     expected.sort();
@@ -82,13 +84,15 @@ fn expected(args: &Args) -> anyhow::Result<Vec<AgentId>> {
     }
 }
 
-/// Asks, gathers, and tells everybody how it ended.
-async fn gather(link: &Link, question: Question) -> anyhow::Result<Gathered> {
-    let asked = scatter::ask(link, question).await.map_err(told)?;
+/// Publishes the question, gathers the answers, and stores the report.
+async fn gather(connection: &Connection, question: Question) -> anyhow::Result<Gathered> {
+    let asked = scatter::ask(connection, question)
+        .await
+        .map_err(command_error)?;
     let progress = progress();
-    let (gathered, report) = asked.gather(link, |_| progress.inc(1)).await;
+    let (gathered, report) = asked.gather(connection, |_| progress.inc(1)).await;
     progress.finish_and_clear();
-    if let Err(error) = report.store(link).await {
+    if let Err(error) = report.store(connection).await {
         output::remark(&format!(
             "the end of the gathering was not stored: {error}; `mistersmith provision` makes the stream"
         ));
@@ -96,7 +100,7 @@ async fn gather(link: &Link, question: Question) -> anyhow::Result<Gathered> {
     Ok(gathered)
 }
 
-/// The number of answers so far, where a person watches.
+/// A counter of the answers so far, on a terminal.
 fn progress() -> ProgressBar {
     if !output::is_watched() {
         return ProgressBar::hidden();

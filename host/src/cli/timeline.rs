@@ -1,6 +1,6 @@
-//! `mistersmith timeline ID`: what happened to a request or a workflow, rebuilt from the streams.
+//! `mistersmith timeline ID`: the history of a request or a workflow, rebuilt from the streams.
 //!
-//! Only looks: nothing is taken from anybody, and what the streams have forgotten stays forgotten.
+//! Read-only: it consumes no message. Messages that the streams no longer hold are missing.
 
 mod gather;
 mod rebuild;
@@ -10,13 +10,13 @@ mod tests;
 
 use anyhow::bail;
 
-use crate::cli::exit::usage;
 use crate::cli::global::Global;
+use crate::cli::usage::usage;
 use crate::cli::{connect, output};
-use crate::transport::{Link, Role};
+use mistersmith_nats::{Connection, Role};
 use rebuild::Timeline;
 
-/// Longest id, in bytes: a host takes none over that is longer.
+/// Longest id, in bytes: a host accepts no longer one.
 const MAX_ID: usize = 96;
 
 /// Arguments of `timeline`.
@@ -24,8 +24,8 @@ const MAX_ID: usize = 96;
 pub(crate) struct Args {
     /// A request id, a workflow id, or a trace id
     id: String,
-    /// How many messages of each stream to look through, newest first, for those that name the id in
-    /// a header and not in their subject
+    /// How many messages of each stream to look through, newest first, for those that name the id
+    /// in a header and not in their subject
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
     /// Print JSON
@@ -36,8 +36,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     check(&args.id)?;
     let transport = connect::connect(global).await?;
-    let link = transport.link(Role::Bulk);
-    let (timeline, cut) = of(link, &args.id, args.limit).await?;
+    let connection = transport.connection(Role::Bulk);
+    let (timeline, cut) = of(connection, &args.id, args.limit).await?;
     for stream in cut {
         output::remark(&format!(
             "{stream} holds more than was looked through; --limit looks at more"
@@ -52,17 +52,17 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     output::line(&timeline.text(&args.id, output::is_terminal()))
 }
 
-/// Rebuilds the timeline of an id; also returns the streams that were not looked through whole.
+/// Rebuilds the timeline of an id; also returns the streams that were searched only in part.
 pub(in crate::cli) async fn of(
-    link: &Link,
+    connection: &Connection,
     id: &str,
     limit: usize,
 ) -> anyhow::Result<(Timeline, Vec<&'static str>)> {
-    let found = gather::events(link, id, limit).await?;
+    let found = gather::events(connection, id, limit).await?;
     Ok((Timeline::of(&found.events), found.cut))
 }
 
-/// The id stands in subjects, where it must not be a wildcard.
+/// The id becomes part of subjects, where it must not be a wildcard.
 fn check(id: &str) -> anyhow::Result<()> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if (1..=MAX_ID).contains(&id.len()) && id.bytes().all(good) {

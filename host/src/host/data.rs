@@ -1,7 +1,7 @@
-//! The data folder: whose it is, and the lock that keeps two hosts from sharing it.
+//! The data folder, with its owner and the lock that keeps two hosts from sharing it.
 //!
-//! Only its owner can enter it. It holds credentials, and machine code that the host runs: whoever
-//! could write there would be the host.
+//! Only its owner can enter it. It holds credentials and machine code that the host executes:
+//! anyone who can write there can take over the host.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -10,25 +10,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::files::read_text;
-use crate::limits::MAX_SMALL_FILE;
-use crate::names::HostId;
+use mistersmith_core::files::read_text;
+use mistersmith_core::limits::MAX_SMALL_FILE;
+use mistersmith_core::names::HostId;
 
-/// The folder, below it, of compiled components.
+/// The subfolder of compiled components.
 pub(super) const COMPILED: &str = "compiled";
-/// Bytes of the lock that an error quotes: a process id.
+/// Number of bytes of the lock file that an error quotes: a process id.
 const QUOTED: u64 = 32;
 
-/// A locked data folder. Dropping it gives the lock back.
+/// A locked data folder; dropping it releases the lock.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
     host_id: HostId,
+    place: Option<String>,
     _lock: File,
 }
 
 impl DataFolder {
-    /// Creates the folder where it is missing, locks it, and reads or makes the host's id.
+    /// Creates the folder if it is missing, locks it, and reads or creates the host's id.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let fix = "name another folder with --data or [host] data in mistersmith.toml";
         keep_private(path).with_context(|| {
@@ -70,14 +71,16 @@ impl DataFolder {
         lock.rewind()?;
         write!(lock, "{}", std::process::id())?;
         let host_id = host_id(&path.join("host_id"))?;
+        let place = place(&lock);
         let compiled = path.join(COMPILED);
         keep_private(&compiled)
             .with_context(|| format!("the folder `{}` cannot be made", compiled.display()))?;
-        // Absolute, because the server that we start runs in another folder.
+        // Absolute, because the server that the host starts runs in another folder.
         let path = fs::canonicalize(path)?;
         Ok(Self {
             path,
             host_id,
+            place,
             _lock: lock,
         })
     }
@@ -87,13 +90,47 @@ impl DataFolder {
         &self.path
     }
 
-    /// The id of the host whose folder this is.
+    /// The id of the host that owns this folder.
     pub fn host_id(&self) -> &HostId {
         &self.host_id
     }
+
+    /// A value that no other data folder has while this machine runs, copies included; `None` if
+    /// the system does not provide one. An earlier holder of a lease with the same value has ended,
+    /// because this process has the lock.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
 }
 
-/// Makes a folder that only its owner can enter, or makes an existing one so.
+/// Identifies the lock file and this boot of the machine: a copied file is another file, and a
+/// copied machine booted at another time.
+#[cfg(target_os = "linux")]
+fn place(lock: &File) -> Option<String> {
+    use std::fmt::Write as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use sha2::{Digest as _, Sha256};
+
+    let boot = Path::new("/proc/sys/kernel/random/boot_id");
+    let boot = read_text(boot, MAX_SMALL_FILE).ok()?;
+    let file = lock.metadata().ok()?;
+    let text = format!("{}:{}:{}", boot.trim(), file.dev(), file.ino());
+    let digest = Sha256::digest(text.as_bytes());
+    let mut place = String::new();
+    for byte in digest.iter().take(16) {
+        let _ = write!(place, "{byte:02x}");
+    }
+    Some(place)
+}
+
+/// Not available on this system.
+#[cfg(not(target_os = "linux"))]
+fn place(_lock: &File) -> Option<String> {
+    None
+}
+
+/// Makes a folder accessible to its owner only, creating it if it is missing.
 fn keep_private(path: &Path) -> std::io::Result<()> {
     if let Some(above) = path.parent() {
         fs::create_dir_all(above)?;
@@ -107,7 +144,7 @@ fn keep_private(path: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let shown = path.display();
-    // `/tmp`, for instance: it is shared on purpose, and not for us to close.
+    // Such as `/tmp`: shared on purpose, and not ours to close.
     if mode & 0o1000 != 0 {
         tracing::warn!(
             "other users share `{shown}` (mode {mode:o}); give the host a folder of its own"
@@ -118,7 +155,7 @@ fn keep_private(path: &Path) -> std::io::Result<()> {
         Ok(()) => tracing::info!(
             "other users could enter `{shown}` (mode {mode:o}); now only its owner can"
         ),
-        // A volume may belong to somebody else and be ours by its group.
+        // A volume may belong to another user and be ours by its group.
         Err(error) => tracing::warn!(
             "other users can enter `{shown}` (mode {mode:o}), and that cannot be changed: {error}"
         ),
@@ -137,7 +174,7 @@ fn host_id(file: &Path) -> anyhow::Result<HostId> {
         Ok(text) => text.trim().parse().with_context(unusable),
         Err(error) if error.is_absent() => {
             let id: HostId = nuid::next().to_ascii_lowercase().parse()?;
-            // Written beside and renamed: a crash leaves no half id.
+            // Written to a temporary file and renamed: a crash leaves no partial id.
             let new = file.with_extension("new");
             let _ = fs::remove_file(&new);
             let mut options = OpenOptions::new();
@@ -163,8 +200,25 @@ mod tests {
         let error = DataFolder::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("in use by another host"), "{error}");
         assert!(error.contains(&std::process::id().to_string()), "{error}");
+        let place = first.place().map(str::to_owned);
         drop(first);
-        assert_eq!(*DataFolder::open(folder.path()).unwrap().host_id(), id);
+        let again = DataFolder::open(folder.path()).unwrap();
+        assert_eq!(*again.host_id(), id);
+        assert_eq!(again.place(), place.as_deref());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_copy_has_the_same_id_and_another_place() {
+        let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = DataFolder::open(folder.path()).unwrap();
+        for file in ["host_id", "host.lock"] {
+            fs::copy(folder.path().join(file), copy.path().join(file)).unwrap();
+        }
+        let second = DataFolder::open(copy.path()).unwrap();
+        assert_eq!(first.host_id(), second.host_id());
+        assert!(first.place().is_some());
+        assert_ne!(first.place(), second.place());
     }
 
     #[test]

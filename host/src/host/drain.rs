@@ -1,17 +1,19 @@
-//! The end of the process, in order, within the grace period.
+//! The drain: ends the process in order, within the grace period.
 
 use std::time::{Duration, Instant};
 
-use crate::limits;
+use crate::status::StopReason;
+use mistersmith_core::limits;
 
 use super::Host;
 
-/// Stops taking, finishes or returns what is in flight, says `stopped`, gives up the lease, flushes
-/// and closes. What takes longer than the grace period is dropped: JetStream delivers it again.
+/// Stops taking, finishes or returns what is in flight, publishes `stopped`, gives up the lease,
+/// flushes and closes. Anything that exceeds the grace period is dropped; JetStream delivers it
+/// again.
 pub(super) async fn drain(host: Host) {
     let Host {
         shared,
-        mut fleet,
+        mut plugins,
         lease,
         background,
         ..
@@ -24,36 +26,32 @@ pub(super) async fn drain(host: Host) {
         "draining: no new messages are taken"
     );
     shared.draining.cancel();
-    // Agents that need the whole grace must leave time to store the results of the others.
+    // Agents that use the whole grace period must leave time to store the results of the others.
     let calls = shared.spec.grace_of_calls();
     let calls_left = calls.saturating_sub(begun.elapsed());
-    fleet.stop("drain", calls_left).await;
-    let settled = tokio::time::timeout(left(), shared.around.settler.idle())
+    plugins.stop(StopReason::Drain, calls_left).await;
+    let settled = tokio::time::timeout(left(), shared.deps.settler.idle())
         .await
         .is_ok();
     if !settled {
         tracing::warn!(
-            held = shared.keeper.len(),
+            held = shared.ack_progress.len(),
             "the grace period is over; what is in flight will be delivered again"
         );
     }
     if !shared.coordinator.idle(left()).await {
         tracing::warn!("the grace period is over; some gatherings end without a report");
     }
-    // A second each for the last words, also when the grace period is used up.
+    // One second for each final message, even after the grace period is used up.
     let last = |most: Duration| {
         left()
             .max(limits::LAST_WORDS)
             .min(most.max(limits::LAST_WORDS))
     };
-    let close = shared.around.settler.attempts().close();
+    let close = shared.deps.settler.attempts().close();
     let _ = tokio::time::timeout(last(limits::LAST_WORDS), close).await;
     lease.give_up(last(limits::LAST_WORDS)).await;
-    shared
-        .around
-        .outbox
-        .flush(last(Duration::from_secs(5)))
-        .await;
+    shared.deps.events.flush(last(Duration::from_secs(5))).await;
     for task in background {
         task.abort();
     }

@@ -1,27 +1,47 @@
 //! The host's lease: `host.<host_id>` in AGENT_LEASES, renewed every third of its time.
 //!
-//! Who holds the lease may use the agent ids it has claimed. The holder counts by its own
-//! monotonic clock, from before each renewal was sent: it stops its agents before another host can
-//! see the lease expired, whatever the server, the network or the wall clock do.
+//! The host that holds the lease may use the agent ids that it has claimed. The lease is taken,
+//! renewed and given up by compare-and-swap ([`crate::kv_lease`]), so of two hosts with one id (a
+//! copied data folder) the second is refused. The holder counts from before each renewal was sent,
+//! by its own clock, which runs on while the machine sleeps. Its agents therefore lose their rights
+//! before another host can see the lease expired, whatever the server, the network or the wall
+//! clock do.
 
-use std::time::{Duration, Instant};
+mod key;
+mod renewing;
+mod start;
+mod value;
 
-use serde_json::json;
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::limits;
-use crate::names::HostId;
-use crate::transport::{Kv, TransportError};
+use mistersmith_nats::Connection;
+use mistersmith_runtime::LeaseTerm;
 
-use crate::patterns::lifecycle::now;
+use crate::kv_lease::Clock;
 
-/// A lease that is being renewed.
+use key::{BootClock, HostKey, ServerKey};
+use renewing::Renewing;
+pub(super) use value::Holder;
+
+/// The bucket.
+pub(super) const BUCKET: &str = "AGENT_LEASES";
+
+/// The interval at which a lease that another host may hold is read.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long such a lease is watched: if it does not change in this time nobody renews it, whatever
+/// the bucket's ttl is.
+const WATCHED: Duration = Duration::from_secs(20);
+
+/// A lease with the task that renews it.
 pub(super) struct Lease {
     held: watch::Receiver<bool>,
-    task: JoinHandle<()>,
-    kv: Kv,
-    key: String,
+    renewing: JoinHandle<()>,
+    stop: Arc<Notify>,
+    term: LeaseTerm,
 }
 
 /// The key of a host's lease.
@@ -30,35 +50,41 @@ pub(super) fn key(host: &str) -> String {
 }
 
 impl Lease {
-    /// Takes the lease and keeps it. The data folder is locked, so a lease of our own id that is
-    /// still there is that of our own predecessor.
-    pub(super) async fn take(kv: Kv, host: &HostId, name: &str) -> Result<Self, TransportError> {
-        let key = key(host.as_str());
-        let begun = Instant::now();
-        let value = |term: u64| {
-            json!({"host_id": host.as_str(), "name": name, "term": term, "renewed_at": now()})
-                .to_string()
-        };
-        // The term is the revision of the write that took the lease; the value has it from the
-        // first renewal on.
-        let term = kv.put(&key, value(0).into()).await?;
-        let revision = term;
-        let (tell, held) = watch::channel(true);
-        let renewing = Renewing {
-            kv: kv.clone(),
-            key: key.clone(),
-            host: host.as_str().to_owned(),
-            name: name.to_owned(),
-            term,
-            revision,
-            renewed: begun,
-        };
+    /// Takes the lease and keeps it. Waits for the expiry of a lease that an earlier process on
+    /// another machine may have left; raises `alarm` when the bucket is missing.
+    ///
+    /// # Errors
+    /// A living host has the same id, or the server does not answer.
+    pub(super) async fn take(
+        connection: &Connection,
+        holder: Holder,
+        alarm: Arc<Notify>,
+    ) -> anyhow::Result<Self> {
+        let key = ServerKey::new(connection, key(&holder.host)).await?;
+        Self::start(key, BootClock, holder, alarm).await
+    }
+
+    async fn start(
+        key: impl HostKey + 'static,
+        clock: impl Clock + 'static,
+        holder: Holder,
+        alarm: Arc<Notify>,
+    ) -> anyhow::Result<Self> {
+        let mut renewing = Renewing::new(key, clock, holder, alarm);
+        renewing.acquire().await?;
+        let (publish, held) = watch::channel(true);
+        let (term, stop) = (renewing.term(), Arc::new(Notify::new()));
         Ok(Self {
             held,
-            task: tokio::spawn(renewing.run(tell)),
-            kv,
-            key,
+            renewing: tokio::spawn(renewing.run(publish, stop.clone())),
+            stop,
+            term,
         })
+    }
+
+    /// The time until which agents may act under the lease.
+    pub(super) fn term(&self) -> &LeaseTerm {
+        &self.term
     }
 
     /// Resolves when the lease was lost (`false`) or came back (`true`).
@@ -70,102 +96,29 @@ impl Lease {
         *self.held.borrow_and_update()
     }
 
-    /// Gives the lease up, so that other hosts need not wait for it to expire.
-    pub(super) async fn give_up(self, limit: Duration) {
-        self.task.abort();
-        let _ = tokio::time::timeout(limit, self.kv.delete(&self.key, None)).await;
+    /// Gives up the lease, so that other hosts need not wait for it to expire.
+    pub(super) async fn give_up(mut self, limit: Duration) {
+        self.stop.notify_one();
+        let _ = tokio::time::timeout(limit, &mut self.renewing).await;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.task.abort();
+        self.renewing.abort();
     }
 }
 
-struct Renewing {
-    kv: Kv,
-    key: String,
-    host: String,
-    name: String,
-    term: u64,
-    /// Of our last write: a renewal counts only if nothing came after it.
-    revision: u64,
-    renewed: Instant,
+/// The error for two hosts with one id.
+fn twice(id: &str, name: &str) -> String {
+    let name = mistersmith_core::names::quoted(name);
+    format!(
+        "a host named {name} runs with the same host id `{id}`: one of the two data folders is a \
+         copy of the other; fix: remove the file `host_id` from the copy, and start that host again"
+    )
 }
 
-/// What came of one renewal.
-enum Renewal {
-    /// It began then, and was written with this revision.
-    Done(Instant, u64),
-    /// Nobody knows.
-    Failed,
-    /// Our last write is gone: the lease had expired, or somebody else has written it.
-    Lost,
-}
-
-impl Renewing {
-    async fn run(mut self, tell: watch::Sender<bool>) {
-        let mut held = true;
-        let mut wait = limits::LEASE_RENEWAL;
-        loop {
-            let left = limits::LEASE_SAFE.saturating_sub(self.renewed.elapsed());
-            let renewal = async {
-                tokio::time::sleep(wait).await;
-                self.renew(held).await
-            };
-            // While the lease is held, losing it is noticed on time even if no answer ever comes.
-            let renewed = if held {
-                let renewed = tokio::time::timeout(left, renewal).await;
-                renewed.unwrap_or(Renewal::Failed)
-            } else {
-                renewal.await
-            };
-            let lost = matches!(renewed, Renewal::Lost);
-            if let Renewal::Done(begun, revision) = renewed {
-                self.renewed = begun;
-                self.revision = revision;
-                if !held {
-                    self.term = revision;
-                }
-                wait = limits::LEASE_RENEWAL;
-            } else {
-                wait = limits::LEASE_RETRY;
-            }
-            let now_held = !lost && self.renewed.elapsed() < limits::LEASE_SAFE;
-            if now_held != held {
-                held = now_held;
-                let _ = tell.send(held);
-            }
-        }
-    }
-
-    /// Renews once. A lease that was lost is acquired anew, and the revision of that write is its
-    /// term. One that is held is renewed only on top of our own last write: a clock that stood still
-    /// (a machine that slept) does not notice that the lease has expired, but the server does.
-    async fn renew(&self, held: bool) -> Renewal {
-        let begun = Instant::now();
-        let term = if held { self.term } else { 0 };
-        let value =
-            json!({"host_id": self.host, "name": self.name, "term": term, "renewed_at": now()});
-        let value = value.to_string().into();
-        let written = if held {
-            self.kv.update(&self.key, value, self.revision).await
-        } else {
-            self.kv.put(&self.key, value).await
-        };
-        match written {
-            Ok(revision) => Renewal::Done(begun, revision),
-            Err(TransportError::Conflict) if held => {
-                tracing::error!(
-                    "the host's lease had expired, or another host with a copy of this data folder has taken it"
-                );
-                Renewal::Lost
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the host's lease was not renewed; trying again");
-                Renewal::Failed
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod paused;
+#[cfg(test)]
+mod tests;

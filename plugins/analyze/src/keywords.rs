@@ -1,4 +1,4 @@
-//! Which words stand in a document how often.
+//! The word frequencies of a document, and its keywords.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
 struct Analyze {
-    /// How many keywords to tell.
+    /// How many keywords to return.
     #[serde(default = "eight")]
     keywords: usize,
 }

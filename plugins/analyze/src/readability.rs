@@ -1,10 +1,10 @@
-//! How easily a text reads, after Rudolf Flesch.
+//! Flesch's reading ease of a text.
 
 use serde::Serialize;
 
 use crate::{Sentence, rounded};
 
-/// How easily a text reads.
+/// The readability of a text.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Readability {
     #[serde(skip)]

@@ -1,4 +1,4 @@
-//! How much each sentence says about its document.
+//! The weight of each sentence in its document.
 
 use std::collections::BTreeSet;
 

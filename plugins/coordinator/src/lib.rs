@@ -1,18 +1,19 @@
-//! Turns the request for a report into work for others, and waits until the reporter has it together:
-//! work in the domain `reports`, task `workflow`.
+//! Splits the request for a report into work items and pipelines, and waits for the reporter to
+//! complete it: work in the domain `reports`, task `workflow`.
 //!
 //! Takes `{"title": "…", "documents": [{"name": "a.md", "text": "…"}], "questions": ["…"]}`. It
 //!
 //! 1. asks the reporter to open a report and to collect the parts of it,
 //! 2. starts the pipeline `extract → preprocess → analyze → summarize` for each document,
 //! 3. publishes work: sentiment of paragraphs, word counts, questions; the results carry the request
-//!    id of this item, by which the reporter hears them, and the `id` of their part,
+//!    id of this item, by which the reporter receives them, and the `id` of their part,
 //! 4. hands the results of the pipelines to the reporter,
 //! 5. waits for its signal `coord.<report>.reported`, and replies the report.
 //!
-//! What does not come within `[config] patience` is missing in the report, and the report says so. If
-//! the coordinator or the reporter dies, the item is delivered again, and all is done again as a new
-//! report: to do the work twice is harmless, a pipeline of the old one cannot be taken for a new one.
+//! What does not come within `[config] patience` is missing in the report, and the report says so.
+//! If the coordinator or the reporter dies, the item is delivered again, and all is done again as a
+//! new report: to do the work twice is harmless, a pipeline of the old one cannot be taken for a
+//! new one.
 
 mod plan;
 
@@ -112,7 +113,7 @@ fn wait(workflow: &str, deadline: &Deadline) -> Result<Value> {
     Ok(result.json()?)
 }
 
-/// From here on the reporter hears what comes: before any work is given out.
+/// Opens the report at the reporter, before any work is published.
 fn open(report: &str, request: &Request, plan: &Plan) -> Result<()> {
     let names: Vec<&str> = request
         .documents

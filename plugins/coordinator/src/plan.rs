@@ -1,13 +1,13 @@
-//! What a report needs: which work, and which parts.
+//! The plan of a report: its work items and its parts.
 
 use mistersmith_sdk::json;
 use mistersmith_sdk::serde_json::Value;
 use serde::{Deserialize, Serialize};
 
-/// Shorter paragraphs are headings and list items: nobody feels anything in them.
+/// Shorter paragraphs are headings and list items, without a sentiment.
 const SHORTEST: usize = 60;
 
-/// A report that somebody wants.
+/// The request for a report.
 #[derive(Deserialize)]
 pub(crate) struct Request {
     pub(crate) title: String,
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     pub(crate) parts: Vec<String>,
 }
 
-/// One work item. Its payload has the id of its part, and whoever does it gives that back.
+/// One work item. Its payload has the id of its part, and the result repeats it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) subject: &'static str,

@@ -1,4 +1,4 @@
-//! Replies what it is sent, with the same content type.
+//! Replies each message with its own payload and content type.
 
 use mistersmith_sdk::{Agent, Message, Reply, Result, export_agent};
 

@@ -1,9 +1,9 @@
-//! Takes the text out of a document: the first stage of the pipeline
+//! Extracts the text of a document: the first stage of the pipeline
 //! `extract → preprocess → analyze → summarize`.
 //!
 //! Takes a document as it is, plain text or Markdown (`Content-Type: text/markdown`, or it looks
 //! like it), or `{"name": "README.md", "text": "…", "format": "markdown"}`, of which only `text`
-//! must be there. Gives the next stage what a person would read:
+//! must be there. Returns the readable text:
 //!
 //! ```json
 //! {"name": "README.md", "format": "markdown", "title": "MisterSmith",
@@ -42,7 +42,7 @@ struct Output {
     document: Document,
 }
 
-/// What a person would read.
+/// The readable text of a document.
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Document {
     /// The first heading, or the first line; empty when there is none.

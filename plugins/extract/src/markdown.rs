@@ -1,5 +1,5 @@
-//! Markdown, as far as its text is wanted: headings, paragraphs, lists, quotes, tables. Code blocks,
-//! comments, front matter and link definitions are left out.
+//! Markdown, as far as its text is wanted: headings, paragraphs, lists, quotes, tables. Code
+//! blocks, comments, front matter and link definitions are left out.
 
 use crate::{Document, Heading, inline};
 

@@ -1,6 +1,6 @@
 //! Answers questions from the shelf it keeps: `scatter.<request>.task`, where every librarian is
-//! asked, or `cmd.execute`. Which shelf it keeps says the number in its id, so that three librarians
-//! together know everything; more of them share the shelves.
+//! asked, or `cmd.execute`. The number in its id selects the shelf that it keeps, so that three
+//! librarians together know everything; more of them share the shelves.
 //!
 //! Takes plain text or `{"question": "…"}`, answers the passages that fit best, or none:
 //!

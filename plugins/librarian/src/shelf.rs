@@ -1,4 +1,4 @@
-//! What a librarian knows, and how it finds it.
+//! The shelf of a librarian, and the search in it.
 
 use std::collections::BTreeSet;
 

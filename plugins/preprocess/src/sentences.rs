@@ -1,6 +1,6 @@
-//! Where sentences end.
+//! Splits a text into sentences.
 
-/// What ends with a full stop and ends no sentence.
+/// Abbreviations: they end with a full stop and end no sentence.
 const ABBREVIATIONS: [&str; 16] = [
     "e.g", "i.e", "etc", "cf", "vs", "mr", "mrs", "ms", "dr", "prof", "vol", "fig", "inc", "ltd",
     "approx", "resp",

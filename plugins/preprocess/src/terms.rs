@@ -1,4 +1,4 @@
-//! The words of a sentence, and which of them say what it is about.
+//! The words of a sentence, and its terms: the words without stop words and numbers.
 
 /// English words that stand in every text.
 const STOP_WORDS: &str = "\

@@ -1,18 +1,19 @@
-//! Collects the results that belong to a report, and makes the report of them, as JSON and Markdown.
+//! Collects the results of a report, and composes it as JSON and Markdown.
 //!
 //! Among all reporters one leads (`[election]`); it alone takes new reports.
 //!
-//! | it hears | and |
+//! | message | effect |
 //! |---|---|
-//! | `reports.open`, `{report, request, title, documents, questions, parts}` | collects from now on |
-//! | `agent.*.resp.<request>`, the results of work | takes those whose `id` is that of a part |
+//! | `reports.open`, `{report, request, title, documents, questions, parts}` | opens a collection |
+//! | `agent.*.resp.<request>`, the results of work | takes each whose `id` is that of a part |
 //! | `reports.<report>.part`, `{id, value}` | takes a part that was brought; null: it will not come |
 //! | `reports.<report>.close` | replies the report, with what is missing |
 //!
 //! When the last part has come, the report is kept in the bucket REPORTS under its request id, and
-//! `coord.<report>.reported` is signalled. What it has collected lives in its memory: if it dies,
-//! the coordinator finds nobody who knows the report, and begins again.
+//! `coord.<report>.reported` is signalled. A collection is in memory only: when the reporter ends,
+//! no reporter has the report, and the coordinator opens a new one.
 
+mod compose;
 mod markdown;
 mod open;
 mod report;
@@ -24,7 +25,6 @@ use mistersmith_sdk::{
     messaging,
 };
 use open::{Collection, Opening};
-use report::Report;
 use serde::Deserialize;
 
 const REPORTS: Bucket = Bucket::new("REPORTS");
@@ -112,7 +112,7 @@ impl Reporter {
         };
         for collection in &mut self.open {
             if message.subscription() == Some(collection.results) {
-                collection.take(&id, Some(agent), value.clone())?;
+                take(collection, &id, Some(agent), value.clone())?;
             }
         }
         Ok(Reply::none())
@@ -120,13 +120,13 @@ impl Reporter {
 
     fn part(&mut self, report: &str, part: Part) -> Result<Reply> {
         let collection = self.known(report)?;
-        collection.take(&part.id, None, part.value)?;
+        take(collection, &part.id, None, part.value)?;
         Reply::json(&json!({"missing": collection.missing()}))
     }
 
     fn close(&mut self, report: &str) -> Result<Reply> {
         let collection = self.known(report)?;
-        let made = Report::of(collection);
+        let made = compose::report(collection);
         if !collection.kept {
             collection.keep(&made)?;
         }
@@ -146,6 +146,16 @@ impl Reporter {
     fn place(&self, report: &str) -> Option<usize> {
         self.open.iter().position(|open| open.report() == report)
     }
+}
+
+/// Takes a part; with the last one the report is made, kept and announced.
+fn take(collection: &mut Collection, id: &str, agent: Option<&str>, value: Value) -> Result<()> {
+    if collection.take(id, agent, value) {
+        let made = compose::report(collection);
+        collection.keep(&made)?;
+        collection.announce(&made)?;
+    }
+    Ok(())
 }
 
 export_agent!(Reporter);

@@ -1,4 +1,4 @@
-//! The report for a person.
+//! The report as Markdown.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! A report while its parts are coming.
+//! The collection of the parts of an open report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::report::Report;
 /// Most parts of one report.
 const MOST_PARTS: usize = 5000;
 
-/// What a report is to be of.
+/// The request that opens a report.
 #[derive(Deserialize)]
 pub(crate) struct Opening {
     /// The id of this attempt.
@@ -33,9 +33,9 @@ pub(crate) struct Collection {
     pub(crate) opening: Opening,
     /// The term of the leader that opened it.
     pub(crate) term: u64,
-    /// The subscription that hears the results of work.
+    /// The subscription to the results of work.
     pub(crate) results: u64,
-    /// The subscriptions that hear what belongs to this report.
+    /// The subscriptions to the messages of this report.
     own: Vec<u64>,
     /// Each part that has come: whose work it is, where that is known, and what it says. Null: it
     /// will not come.
@@ -45,7 +45,7 @@ pub(crate) struct Collection {
 }
 
 impl Collection {
-    /// Hears what belongs to a report, from now on.
+    /// Subscribes to the messages of a report.
     pub(crate) fn begin(opening: Opening, term: u64) -> Result<Self> {
         if opening.parts.len() > MOST_PARTS {
             return Err(Error::reject(format_args!(
@@ -69,9 +69,16 @@ impl Collection {
         &self.opening.report
     }
 
-    /// The ids of all parts.
-    pub(crate) fn wanted(&self) -> &BTreeSet<String> {
-        &self.opening.parts
+    /// The ids of the parts that have not come, or will not.
+    pub(crate) fn not_there(&self) -> Vec<String> {
+        let there = |id: &&String| self.value(id).is_none();
+        self.opening.parts.iter().filter(there).cloned().collect()
+    }
+
+    /// The value of a part; none when it has not come, or will not.
+    pub(crate) fn value(&self, id: &str) -> Option<&Value> {
+        let (_, value) = self.parts.get(id)?;
+        Some(value).filter(|value| !value.is_null())
     }
 
     /// How many parts have neither come nor been given up.
@@ -79,21 +86,22 @@ impl Collection {
         self.opening.parts.len() - self.parts.len()
     }
 
-    /// Takes a part, once; with the last one the report is made, kept and announced.
-    pub(crate) fn take(&mut self, id: &str, agent: Option<&str>, value: Value) -> Result<()> {
+    /// Takes a part, once. True when it was the last one.
+    pub(crate) fn take(&mut self, id: &str, agent: Option<&str>, value: Value) -> bool {
         // Work is done at least once: the same part can come twice.
         if !self.opening.parts.contains(id) || self.parts.contains_key(id) {
-            return Ok(());
+            return false;
         }
         let agent = agent.map(str::to_owned);
         self.parts.insert(id.to_owned(), (agent, value));
-        if self.missing() == 0 {
-            let report = Report::of(self);
-            self.keep(&report)?;
-            let event =
-                json!({"report": self.report(), "complete": report.complete, "term": self.term});
-            coordination::signal(self.report(), "reported", &event)?;
-        }
+        self.missing() == 0
+    }
+
+    /// Announces that the report is in the bucket.
+    pub(crate) fn announce(&self, report: &Report) -> Result<()> {
+        let event =
+            json!({"report": self.report(), "complete": report.complete, "term": self.term});
+        coordination::signal(self.report(), "reported", &event)?;
         Ok(())
     }
 
@@ -104,7 +112,7 @@ impl Collection {
         Ok(())
     }
 
-    /// Hears no more.
+    /// Ends the subscriptions.
     pub(crate) fn end(self) {
         for subscription in self.own.into_iter().chain([self.results]) {
             if let Err(error) = messaging::unsubscribe(subscription) {

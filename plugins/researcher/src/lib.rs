@@ -1,7 +1,7 @@
-//! Researches a question: puts it to every librarian at once, gathers their answers, and merges them.
+//! Researches a question: scatters it to every librarian, gathers their answers, and merges them.
 //!
-//! Takes work in the domain `research`, task `question`: `{"question": "…", "id": "q/1"}`, where `id`
-//! may be missing and comes back. Replies what all of them know together, the best first:
+//! Takes work in the domain `research`, task `question`: `{"question": "…", "id": "q/1"}`, where
+//! `id` may be missing and comes back. Replies what all of them know together, the best first:
 //!
 //! ```json
 //! {"id": "q/1", "question": "Why are messages stored?", "status": "complete",
@@ -9,8 +9,8 @@
 //!  "sources": [{"agent": "librarian-002", "shelf": "durability", "text": "…", "score": 0.67}]}
 //! ```
 //!
-//! It waits for `[config] answers` of them; when fewer have answered in time, the status is `partial`,
-//! and when nobody has, the question is tried again later.
+//! It waits for `[config] answers` of them; when fewer have answered in time, the status is
+//! `partial`, and when nobody has, the question is tried again later.
 
 mod merge;
 

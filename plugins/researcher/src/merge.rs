@@ -1,10 +1,10 @@
-//! From what each librarian found to what all of them know.
+//! Merges the passages that the librarians found.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// What one librarian found.
+/// The answer of one librarian.
 #[derive(Deserialize)]
 pub(crate) struct Found {
     #[serde(default)]

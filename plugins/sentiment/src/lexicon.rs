@@ -35,7 +35,8 @@ impl Lexicon {
         Ok(Self { valences })
     }
 
-    /// The valence of a word in lower case, with or without a usual ending; none when it says nothing.
+    /// The valence of a word in lower case, with or without a usual ending; none when it says
+    /// nothing.
     pub(crate) fn valence(&self, word: &str) -> Option<f64> {
         let found = self.get(word).or_else(|| self.without_ending(word))?;
         (found != 0.0).then_some(found)

@@ -1,7 +1,7 @@
-//! Scores the sentiment of English texts by a lexicon: work in the domain `nlp`, task `sentiment`, or
-//! `cmd.execute`. Takes plain text or `{"text": "…"}`, replies
-//! `{"label": "positive", "score": 0.62, "sentences": 3, "positive": 4, "negative": 1}`. An `id` beside
-//! `text` comes back, so that whoever collects results knows which text each is about.
+//! Scores the sentiment of English texts by a lexicon: work in the domain `nlp`, task `sentiment`,
+//! or `cmd.execute`. Takes plain text or `{"text": "…"}`, replies `{"label": "positive", "score":
+//! 0.62, "sentences": 3, "positive": 4, "negative": 1}`. An `id` beside `text` comes back, so that
+//! whoever collects results knows which text each is about.
 
 mod lexicon;
 mod score;

@@ -2,8 +2,8 @@
 //!
 //! Each word of the lexicon has a valence. Words in the three places before it make it stronger or
 //! weaker, or turn it; capitals and exclamation marks make it stronger; what follows a "but" weighs
-//! more than what stands before it. The sum of a sentence is brought between -1 and 1, and the score
-//! of the text is the mean of the sentences that say anything.
+//! more than what stands before it. The sum of a sentence is brought between -1 and 1, and the
+//! score of the text is the mean of the sentences that say anything.
 
 use serde::Serialize;
 

@@ -44,8 +44,8 @@ impl Agent for WordCount {
         Ok(context::config()?)
     }
 
-    /// Counts a text, plain or as `{"text": "…"}`. An `id` beside `text` comes back, so that whoever
-    /// collects results knows which text each is about.
+    /// Counts a text, plain or as `{"text": "…"}`. An `id` beside `text` comes back, so that
+    /// whoever collects results knows which text each is about.
     fn work(&mut self, item: &Work) -> Result<Reply> {
         let Input { text, id } = if item.is_json() {
             item.json()?

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Host, Line, Nats, Plugin, Running, component, until};
+use harness::{Host, Line, Nats, Plugin, Running, component, until};
 
 fn fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());

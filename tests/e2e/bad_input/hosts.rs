@@ -1,6 +1,6 @@
 //! A host that cannot start: one error that says why and what to do, and no password.
 
-use crate::harness::{Host, Nats, Running};
+use harness::{Host, Nats, Running};
 
 /// Waits until the host has given up; returns its exit code and its one error.
 async fn gives_up(mut host: Running) -> (Option<i32>, String) {
@@ -139,4 +139,27 @@ async fn a_configuration_tells_all_its_mistakes_at_once() {
         nats.js.get_stream("WORK_QUEUE").await.is_err(),
         "nothing was begun"
     );
+}
+
+#[tokio::test]
+async fn a_jetstream_domain_that_nobody_has_is_named() {
+    let nats = Nats::start().await;
+    let host = Host::new(&nats)
+        .config("[jetstream]\ndomain = \"nowhere\"")
+        .start();
+    let (code, error) = gives_up(host).await;
+    assert_eq!(code, Some(1), "{error}");
+    assert!(
+        error.contains("JetStream of the domain \"nowhere\" does not answer"),
+        "{error}"
+    );
+    for (domain, word) in [
+        ("a.b", "not the name of a JetStream domain"),
+        ("", "not the name"),
+    ] {
+        let config = format!("[jetstream]\ndomain = \"{domain}\"");
+        let (code, error) = gives_up(Host::new(&nats).config(&config).start()).await;
+        assert_eq!(code, Some(64), "{error}");
+        assert!(error.contains(word), "{error}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, header};
+use harness::{Host, Nats, header};
 
 const SCHEMA: &str = r#"{"type": "object", "required": ["do"], "properties": {"do": {"enum": ["counter", "echo"]}}}"#;
 

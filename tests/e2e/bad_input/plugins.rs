@@ -1,6 +1,6 @@
 //! Plugins that cannot run, in the folder of a host that runs.
 
-use crate::harness::{Host, Line, Nats, Plugin, Running, component, renamed_in};
+use harness::{Host, Line, Nats, Plugin, Running, component, renamed_in};
 
 /// The one error line that a host wrote about a plugin.
 async fn error_about(host: &Running, plugin: &str) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 /// Subjects that are none.
 fn malformed() -> Vec<String> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{host, open, slow, state};
-use crate::harness::{Host, Nats, Plugin, component, until};
+use harness::{Host, Nats, Plugin, component, until};
 
 #[tokio::test]
 async fn hosts_and_plugins_of_a_service_share_its_circuit() {

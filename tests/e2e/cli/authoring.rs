@@ -1,14 +1,12 @@
 //! From `new` to an answer. This is the slow one: it calls cargo, which compiles the SDK.
 
-use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Host, Nats, repository, until_in};
+use harness::{Host, Nats, repository, until_in};
 
 /// Compiles with the folder of this test run, so that what it has compiled already is used.
 fn shared() -> String {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    folder.display().to_string()
+    harness::target().display().to_string()
 }
 
 #[tokio::test]

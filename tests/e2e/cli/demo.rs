@@ -1,6 +1,6 @@
 //! `demo`, as a script calls it: no terminal, no person.
 
-use crate::harness::{Host, Plugin, nats_server};
+use harness::{Host, Plugin, nats_server};
 
 /// What it needs.
 const PLUGINS: [&str; 10] = [

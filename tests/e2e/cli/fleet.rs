@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Plugin, component, header};
+use harness::{Host, Nats, Plugin, component, header};
 
 #[tokio::test]
 async fn agents_of_all_hosts_are_shown_and_the_work_nobody_takes() {

@@ -1,8 +1,9 @@
-//! `dlq`: what was given up can be looked at, sent again and removed, and the trail says who did it.
+//! `dlq`: what was given up can be looked at, sent again and removed, and the trail says who did
+//! it.
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 #[tokio::test]
 async fn a_dead_letter_is_shown_sent_again_and_removed() {
@@ -58,7 +59,7 @@ async fn a_dead_letter_is_shown_sent_again_and_removed() {
         replayed.stdout.contains("work.lab.high.one") && replayed.stdout.contains("WORK_QUEUE"),
         "{replayed:#?}"
     );
-    let again = crate::harness::until("it is given up again", async || {
+    let again = harness::until("it is given up again", async || {
         let letters = nats.stored("DLQ", "dlq.work.lab.high.one").await;
         letters.into_iter().find(|letter| letter.sequence > 1)
     })

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, headers};
+use harness::{Host, Nats, headers};
 
 /// The words that say what happened, in order.
 fn told(timeline: &Value) -> Vec<&str> {

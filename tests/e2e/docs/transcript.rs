@@ -62,8 +62,8 @@ pub fn steps(page: &Page) -> Vec<Step> {
     steps
 }
 
-/// Whether a command printed what the page shows. Spaces at the ends of lines, and empty lines at the
-/// end, do not count.
+/// Whether a command printed what the page shows. Spaces at the ends of lines, and empty lines at
+/// the end, do not count.
 pub fn is_as_shown(printed: &str, shown: &str) -> bool {
     let lines = |text: &str| -> Vec<String> {
         text.trim_end()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{SUCCESSION, candidates, leader, leader_after};
-use crate::harness::{Ear, Host, Nats, Outside, Running, until_in};
+use harness::{Ear, Host, Nats, Outside, Running, until_in};
 
 /// What Debian's `faketime` brings: it answers for the clock of the wall.
 fn library() -> PathBuf {

@@ -1,7 +1,7 @@
 //! Hosts that die or stand still, servers that go away.
 
 use super::{host, leader, leader_after, notices, told};
-use crate::harness::{Nats, Running, until_in};
+use harness::{Nats, Running, until_in};
 
 fn on<'a>(hosts: &'a mut [Running], name: &str) -> &'a mut Running {
     let found = hosts.iter_mut().find(|host| host.name() == name);
@@ -14,6 +14,7 @@ async fn a_leader_that_is_killed_is_followed_by_a_later_term() {
     let ear = nats.listen("told").await;
     let mut hosts = [host(&nats, "one", 2).await, host(&nats, "two", 2).await];
     let (first, term, at) = leader_after(&nats, 0).await;
+    told(&ear, &first, true, term).await;
     on(&mut hosts, &at).kill();
     let (second, next, elsewhere) = leader_after(&nats, term).await;
     assert_ne!(at, elsewhere);
@@ -47,7 +48,7 @@ async fn a_leader_that_stood_still_finds_itself_replaced() {
     on(&mut hosts, &at).resume();
     // It goes on in the middle of what it did. Its agents end with the host's lease, and come back.
     until_in(super::SUCCESSION, "the host is back", async || {
-        let back = |line: &crate::harness::Line| line.message().contains("the lease is back");
+        let back = |line: &harness::Line| line.message().contains("the lease is back");
         on(&mut hosts, &at).logs.find(back).pop()
     })
     .await;

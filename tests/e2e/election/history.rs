@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{host, leader_after};
-use crate::harness::{Nats, Outside, Running, until_in};
+use harness::{Nats, Outside, Running, until_in};
 
 /// One answer to "do you lead?".
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{host, leader, leader_after, notices, told};
-use crate::harness::{Nats, headers};
+use harness::{Nats, headers};
 
 #[tokio::test]
 async fn a_strangers_vote_is_answered_and_never_on_its_reply_subject() {
@@ -84,17 +84,24 @@ async fn a_stranger_can_lead_by_the_rules_and_is_waited_for() {
     one.stop().await;
     let leases = nats.kv("AGENT_LEASES").await;
     let value = json!({"agent_id": "outside", "term": 0}).to_string();
-    let term = leases.create("election.lab", value.into()).await.unwrap();
+    let created = leases.create("election.lab", value.into()).await.unwrap();
+    let claims = nats.kv("AGENT_CLAIMS").await;
+    let recorded = claims.entry("term.lab").await.unwrap().unwrap();
+    let record: Value = serde_json::from_slice(&recorded.value).unwrap();
+    let term = record["term"].as_u64().unwrap() + 1;
+    let record = json!({ "term": term }).to_string();
+    let raised = claims.update("term.lab", record.into(), recorded.revision);
+    raised.await.unwrap();
     let value = json!({"agent_id": "outside", "term": term}).to_string();
     let newest = leases
-        .update("election.lab", value.into(), term)
+        .update("election.lab", value.into(), created)
         .await
         .unwrap();
     let ear = nats.listen("told").await;
     one.start();
     one.wait_ready().await;
     let answers = nats.listen("election.lab.vote.resp.me").await;
-    crate::harness::until("the host knows the stranger", async || {
+    harness::until("the host knows the stranger", async || {
         nats.publish("election.lab.vote", "me").await;
         let known = |m: &async_nats::Message| {
             let answer: Value = serde_json::from_slice(&m.payload).unwrap();

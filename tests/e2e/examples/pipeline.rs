@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{STAGES, with};
-use crate::harness::{Host, Nats, headers, repository, until};
+use harness::{Host, Nats, headers, repository, until};
 
 #[tokio::test]
 async fn a_real_document_goes_through_all_stages() {

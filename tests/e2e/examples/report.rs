@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{STAGES, with};
-use crate::harness::{Host, Nats, PATIENCE, repository, until, until_in};
+use harness::{Host, Nats, PATIENCE, repository, until, until_in};
 
 const WORKERS: [&str; 6] = [
     "coordinator",

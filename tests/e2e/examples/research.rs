@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::with;
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 #[tokio::test]
 async fn a_researcher_merges_what_librarians_know() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{LARGE, claimed, is_removed, objects_for, padded, roomy};
-use crate::harness::{Host, Nats, until_in};
+use harness::{Host, Nats, until_in};
 
 /// The server delivers an item again after the ack wait, 30 s; the machine may be busy.
 const ACK_WAIT: Duration = Duration::from_secs(75);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{LARGE, claim, claimed, is_removed, objects_for, padded, put, roomy};
-use crate::harness::{Host, Nats, headers};
+use harness::{Host, Nats, headers};
 
 #[tokio::test]
 async fn a_claim_of_another_client_is_taken() {
@@ -51,7 +51,7 @@ async fn a_claim_that_is_wrong_is_a_dead_letter_and_touches_nothing() {
         ("large", "work.large", "too-large", "2500000 bytes"),
     ] {
         nats.work_with(subject, claim(request, name), "").await;
-        let found = crate::harness::until(request, async || {
+        let found = harness::until(request, async || {
             let letters = nats.stored("DLQ", "dlq.>").await;
             letters
                 .into_iter()
@@ -82,7 +82,7 @@ async fn a_claim_that_is_wrong_is_a_dead_letter_and_touches_nothing() {
     nats.work_with(&piece.subject, headers(&[]), changed).await;
     nats.work_with(subject, claim("changed", "work.changed"), "")
         .await;
-    let letter = crate::harness::until("changed", async || {
+    let letter = harness::until("changed", async || {
         let letters = nats.stored("DLQ", "dlq.>").await;
         letters
             .into_iter()

@@ -1,9 +1,10 @@
-//! Dead letters of large items: the payload stays beside the letter, goes back with it, and goes with it.
+//! Dead letters of large items: the payload stays beside the letter, goes back with it, and goes
+//! with it.
 
 use serde_json::json;
 
 use super::{LARGE, claimed, is_removed, objects_for, padded, roomy};
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 #[tokio::test]
 async fn a_large_dead_letter_is_shown_sent_again_and_removed() {
@@ -34,7 +35,7 @@ async fn a_large_dead_letter_is_shown_sent_again_and_removed() {
 
     // It fails again, as another letter with the same payload.
     host.cli(&["dlq", "replay", "1"]).await.ok();
-    let again = crate::harness::until("it is given up again", async || {
+    let again = harness::until("it is given up again", async || {
         let letters = nats.stored("DLQ", &format!("dlq.{subject}")).await;
         letters.into_iter().find(|letter| letter.sequence > 1)
     })
@@ -72,8 +73,7 @@ async fn an_item_that_succeeds_after_its_replay_leaves_nothing() {
     let letter = nats.dead_letters(subject, 1).await.remove(0);
     assert_eq!(letter.header("X-DLQ-Error-Kind"), "too-large");
     // Now it is given more room.
-    let roomy =
-        roomy(crate::harness::Plugin::new("probe").work_with("lab", "*", "max_deliver = 1"));
+    let roomy = roomy(harness::Plugin::new("probe").work_with("lab", "*", "max_deliver = 1"));
     host.drop_in(&roomy.version("0.2.0"));
     nats.audited("plugin", |entry| entry["version"] == "0.2.0")
         .await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{claimed, padded};
-use crate::harness::{Host, Nats, until, until_in};
+use harness::{Host, Nats, until, until_in};
 
 /// How long a host may take to be back on a server.
 const BACK: std::time::Duration = std::time::Duration::from_secs(60);
@@ -59,12 +59,7 @@ async fn a_server_that_takes_less_after_a_restart_loses_nothing() {
     nats.kill();
     nats.configure("max_payload: 65536");
     nats.start_again().await;
-    until_in(BACK, "the host is back", async || {
-        let request = nats.client.request("agent.probe-001.cmd.resume", "".into());
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(2), request);
-        answer.await.ok()?.ok()
-    })
-    .await;
+    nats.resume_when_back("probe-001").await;
     works(&nats, "after").await;
     let letter = nats.dead_letters("work.lab.bad", 1).await.remove(0);
     assert_eq!(claimed(&nats, &letter).await, bad, "the letter is whole");
@@ -87,17 +82,12 @@ async fn a_letter_that_cannot_be_whole_leaves_its_original() {
     let item = json!({"do": "sequence", "commands": [publish, reject]}).to_string();
     // With headers alone it is larger than what the server takes later.
     let long = "h".repeat(30_000);
-    let own = crate::harness::headers(&[("X-Long", &long)]);
+    let own = harness::headers(&[("X-Long", &long)]);
     nats.work_with("work.lab.x", own, item).await;
     nats.kill();
     nats.configure("max_payload: 20000");
     nats.start_again().await;
-    until_in(BACK, "the host is back", async || {
-        let request = nats.client.request("agent.probe-001.cmd.resume", "".into());
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(2), request);
-        answer.await.ok()?.ok()
-    })
-    .await;
+    nats.resume_when_back("probe-001").await;
     host.logs.saying("dead letter not stored").await;
     until("the item is sealed", async || {
         let keys = nats.keys("ATTEMPTS").await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{LARGE, claimed, is_removed, objects, objects_for, padded, roomy};
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 #[tokio::test]
 async fn five_megabytes_go_in_and_five_come_out() {

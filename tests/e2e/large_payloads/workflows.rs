@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{LARGE, claimed, is_removed, objects_for, padded, roomy};
-use crate::harness::{Host, Nats, Plugin, component, until};
+use harness::{Host, Nats, Plugin, component, until};
 
 /// A plugin with the probe's component that does one stage, and hands on what it got.
 fn stage(name: &str, lines: &str, command: &str) -> Plugin {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Plugin, header, headers, until};
+use harness::{Host, Nats, Plugin, header, headers, until};
 
 fn ids(answers: &[Value]) -> Vec<String> {
     let mut ids: Vec<String> = answers
@@ -244,6 +244,26 @@ async fn configuration_is_replaced_at_run_time_and_kept() {
         );
         assert!(!header(answer.headers.as_ref().unwrap(), "Nats-Service-Error").is_empty());
     }
+
+    // What is too much, at once or with what was set before, changes nothing.
+    let half = "x".repeat(40_000);
+    let too_much = [
+        (json!({"a": half, "b": half}), "`cmd.config` may have 65536"),
+        (
+            (0..300).map(|n| (n.to_string(), json!(n))).collect(),
+            "256 values of 65536 bytes together",
+        ),
+    ];
+    for (bad, of) in too_much {
+        let answer = nats
+            .request("agent.probe-001.cmd.config", bad.to_string())
+            .await;
+        let told: Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert!(told["error"].as_str().unwrap().contains(of), "{told}");
+        let headers = answer.headers.as_ref().unwrap();
+        assert_eq!(header(headers, "Nats-Service-Error-Code"), "413");
+    }
+    assert_eq!(config("probe-001").await, expected);
 
     host.kill();
     host.start();

@@ -1,6 +1,6 @@
 //! `coord.<workflow>.cancel`: before, in the middle, and while no host runs.
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 use super::{events, put, result_of, stage, stage_doing, stage_is_done};
 

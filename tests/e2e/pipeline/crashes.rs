@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
 
-use crate::harness::{Host, Nats, Stored, headers, until_in};
+use harness::{Host, Nats, Stored, headers, until_in};
 
 use super::{output_id, put, result_of, stage, stage_doing, stage_is_done};
 

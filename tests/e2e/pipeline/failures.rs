@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 use super::{events, put, result_of, stage, stage_doing, stage_is_done, told};
 

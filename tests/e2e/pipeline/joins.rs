@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Plugin, until};
 use crate::large_payloads::{claimed, objects_for};
+use harness::{Host, Nats, Plugin, until};
 
 use super::{events, put, result_of, stage, stage_doing, stage_is_done, told};
 

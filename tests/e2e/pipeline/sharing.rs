@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Host, Nats, Plugin, component, until};
+use harness::{Host, Nats, Plugin, component, until};
 
 use super::{put, stage, stage_is_done};
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Plugin, component, until};
+use harness::{Host, Nats, Plugin, component, until};
 
 #[tokio::test]
 async fn a_plugin_dropped_into_the_folder_runs() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Outside, Plugin, Running, until, until_in};
+use harness::{Host, Nats, Outside, Plugin, Running, until, until_in};
 
 /// A lease lasts 15 s; the machine may be busy.
 const LEASE: Duration = Duration::from_secs(60);
@@ -117,7 +117,8 @@ async fn a_restarted_host_has_its_ids_again_and_others_take_them_when_it_stays_a
     second.wait_ready().await;
     assert_eq!(fleet(&nats, 4).await["second"], agents(&[3, 4]));
 
-    // It stays away: when its lease has expired, its ids are anybody's, without what was said to them.
+    // It stays away: when its lease has expired, its ids are anybody's, without what was said to
+    // them.
     first.kill();
     let lease = format!("host.{}", first.host_id());
     until_in(LEASE, "the lease expires", async || {

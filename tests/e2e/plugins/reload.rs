@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{Host, Line, Nats, Plugin, component, headers, rebuilt, until};
+use harness::{Host, Line, Nats, Plugin, component, headers, rebuilt, until};
 
 fn probe() -> Plugin {
     Plugin::new("probe")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Cluster, Host, until_in};
+use harness::{Cluster, Host, until_in};
 
 /// A cluster elects its leaders anew; on a busy machine that takes a while.
 const ELECTIONS: Duration = Duration::from_secs(60);
@@ -49,8 +49,7 @@ async fn three_servers_hold_three_copies_and_work_outlives_one_of_them() {
     nats.kill(&leader);
     nats.answers().await;
     let stored = until_in(ELECTIONS, "the queue takes work again", async || {
-        let headers =
-            crate::harness::headers(&[("X-Request-ID", "after"), ("Nats-Msg-Id", "after")]);
+        let headers = harness::headers(&[("X-Request-ID", "after"), ("Nats-Msg-Id", "after")]);
         let sent = nats
             .js
             .publish_with_headers(

@@ -6,7 +6,7 @@ use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Running};
+use harness::{Host, Nats, Running};
 
 async fn streams(nats: &Nats) -> Vec<String> {
     let mut names: Vec<String> = nats.js.stream_names().map(Result::unwrap).collect().await;

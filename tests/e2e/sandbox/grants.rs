@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Outside};
+use harness::{Host, Nats, Outside};
 
 /// Asserts what comes of each command: `ok`, or the kind of the refusal.
 async fn outcomes(nats: &Outside, cases: &[(Value, &str)]) {

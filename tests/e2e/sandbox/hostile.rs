@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, Outside, header};
+use harness::{Host, Nats, Outside, header};
 
 async fn kind(nats: &Outside, command: Value) -> String {
     let told = nats.tell("probe-001", command).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Plugin};
+use harness::{Host, Nats, Plugin};
 
 #[tokio::test]
 async fn a_bad_neighbour_is_not_noticed() {

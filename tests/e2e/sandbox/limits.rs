@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats, header, until};
+use harness::{Host, Nats, header, until};
 
 #[tokio::test]
 async fn what_an_instance_uses_up_ends_its_call() {
@@ -331,8 +331,9 @@ async fn what_waits_for_an_agent_is_bounded_and_the_rest_is_told() {
         })
         .await;
         assert!(
-            header(&busy[0], "Nats-Service-Error").contains("waiting"),
-            "{busy:?}"
+            header(&busy[0], "Nats-Service-Error").contains("as it may have wait"),
+            "{:?}",
+            busy[0]
         );
         replies.forget();
     }

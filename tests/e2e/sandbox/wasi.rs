@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 #[tokio::test]
 async fn nothing_of_the_machine_is_in_reach() {
@@ -54,7 +54,7 @@ async fn what_is_printed_and_logged_is_in_the_hosts_log() {
     let nats = Nats::start().await;
     let host = Host::new(&nats).plugin("probe", |p| p).run().await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let traced = crate::harness::headers(&[("X-Trace-ID", trace)]);
+    let traced = harness::headers(&[("X-Trace-ID", trace)]);
     let log = json!({"do": "log", "level": "warn", "message": "careful\r\n\u{1b}[31mnow", "fields": {"order": "7"}});
     nats.request_with("agent.probe-001.cmd.execute", traced, log.to_string())
         .await;

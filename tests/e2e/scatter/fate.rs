@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{report, who, worker};
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 #[tokio::test]
 async fn of_a_worker_host_that_is_killed_the_agents_are_missing() {

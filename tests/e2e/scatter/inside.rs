@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{report, who, worker};
-use crate::harness::{Host, Nats, headers, until};
+use harness::{Host, Nats, headers, until};
 
 #[tokio::test]
 async fn an_agent_asks_the_others_and_not_itself() {

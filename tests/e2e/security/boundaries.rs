@@ -6,8 +6,8 @@ use super::{
     PASSWORD, accounts, configuration, host, may_not_publish, operate, server, with_examples,
 };
 use crate::docs::markdown::page;
-use crate::harness::{Ear, Host, Plugin};
 use crate::transport::tls::certificates;
+use harness::{Ear, Host, Plugin};
 
 #[tokio::test]
 async fn the_audit_trail_is_written_by_hosts_and_operators_alone() {

@@ -6,7 +6,7 @@ use super::{
     PASSWORD, host, may_not_publish, may_not_subscribe, nothing_refused, operate, operate_fed,
     server, with_examples,
 };
-use crate::harness::{Ear, Plugin, until};
+use harness::{DEADLY, Ear, Plugin, until};
 
 #[tokio::test]
 async fn a_host_runs_with_the_permissions_of_the_page() {
@@ -22,7 +22,8 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
     nats.result_of("good").await;
     nats.result_of("words").await;
     nats.dead_letters("work.nlp.low.sentiment", 1).await;
-    // An election; questions to many; micro services; a payload that goes through the object store, there and back.
+    // An election; questions to many; micro services; a payload that goes through the object store,
+    // there and back.
     let large = Plugin::new("probe")
         .work("lab", "*")
         .limit("payload = \"8MiB\"")
@@ -47,7 +48,8 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
         .await;
     answers.on_subject("gather.who.result").await;
     nats.agents_ready("probe", "kitchen", 2).await;
-    // A workflow from start to result, with an event of the plugin's own; a circuit that opens and closes.
+    // A workflow from start to result, with an event of the plugin's own; a circuit that opens and
+    // closes.
     let stage = json!({"do": "echo", "value": 1});
     let together = json!({"do": "sequence", "commands": [
         {"do": "start_pipeline", "stage": "one", "workflow": "w", "payload": stage},
@@ -118,6 +120,36 @@ async fn a_host_runs_with_the_permissions_of_the_page() {
     for subject in ["work.>", "agent.*.resp.*", ">"] {
         may_not_subscribe(&nats, &thief, "kitchen-host", subject).await;
     }
+}
+
+#[tokio::test]
+async fn every_role_can_disturb_a_connection_and_none_can_end_the_host() {
+    let nats = server().await;
+    let mut host = with_examples(host(&nats, "kitchen")).run().await;
+    for (user, subject) in [
+        ("screen", "health.check.echo-001"),
+        ("shop", "work.nlp.high.sentiment"),
+        ("kitchen-operator", "agent.all.cmd.status"),
+    ] {
+        let login = json!({"user": user, "pass": PASSWORD});
+        // Work is looked through when two pulls of a consumer broke.
+        for _ in 0..2 {
+            nats.publish_raw_as(&login, subject, DEADLY, b"poison");
+        }
+        until("health is told again", async || {
+            let asked = nats.client.request("health.check.echo-001", "".into());
+            asked.await.ok()
+        })
+        .await;
+    }
+    // With the permissions of its role the host removes what is stored.
+    nats.dead_letters("work.nlp.high.sentiment", 2).await;
+    nats.work_as("good", "work.nlp.high.sentiment", "I love it")
+        .await;
+    nats.result_of("good").await;
+    nats.work_is_done().await;
+    nothing_refused(&nats, "kitchen-host");
+    assert_eq!(host.exited(), None);
 }
 
 #[tokio::test]

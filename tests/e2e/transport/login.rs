@@ -1,6 +1,6 @@
 //! Ways to say who the host is.
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 /// The pair of nkeys that the documentation of NATS shows: nothing is secret about it.
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";

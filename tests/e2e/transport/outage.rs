@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, until, until_in};
+use harness::{Host, Nats, until, until_in};
 
 #[tokio::test]
 async fn a_host_may_be_started_before_its_server() {

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Operator, Plugin, until};
+use harness::{Host, Nats, Operator, Plugin, until};
 
 #[tokio::test]
 async fn a_plugin_with_its_own_credentials_is_held_to_them_by_the_server() {
-    let operator = Operator::new();
+    let operator = Operator::generate();
     let nats = Nats::options()
         .line(operator.lines())
         .credentials(&operator.credentials(json!({})))

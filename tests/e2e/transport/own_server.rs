@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{Host, Running, is_alive, signal, until};
+use harness::{Host, Running, is_alive, signal, until};
 
 fn server_pid(host: &Running) -> u32 {
     let server = host.own_server().expect("the host has a server");

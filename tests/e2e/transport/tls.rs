@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 /// Makes `ca.pem`, and for the server and for the host a certificate of it with its key.
 pub fn certificates(folder: &Path) {

@@ -5,7 +5,7 @@ use std::process::Command;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Host, Nats, Running, nats_server};
+use harness::{Host, Nats, Running, nats_server};
 
 /// The version that the program of these tests says.
 fn version() -> String {
@@ -60,9 +60,9 @@ async fn remarks_on(version: &'static str) -> Vec<String> {
     let connected = host.logs.saying("connected").await;
     assert_eq!(connected.field("version"), version);
     let of_version =
-        |line: &crate::harness::Line| line.level() == "WARN" && line.message().contains(version);
+        |line: &harness::Line| line.level() == "WARN" && line.message().contains(version);
     let lines = host.logs.find(of_version);
-    lines.iter().map(crate::harness::Line::message).collect()
+    lines.iter().map(harness::Line::message).collect()
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ear, Host, Nats, Plugin, Running, Stored, until, until_in};
+use harness::{Ear, Host, Nats, Plugin, Running, Stored, until, until_in};
 
 /// The server delivers an item again after the ack wait, 30 s; the machine may be busy.
 const ACK_WAIT: Duration = Duration::from_secs(75);

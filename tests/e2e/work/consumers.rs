@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Outside, Plugin, until};
+use harness::{Host, Nats, Outside, Plugin, until};
 
 async fn durables(nats: &Outside) -> Vec<String> {
     use futures_util::TryStreamExt;
@@ -83,7 +83,7 @@ async fn work_is_not_taken_twice_by_two_plugins() {
         .with(Plugin::shipped("echo"))
         .with(
             Plugin::bare("rival")
-                .component(crate::harness::component("probe"))
+                .component(harness::component("probe"))
                 .work("lab", "measure")
                 .not_awaited(),
         )

@@ -6,7 +6,7 @@ use async_nats::jetstream::message::PublishMessage;
 use serde_json::json;
 
 use super::attempts::attempts_are_stored;
-use crate::harness::{Host, Nats, Plugin, until, until_in};
+use harness::{Host, Nats, Plugin, until, until_in};
 
 /// The server delivers an item again after the ack wait, 30 s; the machine may be busy.
 const ACK_WAIT: Duration = Duration::from_secs(75);
@@ -153,18 +153,7 @@ async fn work_outlives_the_server() {
         })
         .await;
     nats.start_again().await;
-    until_in(
-        Duration::from_secs(60),
-        "it comes back by itself",
-        async || {
-            let request = nats.client.request("agent.probe-001.cmd.resume", "".into());
-            tokio::time::timeout(Duration::from_secs(2), request)
-                .await
-                .ok()?
-                .ok()
-        },
-    )
-    .await;
+    nats.resume_when_back("probe-001").await;
     assert_eq!(nats.result_of("before").await.text(), "1");
     nats.work_as("after", "work.lab.high.x", r#"{"do": "echo", "value": 2}"#)
         .await;

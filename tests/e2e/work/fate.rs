@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Ear, Host, Nats, Stored, headers, until};
+use harness::{Ear, Host, Nats, Stored, headers, until};
 
 /// A command that says that it runs, and then does something.
 fn telling(command: serde_json::Value) -> String {
@@ -48,7 +48,7 @@ async fn a_failed_item_is_tried_again_after_its_delay() {
     for (message, count) in ran.all().iter().zip(["0", "1", "2"]) {
         let told = message.headers.as_ref().unwrap();
         assert_eq!(
-            crate::harness::header(told, "X-Request-ID"),
+            harness::header(told, "X-Request-ID"),
             "again",
             "try {count}"
         );

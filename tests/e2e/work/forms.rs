@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats, Plugin, headers, until};
+use harness::{Host, Nats, Plugin, headers, until};
 
 #[tokio::test]
 async fn every_form_of_the_subject_is_taken() {

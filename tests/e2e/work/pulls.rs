@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Host, Nats, until};
+use harness::{Host, Nats, until};
 
 /// The host may do everything but pull work.
 const USERS: &str = "authorization { users: [ \

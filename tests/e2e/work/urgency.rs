@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Host, Nats};
+use harness::{Host, Nats};
 
 #[tokio::test]
 async fn urgent_work_is_taken_more_often_and_low_work_is_not_starved() {
@@ -88,8 +88,8 @@ async fn no_item_is_left_lying_while_an_agent_is_free() {
         })
         .run()
         .await;
-    // Items arrive for every poll while agents turn busy, so that polls are taken back with an item on
-    // its way to them.
+    // Items arrive for every poll while agents turn busy, so that polls are taken back with an item
+    // on its way to them.
     let forms = ["critical.x", "high.x", "normal.x", "low.x", "x"];
     let (mut slowest, mut again) = (Duration::ZERO, 0);
     for round in 0..60 {

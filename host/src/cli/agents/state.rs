@@ -1,4 +1,8 @@
-//! Reads AGENT_STATE, where every host writes how its agents are.
+//! Reader of the buckets AGENT_STATE and AGENT_LEASES.
+//!
+//! Every host writes the state of its agents to AGENT_STATE; AGENT_LEASES shows whether that host
+//! is alive. Without the leases, agents of a dead host would look alive: a value outlives its host
+//! by some minutes.
 
 use std::collections::BTreeSet;
 
@@ -8,39 +12,44 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::output;
-use crate::transport::{Link, TransportError};
+use mistersmith_nats::{Connection, TransportError};
 
 /// The bucket.
 const BUCKET: &str = "AGENT_STATE";
 /// The keys of agents in it.
 const KEYS: &str = "agent.*";
-/// Agents that are shown at most: all hosts of a large system together.
+/// The bucket of the leases, and the keys of hosts in it.
+const LEASES: &str = "AGENT_LEASES";
+const HOSTS: &str = "host.";
+/// Most agents shown, over all hosts of a large system.
 const MOST: usize = 100_000;
-/// Values that are asked for at a time.
+/// Number of concurrent requests for values.
 const AT_ONCE: usize = 32;
 
-/// How one agent is, in its host's words.
+/// The state of one agent, as its host wrote it.
 #[derive(Debug)]
 pub(super) struct State {
     /// `<plugin>-<NNN>`.
     id: String,
-    /// The value as it stands in the bucket.
+    /// The value in the bucket.
     pub(super) value: Value,
-    /// How long ago it was written, by the clock of the server.
+    /// The lease of its host has expired: the value is out of date.
+    host_gone: bool,
+    /// Time since it was written, by the clock of the server.
     age: Option<String>,
 }
 
 /// All agents, by id.
-pub(super) async fn read(link: &Link) -> Result<Vec<State>, TransportError> {
-    let bucket = link.kv(BUCKET).await?;
+pub(super) async fn read(connection: &Connection) -> Result<Vec<State>, TransportError> {
+    let bucket = connection.kv(BUCKET).await?;
     let keys = match bucket.keys(KEYS, MOST).await {
-        // No host was ever here.
+        // No host has run on this system yet.
         Err(TransportError::NotFound(_)) => return Ok(Vec::new()),
         keys => keys?,
     };
-    let now = link.server_time().await?;
+    let now = connection.server_time().await?;
     let now = now.unwrap_or_else(OffsetDateTime::now_utc);
-    let values = link.stream(&format!("KV_{BUCKET}"))?;
+    let values = connection.stream(&format!("KV_{BUCKET}"))?;
     let mut states: Vec<State> = stream::iter(keys)
         .map(async |key| {
             let newest = values.newest(&format!("$KV.{BUCKET}.{key}")).await?;
@@ -51,24 +60,66 @@ pub(super) async fn read(link: &Link) -> Result<Vec<State>, TransportError> {
             }))
         })
         .buffer_unordered(AT_ONCE)
-        // An agent may stop between the list and the look.
+        // An agent may stop between the listing and the read.
         .try_filter_map(async |state| Ok::<_, TransportError>(state))
         .try_collect()
         .await?;
+    // Read after the values: a host has its lease before it writes any.
+    let living = living(connection).await?;
+    for state in &mut states {
+        state.look_for_host(living.as_ref());
+    }
     states.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(states)
 }
 
+/// The ids of the hosts with a live lease; none when they cannot be read, for example for lack of
+/// permissions.
+async fn living(connection: &Connection) -> Result<Option<BTreeSet<String>>, TransportError> {
+    let leases = connection.stream(&format!("KV_{LEASES}"))?;
+    let subject = format!("$KV.{LEASES}.{HOSTS}*");
+    match leases.subjects(&subject, MOST).await {
+        Ok(subjects) => {
+            let ids = subjects.into_keys();
+            let id = |subject: String| subject.rsplit('.').next().map(str::to_owned);
+            Ok(Some(ids.filter_map(id).collect()))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "not known which hosts live");
+            Ok(None)
+        }
+    }
+}
+
 impl State {
     fn new(key: &str, value: &[u8]) -> State {
-        // Anybody with the right to write could have put something else there.
-        let value = serde_json::from_slice(value).unwrap_or(Value::Null);
+        // Any client with write permission could have stored something else.
+        let value: Value = serde_json::from_slice(value).unwrap_or(Value::Null);
         let id = key.strip_prefix("agent.").unwrap_or(key).to_owned();
         State {
             id,
             value,
+            host_gone: false,
             age: None,
         }
+    }
+
+    /// Checks whether its host is alive; where the live hosts are unknown, it counts as alive.
+    fn look_for_host(&mut self, living: Option<&BTreeSet<String>>) {
+        let host = self.value.pointer("/metadata/host_id");
+        let host = host.and_then(Value::as_str);
+        self.host_gone = host
+            .zip(living)
+            .is_some_and(|(host, living)| !living.contains(host));
+    }
+
+    /// The value in the bucket, and whether its host is gone.
+    pub(super) fn json(&self) -> Value {
+        let mut value = self.value.clone();
+        if let Some(value) = value.as_object_mut() {
+            value.insert("host_gone".to_owned(), Value::Bool(self.host_gone));
+        }
+        value
     }
 
     pub(super) fn row(&self) -> Vec<String> {
@@ -82,7 +133,10 @@ impl State {
         let load = top("current_load").and_then(Value::as_f64);
         vec![
             output::one_line(&self.id, 80),
-            text(top("status")),
+            match self.host_gone {
+                true => "host gone".to_owned(),
+                false => text(top("status")),
+            },
             load.map_or("?".to_owned(), |load| format!("{:.0} %", load * 100.0)),
             self.age.clone().unwrap_or("?".to_owned()),
             text(meta("host")),
@@ -90,6 +144,23 @@ impl State {
             text(meta("handled")),
             text(meta("failed")),
         ]
+    }
+}
+
+impl State {
+    /// The subjects that the server denies it, each in a row.
+    pub(super) fn denied(&self) -> Vec<Vec<String>> {
+        let denied = self.value.pointer("/metadata/denied");
+        let subjects = denied.and_then(Value::as_array).into_iter().flatten();
+        subjects
+            .filter_map(Value::as_str)
+            .map(|subject| {
+                vec![
+                    output::one_line(&self.id, 80),
+                    output::one_line(subject, 255),
+                ]
+            })
+            .collect()
     }
 }
 
@@ -113,10 +184,10 @@ pub(super) fn failing_pulls(states: &[State]) -> Vec<Vec<String>> {
     rows.into_iter().collect()
 }
 
-/// How long before `now` a time was.
+/// The time between `time` and `now`.
 fn age(time: &str, now: OffsetDateTime) -> Option<String> {
     let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
-    // It may have been written after the server was asked for its time.
+    // It may have been written after the server's time was read.
     let seconds = (now - time).whole_seconds().max(0);
     Some(match seconds {
         0..120 => format!("{seconds} s ago"),
@@ -149,8 +220,47 @@ mod tests {
             "?",
         ];
         assert_eq!(row, shown);
-        let strange = State::new("agent.x-001", b"no json").row();
+        let deaf = json!({ "metadata": { "denied": ["tools.echo", "a\u{1b}b", 1] } });
+        let deaf = State::new("agent.echo-001", deaf.to_string().as_bytes());
+        assert_eq!(
+            deaf.denied(),
+            [["echo-001", "tools.echo"], ["echo-001", "a\\u{1b}b"]]
+        );
+        let strange = State::new("agent.x-001", b"no json");
+        assert!(strange.denied().is_empty());
+        let strange = strange.row();
         assert!(strange.iter().skip(1).all(|cell| cell == "?"));
+    }
+
+    #[test]
+    fn an_agent_of_a_host_without_a_lease_is_shown_as_such() {
+        let value = json!({ "status": "ready", "metadata": { "host_id": "h1" } }).to_string();
+        let state = |living: Option<&[&str]>| {
+            let living: Option<BTreeSet<String>> =
+                living.map(|ids| ids.iter().map(ToString::to_string).collect());
+            let mut state = State::new("agent.a-001", value.as_bytes());
+            state.look_for_host(living.as_ref());
+            state
+        };
+        let shown = |state: &State| {
+            let gone = state.json().get("host_gone").cloned();
+            (state.row().get(1).cloned(), gone)
+        };
+        let cases: [(Option<&[&str]>, &str, bool); 4] = [
+            (Some(&["h1", "h2"]), "ready", false),
+            (Some(&["h2"]), "host gone", true),
+            (Some(&[]), "host gone", true),
+            // Where the live hosts are unknown, no host counts as gone.
+            (None, "ready", false),
+        ];
+        for (living, status, gone) in cases {
+            let (row, json) = shown(&state(living));
+            assert_eq!(
+                (row.as_deref(), json),
+                (Some(status), Some(json!(gone))),
+                "{living:?}"
+            );
+        }
     }
 
     #[test]

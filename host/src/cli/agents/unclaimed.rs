@@ -1,20 +1,20 @@
-//! Work that waits on subjects which no consumer takes: it would wait until it is too old.
+//! Unclaimed work: messages on subjects without a consumer, which would wait until they expire.
 
 use serde::Serialize;
 
 use crate::cli::output;
-use crate::names::subject::matches;
-use crate::transport::{ConsumerFacts, Link, TransportError};
+use mistersmith_core::names::subject::matches;
+use mistersmith_nats::{Connection, ConsumerFacts, TransportError};
 
-/// The stream of the work, and what it captures.
+/// The work stream, and the subjects it captures.
 const STREAM: &str = "WORK_QUEUE";
 const SUBJECTS: &str = "work.>";
-/// Subjects that are looked at.
+/// Most subjects examined.
 const MOST_SUBJECTS: usize = 100_000;
-/// Consumers that are looked at: five for each domain of each version.
+/// Most consumers examined: five for each domain of each version.
 const MOST_CONSUMERS: usize = 10_000;
 
-/// A subject with messages that nobody takes.
+/// A subject with messages and without a consumer.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Unclaimed {
     /// The subject.
@@ -23,11 +23,11 @@ pub(super) struct Unclaimed {
     messages: u64,
 }
 
-/// Looks at the work queue of this NATS system.
-pub(super) async fn read(link: &Link) -> Result<Vec<Unclaimed>, TransportError> {
-    let view = link.stream(STREAM)?;
+/// Examines the work queue of this NATS system.
+pub(super) async fn read(connection: &Connection) -> Result<Vec<Unclaimed>, TransportError> {
+    let view = connection.stream(STREAM)?;
     let subjects = match view.subjects(SUBJECTS, MOST_SUBJECTS).await {
-        // No host was ever here.
+        // No host has run on this system yet.
         Err(TransportError::NotFound(_)) => return Ok(Vec::new()),
         subjects => subjects?,
     };
@@ -75,6 +75,7 @@ mod tests {
             filters: filters.iter().map(ToString::to_string).collect(),
             waiting: 0,
             in_flight: 0,
+            floor: 0,
         };
         let waiting = || {
             [

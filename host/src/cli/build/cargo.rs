@@ -1,4 +1,4 @@
-//! Runs cargo and reads what it says.
+//! Runs cargo and parses its output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,41 +11,41 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 
-use crate::cli::exit::usage;
 use crate::cli::output;
+use crate::cli::usage::usage;
 
-/// What plugins are compiled for.
+/// The compilation target of plugins.
 const TARGET: &str = "wasm32-wasip2";
 
-/// How often the progress bar moves while nothing happens, so that it does not look stuck.
+/// Interval at which the progress bar moves without news, so that it does not look stuck.
 const TICK: Duration = Duration::from_millis(120);
 
 /// The cargo of this machine.
 pub(super) struct Cargo {
-    /// Where all plugins are compiled, so that their dependencies are compiled once.
+    /// The target folder of all plugins, shared so that their dependencies are compiled once.
     target: PathBuf,
     quiet: bool,
 }
 
-/// One plugin as cargo knows it.
+/// One plugin in the metadata of cargo.
 #[derive(Debug)]
 pub(super) struct Package {
     /// Its folder.
     pub(super) folder: PathBuf,
     /// Its Cargo.toml.
     pub(super) manifest: PathBuf,
-    /// The folder of the workspace that it belongs to: often its own.
+    /// The root of its workspace: often its own folder.
     pub(super) workspace: PathBuf,
-    /// What `cargo build -p` calls it.
+    /// Its name for `cargo build -p`.
     id: String,
 }
 
-/// What one cargo made.
+/// The output of one cargo build.
 #[derive(Debug, Default)]
 pub(super) struct Built {
     /// The component of each Cargo.toml.
     pub(super) components: BTreeMap<PathBuf, PathBuf>,
-    /// Each Cargo.toml of which a library was compiled, be it a component or not.
+    /// Each Cargo.toml of which a library was compiled, component or not.
     pub(super) libraries: BTreeSet<PathBuf>,
 }
 
@@ -74,7 +74,8 @@ enum Message {
 }
 
 impl Cargo {
-    /// Looks whether this machine can compile plugins, before anything is compiled.
+    /// Checks that this machine can compile plugins, before anything is compiled.
+    #[expect(clippy::disallowed_methods, reason = "the variable is one of cargo")]
     pub(super) async fn find(plugins: &Path, quiet: bool) -> anyhow::Result<Cargo> {
         let libraries = Command::new("rustc")
             .args(["--print", "target-libdir", "--target", TARGET])
@@ -102,7 +103,7 @@ impl Cargo {
         Ok(Cargo { target, quiet })
     }
 
-    /// Asks cargo about the package in `folder`.
+    /// Reads the metadata of the package in `folder`.
     pub(super) async fn package(&self, folder: &Path) -> anyhow::Result<Package> {
         let manifest = folder.join("Cargo.toml");
         let answer = Command::new("cargo")
@@ -139,8 +140,8 @@ impl Cargo {
         })
     }
 
-    /// Compiles packages of the workspace at `root`. What the compiler says goes to standard
-    /// error. A package that fails does not keep the others from being compiled.
+    /// Compiles packages of the workspace at `root`. Compiler output goes to standard error. A
+    /// failed package does not prevent compiling the others.
     pub(super) async fn build(
         &self,
         root: &Path,
@@ -172,7 +173,7 @@ impl Cargo {
         let (messages, said) = (child.stdout.take(), child.stderr.take());
         let (built, shown) = tokio::join!(artifacts(messages, progress), progress.show(said));
         shown?;
-        // Its success says nothing more than the artifacts do.
+        // Its exit code says nothing more than the artifacts do.
         child.wait().await.context("cannot wait for cargo")?;
         built
     }
@@ -214,7 +215,7 @@ async fn artifacts(
     Ok(built)
 }
 
-/// A bar for a person, or nothing.
+/// A progress bar on a terminal, otherwise nothing.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
 }
@@ -241,7 +242,7 @@ impl Progress {
         }
     }
 
-    /// Passes on what cargo says: what it is doing into the bar, the rest above it.
+    /// Shows cargo's output: its current step in the bar, the rest above it.
     async fn show(&self, said: Option<impl AsyncRead + Unpin>) -> anyhow::Result<()> {
         let (Some(bar), Some(said)) = (&self.bar, said) else {
             return Ok(());
@@ -263,7 +264,7 @@ impl Progress {
     }
 }
 
-/// What cargo is doing, if `line` is one of its lines about that.
+/// The current step of cargo, if `line` is a status line.
 fn doing(line: &str) -> Option<String> {
     const STEPS: [&str; 9] = [
         "Compiling",

@@ -1,28 +1,28 @@
-//! Puts a compiled component where its manifest says it is.
+//! Placement of a compiled component beside its manifest.
 
-use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::files;
-use crate::limits::{MAX_COMPONENT, MAX_MANIFEST};
+use crate::cli::draft;
+use mistersmith_core::files;
+use mistersmith_core::limits::{MAX_COMPONENT, MAX_MANIFEST};
 
-/// A component that lies beside its manifest.
+/// A component beside its manifest.
 #[derive(Debug)]
 pub(crate) struct Placed {
-    /// Where it lies.
+    /// Its path.
     pub(crate) path: PathBuf,
     /// Its size in bytes.
     pub(crate) size: u64,
-    /// It differs from what lay there before.
+    /// Whether it differs from the component before.
     pub(crate) changed: bool,
 }
 
-/// Copies `artifact` into the plugin's `folder`, under the name that the manifest gives.
+/// Copies `artifact` into the plugin's `folder`, under the name in the manifest.
 ///
-/// The copy is complete and on the disk before it takes the name. Equal bytes are left alone,
-/// because a host that watches the folder would reload the plugin for nothing.
+/// The copy is complete and on disk before it takes the name. An identical file is left alone,
+/// because a host that watches the folder would reload the plugin needlessly.
 pub(super) fn component(folder: &Path, plugin: &str, artifact: &Path) -> anyhow::Result<Placed> {
     let path = folder.join(file_name(folder, plugin)?);
     let data = files::read(artifact, MAX_COMPONENT);
@@ -31,7 +31,7 @@ pub(super) fn component(folder: &Path, plugin: &str, artifact: &Path) -> anyhow:
     let same_length = std::fs::metadata(&path).is_ok_and(|there| there.len() == size);
     let changed = !same_length || files::read(&path, size).ok().as_ref() != Some(&data);
     if changed {
-        write(&path, &data).with_context(|| format!("cannot write {}", path.display()))?;
+        draft::write(&path, &data).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(Placed {
         path,
@@ -40,24 +40,10 @@ pub(super) fn component(folder: &Path, plugin: &str, artifact: &Path) -> anyhow:
     })
 }
 
-fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = std::fs::File::create(&draft).and_then(|mut file| {
-        file.write_all(data)?;
-        file.sync_all()
-    });
-    let placed = written.and_then(|()| std::fs::rename(&draft, path));
-    if placed.is_err() {
-        let _ = std::fs::remove_file(&draft);
-    }
-    placed
-}
-
 /// The file name of the component: `[plugin] component`, or `<name>.wasm`.
 ///
-/// Only this one key is read. What else is wrong with a manifest is for `check` to say, and no
-/// reason not to compile.
+/// Reads only this one key. `check` reports other mistakes of a manifest; they do not prevent
+/// compiling.
 fn file_name(folder: &Path, plugin: &str) -> anyhow::Result<PathBuf> {
     let manifest = folder.join("plugin.toml");
     let default = PathBuf::from(format!("{plugin}.wasm"));
@@ -81,7 +67,7 @@ fn file_name(folder: &Path, plugin: &str) -> anyhow::Result<PathBuf> {
         return Ok(default);
     };
     let path = PathBuf::from(named);
-    // Else a manifest could make this command write anywhere.
+    // Otherwise a manifest could make this command write anywhere.
     let inside = path
         .components()
         .all(|part| matches!(part, Component::Normal(_)));

@@ -1,29 +1,29 @@
-//! One mistake of one file, as `check` tells it.
+//! One mistake in one file, as `check` prints it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::Finding;
+use mistersmith_core::config::Finding;
 
-/// What is wrong, where, and what to do.
+/// A mistake: its place, the problem and the fix.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Mistake {
     /// The manifest or the component.
     file: PathBuf,
-    /// The line, from 1; 0 when the file as a whole is meant.
+    /// The line, from 1; 0 for the file as a whole.
     line: usize,
-    /// The key; empty when none is meant.
+    /// The key; empty where no key is concerned.
     key: String,
-    /// What is wrong.
+    /// The problem.
     problem: String,
-    /// What to do; none when the problem says so itself.
+    /// The fix; none when the problem text contains it.
     fix: Option<String>,
 }
 
 impl Mistake {
-    /// A mistake of a file as a whole.
+    /// A mistake that concerns a file as a whole.
     pub(super) fn of_file(file: &Path, problem: String) -> Mistake {
         Mistake {
             file: file.to_owned(),

@@ -1,4 +1,4 @@
-//! The texts of the demonstration: what a machine has lying about, split into paragraphs.
+//! The texts of the demonstration: found on the machine, split into paragraphs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::files::read_text;
+use mistersmith_core::files::read_text;
 
-/// Where Debian keeps the texts of the licences that its packages refer to.
+/// Debian's folder of the licence texts that its packages refer to.
 const LICENCES: &str = "/usr/share/common-licenses";
 
 /// The project's own documents, where the demonstration is run from a checkout.
 const OWN: [&str; 2] = [".", "docs"];
 
-/// Shorter pieces are headings and numbers.
+/// Fewest bytes of a paragraph: shorter pieces are headings and numbers.
 const SHORTEST: usize = 60;
 
-/// Of a longer document, in bytes, a report is made of its beginning.
+/// Longest document in a report, in bytes; a longer one is cut to its beginning.
 const LONGEST: usize = 64 * 1024;
 
-/// Largest file that is read, in bytes: nobody keeps a larger one in plain prose.
+/// Largest file that is read, in bytes: plain prose is never larger in practice.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// A text, and the name of its file.
@@ -41,8 +41,7 @@ pub(super) struct Paragraph {
     pub(super) text: String,
 }
 
-/// The documents in the folders that a person named, or those that are there anyway, if they have
-/// any prose.
+/// The documents in the folders that the user named, or in the default ones, if they contain prose.
 pub(super) fn read(named: &[PathBuf]) -> Vec<Document> {
     let mut files = BTreeSet::new();
     if named.is_empty() {
@@ -66,7 +65,7 @@ pub(super) fn read(named: &[PathBuf]) -> Vec<Document> {
     files.iter().filter_map(|file| read_one(file)).collect()
 }
 
-/// Their paragraphs, at most so many, some of every document.
+/// The paragraphs of documents, at most `most`, some of every document.
 pub(super) fn paragraphs(documents: &[Document], most: usize) -> Vec<Paragraph> {
     let of = |document: &Document| {
         split(&document.text)
@@ -79,8 +78,8 @@ pub(super) fn paragraphs(documents: &[Document], most: usize) -> Vec<Paragraph> 
     take_in_turn(documents.iter().map(of).collect(), most)
 }
 
-/// The documents that a report is worth, at most so many: Markdown before plain text, the one that
-/// everybody reads first. Very long ones are cut between two paragraphs.
+/// The documents for a report, at most `most`: Markdown before plain text, the README first. Very
+/// long ones are cut between two paragraphs.
 pub(super) fn chosen(documents: &[Document], most: usize) -> Vec<Document> {
     let mut chosen: Vec<Document> = documents.to_vec();
     chosen.sort_by_key(|document| {
@@ -101,7 +100,7 @@ pub(super) fn chosen(documents: &[Document], most: usize) -> Vec<Document> {
     chosen
 }
 
-/// Some of every document rather than all of the first.
+/// Takes some of every document rather than all of the first.
 fn take_in_turn(documents: Vec<Vec<Paragraph>>, most: usize) -> Vec<Paragraph> {
     let mut rest: Vec<_> = documents.into_iter().map(Vec::into_iter).collect();
     let mut taken = Vec::new();
@@ -138,7 +137,7 @@ fn read_one(file: &Path) -> Option<Document> {
     Some(document)
 }
 
-/// The paragraphs of a text: what stands between empty lines, on one line each.
+/// The paragraphs of a text: separated by empty lines, on one line each.
 fn split(text: &str) -> impl Iterator<Item = String> {
     let mut lines = text.lines().map(str::trim).peekable();
     std::iter::from_fn(move || {

@@ -1,4 +1,6 @@
-//! Publishing the work: stored before it counts, and patient when the stream is full.
+//! Publisher of the demonstration's work.
+//!
+//! An item counts once it is stored; when the stream is full, the publish is retried.
 
 use std::time::Duration;
 
@@ -6,10 +8,10 @@ use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt};
 
 use super::documents::Paragraph;
-use crate::names::Priority;
-use crate::transport::{Headers, Link, Trace, TransportError};
+use mistersmith_core::names::Priority;
+use mistersmith_nats::{Connection, Headers, Trace, TransportError};
 
-/// Publishes that wait for the word of the stream at the same time.
+/// Most publishes that await the stream's acknowledgement at the same time.
 const AT_ONCE: usize = 64;
 
 /// How long one publish may wait for it.
@@ -18,16 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Random characters of an id: few, because people read them.
 const UNIQUE: usize = 8;
 
-/// What paragraphs are.
+/// The content type of paragraphs.
 const TEXT: &str = "text/plain";
 
-/// The request ids of one demonstration, told apart from those of an earlier one: the stream
+/// The request ids of one demonstration, distinct from those of an earlier one: the stream
 /// remembers message ids for two minutes.
 #[derive(Debug, Clone)]
 pub(super) struct Ids(String);
 
 impl Ids {
-    /// Ids that nobody had before.
+    /// New ids with a random part.
     pub(super) fn new() -> Self {
         let unique: String = nuid::next().chars().take(UNIQUE).collect();
         Self(format!("demo-{unique}"))
@@ -47,7 +49,7 @@ impl Ids {
         format!("{}-poison", self.0)
     }
 
-    /// Whether a request is of this demonstration.
+    /// Whether a request belongs to this demonstration.
     pub(super) fn has(&self, request: &str) -> bool {
         request
             .strip_prefix(&self.0)
@@ -58,18 +60,18 @@ impl Ids {
 /// One work item.
 #[derive(Debug)]
 pub(super) struct Item {
-    /// Where it is published.
+    /// The subject to publish on.
     pub(super) subject: String,
-    /// Its request id, by which its result is recognised.
+    /// Its request id, which identifies its result.
     pub(super) id: String,
-    /// What it is worked on.
+    /// The input of the work.
     pub(super) payload: Bytes,
-    /// What that is.
+    /// The content type of the payload.
     pub(super) content_type: &'static str,
 }
 
-/// The work that some paragraphs make: each is scored and counted. Priorities alternate, and one
-/// item in the middle is no text at all.
+/// The work items of some paragraphs: each paragraph is scored and counted. Priorities alternate,
+/// and one item in the middle is not text.
 pub(super) fn items(paragraphs: &[Paragraph], ids: &Ids) -> Vec<Item> {
     let mut items = Vec::new();
     for (number, paragraph) in paragraphs.iter().enumerate() {
@@ -100,9 +102,9 @@ pub(super) fn items(paragraphs: &[Paragraph], ids: &Ids) -> Vec<Item> {
     items
 }
 
-/// Publishes every item; `published` is called for each that is stored.
+/// Publishes every item; calls `published` for each that is stored.
 pub(super) async fn publish(
-    link: &Link,
+    connection: &Connection,
     items: Vec<Item>,
     published: impl Fn(),
 ) -> Result<(), TransportError> {
@@ -110,7 +112,7 @@ pub(super) async fn publish(
         .try_for_each_concurrent(AT_ONCE, |item| {
             let published = &published;
             async move {
-                store(link, item).await?;
+                store(connection, item).await?;
                 published();
                 Ok(())
             }
@@ -118,14 +120,14 @@ pub(super) async fn publish(
         .await
 }
 
-/// A full queue is the stream's way to say: slower. Nothing is dropped.
-pub(super) async fn store(link: &Link, item: Item) -> Result<(), TransportError> {
+/// Stores one item. A full queue is back-pressure: the publish is retried, and nothing is dropped.
+pub(super) async fn store(connection: &Connection, item: Item) -> Result<(), TransportError> {
     loop {
         let mut headers = Headers::default();
         Trace::begin(&*item.id).stamp(None, &mut headers);
         headers.set("Content-Type", item.content_type);
         headers.set("Nats-Msg-Id", &item.id);
-        match link
+        match connection
             .publish_stored(&item.subject, headers, item.payload.clone(), PATIENCE)
             .await
         {

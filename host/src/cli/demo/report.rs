@@ -1,4 +1,4 @@
-//! What the demonstration tells at its end: text only, from what was seen.
+//! The final report of the demonstration: text, made from the tally.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::cli::output::{one_line, table};
 /// Widest line of the timeline, in characters.
 const WIDTH: usize = 150;
 
-/// Which agent did how much.
+/// The load of each agent.
 pub(super) fn load(tally: &Tally) -> String {
     let most = tally.load.values().copied().max().unwrap_or(0).max(1);
     let rows: Vec<Vec<String>> = tally
@@ -23,7 +23,7 @@ pub(super) fn load(tally: &Tally) -> String {
     table(&["agent", "done", "share"], &rows)
 }
 
-/// Who led.
+/// The leaders.
 pub(super) fn leaders(tally: &Tally) -> String {
     let rows: Vec<Vec<String>> = tally
         .leaders
@@ -39,14 +39,14 @@ pub(super) fn leaders(tally: &Tally) -> String {
     table(&["domain", "leader", "term"], &rows)
 }
 
-/// What nobody could handle.
+/// The dead letters.
 pub(super) fn dead_letters(tally: &Tally) -> String {
     let shown = |letter: &[String; 3]| letter.iter().map(|text| one_line(text, WIDTH)).collect();
     let rows: Vec<Vec<String>> = tally.letters.iter().map(shown).collect();
     table(&["dead letter", "given up by", "because"], &rows)
 }
 
-/// How soon each priority was done: the mean place of its items among all results.
+/// How soon each priority was finished: the mean position of its items among all results.
 pub(super) fn priorities(tally: &Tally) -> String {
     let rows: Vec<Vec<String>> = ["critical", "high", "normal", "low"]
         .into_iter()
@@ -59,7 +59,7 @@ pub(super) fn priorities(tally: &Tally) -> String {
     table(&["priority", "items", "mean place"], &rows)
 }
 
-/// What happened, and when; a run of agents that did the same is one line.
+/// Events with their time; consecutive agents with the same event share one line.
 pub(super) fn timeline(tally: &Tally) -> String {
     let mut text = String::new();
     for (at, line) in gathered(&tally.timeline) {
@@ -95,7 +95,7 @@ fn gathered(lines: &[(Duration, String)]) -> Vec<(Duration, String)> {
     out
 }
 
-/// What is said of several agents.
+/// The plural form of an event, for several agents.
 fn plural(words: &str) -> String {
     match words.split_once(' ') {
         Some(("is", rest)) => format!("are {rest}"),

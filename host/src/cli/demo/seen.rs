@@ -1,4 +1,4 @@
-//! What is seen of the host from outside, over a connection of its own.
+//! The demonstration's observer: watches the host from outside, over a connection of its own.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
 use super::tally::Tally;
-use crate::transport::{Link, Message, Role, Transport, TransportError};
+use mistersmith_nats::{Connection, Message, Role, Transport, TransportError};
 
-/// What is listened to.
+/// The subjects that it subscribes to.
 const HEARD: [&str; 6] = [
     "agent.*.resp.*",
     "pipeline.>",
@@ -20,13 +20,13 @@ const HEARD: [&str; 6] = [
     "agent.*.error",
 ];
 
-/// Where the leaders of all elections stand.
+/// The bucket with the leaders of all elections.
 const LEASES: &str = "AGENT_LEASES";
 
-/// Elections that are shown at most.
+/// Most elections shown.
 const MOST: usize = 100;
 
-/// An ear, and what it has heard.
+/// The subscriptions, and the tally of their messages.
 pub(super) struct Seen {
     pub(super) tally: Tally,
     heard: mpsc::UnboundedReceiver<Message>,
@@ -35,10 +35,10 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) async fn listen(outside: Transport, tally: Tally) -> anyhow::Result<Self> {
-        let link = outside.link(Role::Bulk);
+        let connection = outside.connection(Role::Bulk);
         let (tell, heard) = mpsc::unbounded_channel();
         for pattern in HEARD {
-            let mut messages = link.subscribe(pattern, None).await?;
+            let mut messages = connection.subscribe(pattern, None).await?;
             let tell = tell.clone();
             tokio::spawn(async move {
                 while let Some(message) = messages.next().await {
@@ -48,8 +48,8 @@ impl Seen {
                 }
             });
         }
-        // The subscriptions must stand before the work is published.
-        link.round_trip(Duration::from_secs(5)).await?;
+        // The server must have the subscriptions before the work is published.
+        connection.round_trip(Duration::from_secs(5)).await?;
         Ok(Self {
             tally,
             heard,
@@ -57,7 +57,7 @@ impl Seen {
         })
     }
 
-    /// Hears one message; false when none comes for so long.
+    /// Receives one message; false when none arrives within `patience`.
     pub(super) async fn hear(&mut self, patience: Duration) -> bool {
         let Ok(Some(message)) = tokio::time::timeout(patience, self.heard.recv()).await else {
             return false;
@@ -66,15 +66,19 @@ impl Seen {
         true
     }
 
-    /// Hears until nothing has come for a moment: the last words of the agents.
+    /// Receives until no message has arrived for a moment: the last events of the agents.
     pub(super) async fn hear_until_silence(&mut self) {
         while self.hear(Duration::from_millis(700)).await {}
     }
 
-    /// The agents were ready before anybody outside could listen; the stream has kept it.
-    pub(super) async fn note_ready(&mut self, link: &Link, begun: Instant) -> anyhow::Result<()> {
+    /// The agents were ready before any subscription existed; the stream has stored the events.
+    pub(super) async fn note_ready(
+        &mut self,
+        connection: &Connection,
+        begun: Instant,
+    ) -> anyhow::Result<()> {
         let start = OffsetDateTime::now_utc() - begun.elapsed();
-        let stream = link.stream("AGENT_LIFECYCLE")?;
+        let stream = connection.stream("AGENT_LIFECYCLE")?;
         let mut from = 1;
         while let Some(event) = stream.next(from, "agent.*.ready").await? {
             from = event.sequence + 1;
@@ -82,7 +86,7 @@ impl Seen {
                 serde_json::from_slice(&event.payload).unwrap_or_default();
             let text = |key: &str| body.get(key).and_then(|v| v.as_str()).unwrap_or_default();
             let at = OffsetDateTime::parse(text("at"), &Rfc3339);
-            // Those of earlier runs are in the stream too.
+            // The stream holds those of earlier runs too.
             if let Some(at) = at.ok().and_then(|at| Duration::try_from(at - start).ok()) {
                 let line = format!("{} is ready", text("agent_id"));
                 self.tally.note_earlier(at, line);
@@ -91,14 +95,17 @@ impl Seen {
         Ok(())
     }
 
-    /// Who leads what.
-    pub(super) async fn note_leaders(&mut self, link: &Link) -> Result<(), TransportError> {
+    /// Adds the leaders of the elections.
+    pub(super) async fn note_leaders(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<(), TransportError> {
         #[derive(Deserialize)]
         struct Lease {
             agent_id: String,
             term: u64,
         }
-        let bucket = link.kv(LEASES).await?;
+        let bucket = connection.kv(LEASES).await?;
         for key in bucket.keys("election.*", MOST).await? {
             let lease = bucket.get(&key).await?;
             let lease = lease.and_then(|entry| serde_json::from_slice::<Lease>(&entry.value).ok());

@@ -1,4 +1,4 @@
-//! What was seen while the demonstration ran: results, dead letters, and the lives of the agents.
+//! The tally of a demonstration: results, dead letters, and the lifecycle events of the agents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -7,43 +7,43 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::feed::Ids;
-use crate::transport::Message;
+use mistersmith_nats::Message;
 
-/// Everything that was seen, in the order in which it was.
+/// All observations, in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Tally {
     begun: Instant,
     ids: Ids,
-    /// Request ids whose result came.
+    /// Request ids with a result.
     done: BTreeSet<String>,
-    /// Pieces of the workflow that were done: who did what.
+    /// Finished pieces of the workflow: agent and piece.
     pieces: BTreeSet<(String, String)>,
-    /// The report, once it is there.
+    /// The report, once it has arrived.
     pub(super) report: Option<Bytes>,
-    /// Who leads: domain, agent, term.
+    /// Leaders: domain, agent, term.
     pub(super) leaders: Vec<(String, String, u64)>,
     /// Subject, agent and reason of every dead letter.
     pub(super) letters: Vec<[String; 3]>,
     /// Results, stages and answers per agent.
     pub(super) load: BTreeMap<String, u64>,
-    /// Results and the sum of their places in line, per priority.
+    /// Number of results and the sum of their positions, per priority.
     pub(super) priorities: BTreeMap<String, Rank>,
     /// Labels of the scored paragraphs.
     pub(super) labels: BTreeMap<String, u64>,
-    /// What happened, and when.
+    /// Events with their time.
     pub(super) timeline: Vec<(Duration, String)>,
-    /// The poison became a dead letter.
+    /// Whether the poison item became a dead letter.
     pub(super) buried: bool,
-    /// The newest totals that the word counters told.
+    /// The newest totals published by the word counters.
     pub(super) totals: Option<Value>,
 }
 
-/// How soon the items of one priority were done.
+/// How soon the items of one priority were finished.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rank {
-    /// How many there were.
+    /// Number of items.
     pub(super) items: u64,
-    /// The sum of their places in the order of all results.
+    /// The sum of their positions in the order of all results.
     pub(super) places: u64,
 }
 
@@ -66,12 +66,12 @@ impl Tally {
         }
     }
 
-    /// How many different items have a result.
+    /// Number of different items with a result.
     pub(super) fn done(&self) -> usize {
         self.done.len()
     }
 
-    /// How many pieces of the workflow are done.
+    /// Number of finished pieces of the workflow.
     pub(super) fn pieces(&self) -> usize {
         self.pieces.len()
     }
@@ -81,12 +81,12 @@ impl Tally {
         self.timeline.push((self.begun.elapsed(), text.into()));
     }
 
-    /// Adds what happened before anybody listened.
+    /// Adds an event that happened before the subscriptions existed.
     pub(super) fn note_earlier(&mut self, at: Duration, text: String) {
         self.timeline.push((at, text));
     }
 
-    /// A message that the demonstration subscribed to.
+    /// Counts a message of the demonstration's subscriptions.
     pub(super) fn hear(&mut self, message: &Message) {
         let tokens: Vec<&str> = message.subject.split('.').collect();
         match tokens.as_slice() {
@@ -97,7 +97,7 @@ impl Tally {
                 }
             }
             ["agent", id, "resp", request] => self.result(id, request, message),
-            // The input of a first stage is what the coordinator publishes.
+            // The coordinator publishes the input of a first stage.
             ["pipeline", _, "01", _] => {}
             ["pipeline", ..] | ["gather", ..] => self.made(message),
             ["dlq", ..] => self.dead_letter(message),
@@ -106,7 +106,7 @@ impl Tally {
         }
     }
 
-    /// The output of a stage or an answer, if it belongs to the workflow.
+    /// Counts the output of a stage or an answer, if it belongs to the workflow.
     fn made(&mut self, message: &Message) {
         let header = |name| message.headers.get(name).map(str::to_owned);
         if header("X-Request-ID").is_some_and(|request| self.ids.has(&request))
@@ -116,7 +116,7 @@ impl Tally {
         }
     }
 
-    /// At least once: the same piece may come twice.
+    /// At least once: the same piece may arrive twice.
     fn piece(&mut self, agent: &str, message: &Message) {
         let id = message.headers.get("Nats-Msg-Id").map(str::to_owned);
         let piece = (
@@ -129,7 +129,7 @@ impl Tally {
     }
 
     fn result(&mut self, agent: &str, request: &str, message: &Message) {
-        // At least once: the same result may come twice.
+        // At least once: the same result may arrive twice.
         if !self.ids.has(request) || !self.done.insert(request.to_owned()) {
             return;
         }
@@ -163,11 +163,11 @@ impl Tally {
     }
 
     fn dead_letter(&mut self, message: &Message) {
-        let header = |name: &str| message.headers.get(name).unwrap_or_default().to_owned();
+        let header = |name: &str| message.headers.text(name).unwrap_or_default().into_owned();
         if header("X-Request-ID") != self.ids.poison() {
             return;
         }
-        // At least once: it may be buried twice, under one id.
+        // At least once: it may become a dead letter twice, under one id.
         if std::mem::replace(&mut self.buried, true) {
             return;
         }

@@ -1,5 +1,6 @@
-//! The workflow of the demonstration: one request, and the report that many agents make of it
-//! together. A coordinator gives out work, workers do it, a reporter collects it.
+//! The workflow of the demonstration: one request, and the report that many agents make of it.
+//!
+//! A coordinator distributes work, workers do it, a reporter collects it.
 
 use std::time::Duration;
 
@@ -14,21 +15,21 @@ use super::feed::{self, Ids, Item};
 use super::seen::Seen;
 use crate::cli::output::{self, one_line};
 use crate::cli::timeline;
-use crate::transport::Link;
+use mistersmith_nats::Connection;
 
-/// How many documents the report is of.
+/// Number of documents in the report.
 pub(super) const DOCUMENTS: usize = 2;
 
-/// What the librarians are asked.
+/// The questions to the librarians.
 const QUESTIONS: [&str; 2] = [
     "How does a queue group balance the load?",
     "What happens to a message that nobody could handle?",
 ];
 
-/// How long the workflow may go on when nothing is seen of it any more.
+/// How long the workflow may continue without a visible event.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Messages of each stream that the timeline looks through.
+/// Messages of each stream that the timeline searches.
 const LOOKED_THROUGH: usize = 1000;
 
 /// Widest line of the report, in characters.
@@ -37,7 +38,7 @@ const WIDTH: usize = 150;
 /// A report, as far as it is shown.
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {
-    /// The ids of what is not in it.
+    /// The ids of the missing parts.
     missing: Vec<String>,
     documents: Vec<Reported>,
     questions: Vec<Question>,
@@ -71,9 +72,9 @@ struct Question {
     sources: Vec<String>,
 }
 
-/// Asks for a report, waits for it, and tells what came of it and how.
+/// Requests a report, waits for it, and prints its content and its timeline.
 pub(super) async fn run(
-    link: &Link,
+    connection: &Connection,
     seen: &mut Seen,
     ids: &Ids,
     documents: &[Document],
@@ -85,12 +86,12 @@ pub(super) async fn run(
         QUESTIONS.len()
     ))?;
     seen.tally.note("a report is requested");
-    feed::store(link, request(ids, documents)?).await?;
+    feed::store(connection, request(ids, documents)?).await?;
     let report = wait(seen).await?;
     seen.tally.note("the report is there");
     output::line(&format!("\nThe report\n{}", report.text()))?;
-    // What follows would push it out of the part of the streams that is looked through.
-    let (timeline, _) = timeline::of(link, &ids.report(), LOOKED_THROUGH).await?;
+    // Later messages would push it out of the part of the streams that is searched.
+    let (timeline, _) = timeline::of(connection, &ids.report(), LOOKED_THROUGH).await?;
     output::line(&format!(
         "\nTimeline of its workflow\n{}\n",
         timeline.text(&ids.report(), output::is_terminal())
@@ -111,7 +112,7 @@ fn request(ids: &Ids, documents: &[Document]) -> anyhow::Result<Item> {
     })
 }
 
-/// The report, as the coordinator returns it.
+/// Waits for the report that the coordinator returns.
 async fn wait(seen: &mut Seen) -> anyhow::Result<Report> {
     let progress = ProgressBar::new_spinner().with_prefix("report");
     progress.set_draw_target(if output::is_watched() {

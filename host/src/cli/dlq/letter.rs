@@ -1,4 +1,4 @@
-//! One dead letter: why it was given up, and how it is sent again.
+//! One dead letter: the reason of its failure, and the message to replay.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,31 +6,30 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::cli::dlq::{PREFIX, STREAM};
-use crate::patterns::dead_letter as form;
-use crate::transport::{CLAIM_SIZE, Claim, Headers, StoredMessage};
+use crate::settle::dead_letter as form;
+use mistersmith_nats::{CLAIM_SIZE, Claim, Headers, StoredMessage};
 
-/// A dead letter as the stream holds it.
+/// A dead letter in its stream.
 ///
-/// Where the headers say nothing, because something other than a host has published it, a text is
-/// empty.
+/// A text is empty where the header is missing, because the publisher was not a host.
 #[derive(Debug, Clone)]
 pub(super) struct DeadLetter {
-    /// Its number in the stream of the dead letters.
+    /// Its sequence in the stream of the dead letters.
     pub(super) number: u64,
-    /// When it was given up, RFC 3339.
+    /// When the item failed for good, RFC 3339.
     pub(super) at: String,
     /// The subject of the original message.
     pub(super) subject: String,
-    /// Why it was given up: a word.
+    /// Why it failed: the kind of the reason.
     pub(super) kind: String,
-    /// Why it was given up: a sentence.
+    /// Why it failed: a sentence.
     pub(super) error: String,
     /// How often the original was delivered.
     pub(super) deliveries: String,
-    /// Which agent tried it last.
+    /// The agent of the last attempt.
     pub(super) agent: String,
-    /// The claim for the payload, and how many bytes it is said to have, where the letter does not hold it
-    /// itself.
+    /// The claim for the payload and its declared size in bytes, where the letter does not hold the
+    /// payload itself.
     pub(super) claim: Option<(Claim, usize)>,
     /// All headers.
     pub(super) headers: Headers,
@@ -40,7 +39,7 @@ pub(super) struct DeadLetter {
 
 impl DeadLetter {
     pub(super) fn read(message: StoredMessage) -> DeadLetter {
-        let header = |name| message.headers.get(name).unwrap_or_default().to_owned();
+        let header = |name| message.headers.text(name).unwrap_or_default().into_owned();
         let below = message.subject.strip_prefix(PREFIX);
         let original = below.unwrap_or(&message.subject).to_owned();
         let subject = match header(form::SUBJECT) {
@@ -63,14 +62,14 @@ impl DeadLetter {
         }
     }
 
-    /// The id under which it is sent again: another than the original's, or the stream would drop
-    /// it, and always the same, so that a replay that died before the removal can be repeated.
+    /// The message id of the replay: different from the original's, or the stream would drop it,
+    /// and always the same, so that a replay that died before the removal can be repeated.
     pub(super) fn replay_id(&self) -> String {
         format!("{STREAM}:{}:{}:replay", self.number, self.at)
     }
 
-    /// The headers of the original: without the reasons, without what makes a server act, and
-    /// without the count of the deliveries, which begins again.
+    /// The headers of the original: without the reasons, without headers that the server acts on,
+    /// and without the delivery count, which begins again.
     pub(super) fn original_headers(&self) -> Headers {
         let ours = |name: &str| {
             let name = name.to_ascii_lowercase();
@@ -78,13 +77,13 @@ impl DeadLetter {
         };
         let mut headers = Headers::new();
         for (name, value) in self.headers.iter().filter(|(name, _)| !ours(name)) {
-            // It came over NATS as a header, so it is one.
+            // It came over NATS as a header, so it is a valid one.
             let _ = headers.append(name, value);
         }
         headers
     }
 
-    /// The attempts that it lists, a line for each.
+    /// The attempts that it lists, one per line.
     pub(super) fn attempts(&self) -> Vec<String> {
         let header = |name| self.headers.get(name).unwrap_or_default();
         let listed: Vec<Value> =
@@ -105,7 +104,7 @@ impl DeadLetter {
         (first..).zip(&listed).map(line).collect()
     }
 
-    /// What a list shows of it.
+    /// Its fields in a list.
     pub(super) fn summary(&self) -> Value {
         json!({
             "number": self.number,
@@ -121,7 +120,7 @@ impl DeadLetter {
         })
     }
 
-    /// All of it. A payload that is no text is given in base64.
+    /// All of its fields. A payload that is no text is given in base64.
     pub(super) fn whole(&self) -> Value {
         let headers: Vec<(&str, &str)> = self.headers.iter().collect();
         let payload = match std::str::from_utf8(&self.payload) {

@@ -4,7 +4,7 @@ use crate::cli::dlq::letter::DeadLetter;
 use crate::cli::dlq::{Filter, Letters};
 use crate::cli::output;
 
-/// Characters of an error that a list shows.
+/// Characters of an error in the list.
 const SHOWN_ERROR: usize = 60;
 
 /// Arguments of `dlq list`.
@@ -60,7 +60,7 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
 }
 
 fn row(letter: &DeadLetter) -> Vec<String> {
-    // Seconds are enough for a person.
+    // The list omits fractions of a second.
     let at = letter.at.split('.').next().unwrap_or_default();
     vec![
         letter.number.to_string(),

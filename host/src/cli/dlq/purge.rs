@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::cli::dlq::letter::DeadLetter;
 use crate::cli::dlq::{Filter, Letters, Range};
-use crate::cli::exit::usage;
-use crate::cli::message::{input, told};
+use crate::cli::message::{command_error, input};
+use crate::cli::usage::usage;
 use crate::cli::{audit, output};
-use crate::transport::Claim;
+use mistersmith_nats::Claim;
 
 /// Arguments of `dlq purge`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
         "subject": args.filter.subject,
         "before_number": args.numbers.is_empty().then_some(range.before),
     });
-    audit::write(&letters.link, audit::FORCED, "dlq purge", details).await?;
+    audit::write(&letters.connection, audit::FORCED, "dlq purge", details).await?;
     let mut removed = 0;
     let claims = claims(letters, args, &range).await?;
     if args.numbers.is_empty() {
@@ -48,18 +48,18 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
             .view
             .purge(&range.pattern, range.before)
             .await
-            .map_err(told)?;
+            .map_err(command_error)?;
     }
     for number in &args.numbers {
         removed += u64::from(letters.view.delete(*number).await?);
     }
     for (claim, subject) in claims {
-        claim.discard(&letters.link, &subject).await?;
+        claim.discard(&letters.connection, &subject).await?;
     }
     output::line(&format!("{removed} removed"))
 }
 
-/// The payloads that lie beside the letters that are to be removed, and the subjects that they are for.
+/// The claim checks of the letters to be removed, and the subjects that their payloads are for.
 async fn claims(
     letters: &Letters,
     args: &Args,
@@ -84,7 +84,7 @@ async fn claims(
     Ok(found)
 }
 
-/// Asks the person at the terminal.
+/// Asks for confirmation on the terminal.
 async fn confirmed(what: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(usage(format!(

@@ -1,16 +1,17 @@
 //! `mistersmith dlq replay`: publishes dead letters on their original subjects again.
 //!
 //! Each is removed only after a stream has acknowledged it. If the process dies in between, the
-//! letter is still there, and the next replay has the same message id.
+//! letter still exists, and the next replay uses the same message id.
 
 use anyhow::Context;
 use serde_json::json;
 
 use crate::cli::dlq::letter::DeadLetter;
 use crate::cli::dlq::{Filter, Letters};
-use crate::cli::exit::{Exit, Shown, usage};
+use crate::cli::exit::{Exit, Shown};
+use crate::cli::usage::usage;
 use crate::cli::{audit, output};
-use crate::transport::{Claim, TransportError};
+use mistersmith_nats::{Claim, TransportError};
 
 /// Arguments of `dlq replay`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,7 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
         "subject": args.filter.subject,
         "older_than_seconds": args.filter.older_than.map(|age| age.as_secs()),
     });
-    audit::write(&letters.link, audit::COMMAND, "dlq replay", details).await?;
+    audit::write(&letters.connection, audit::COMMAND, "dlq replay", details).await?;
     let mut tally = Tally::default();
     if args.numbers.is_empty() {
         let range = letters.range(&args.filter).await?;
@@ -54,26 +55,27 @@ pub(super) async fn run(letters: &Letters, args: &Args) -> anyhow::Result<()> {
     tally.report()
 }
 
-/// Sends one dead letter again and removes it; returns where it is stored now.
+/// Sends one dead letter again and removes it; returns where the message is stored now.
 async fn replay(letters: &Letters, letter: &DeadLetter) -> Result<String, TransportError> {
-    // Whoever may write dead letters must not borrow the operator's rights: the API of the server
-    // hears subjects too.
+    // A client that may write dead letters must not gain the operator's permissions: the server's
+    // API has subjects too.
     if letter.subject.starts_with(['$', '_']) {
         return Err(TransportError::Denied(
             "the subject belongs to the server, and no host gave up a message of it".to_owned(),
         ));
     }
     if let Some((claim, _)) = &letter.claim {
-        // From now on it belongs to a young message again, so that no host takes it for forgotten.
-        claim.renew(&letters.link, &letter.subject).await?;
+        // From now on the payload belongs to a recent message again, so that no host sweeps it as
+        // abandoned.
+        claim.renew(&letters.connection, &letter.subject).await?;
     }
     let id = letter.replay_id();
     let (headers, payload) = (letter.original_headers(), letter.payload.clone());
-    let (link, subject) = (&letters.link, &letter.subject);
-    // The server may take less than when the letter was stored.
+    let (connection, subject) = (&letters.connection, &letter.subject);
+    // The server's size limit may be lower than when the letter was stored.
     let stored = match Claim::is_for(subject) {
-        true => link.store_any(subject, &id, headers, payload).await?,
-        false => link.store(subject, &id, headers, payload).await?,
+        true => connection.store_any(subject, &id, headers, payload).await?,
+        false => connection.store(subject, &id, headers, payload).await?,
     };
     letters.view.delete(letter.number).await?;
     Ok(format!("{} as number {}", stored.stream, stored.sequence))
@@ -86,7 +88,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// Tells what became of one letter. An error is returned when the next one would meet it too.
+    /// Reports the outcome for one letter. Returns an error when it would affect the next letter
+    /// too.
     fn count(
         &mut self,
         replayed: Result<String, TransportError>,

@@ -2,7 +2,7 @@
 
 use crate::cli::dlq::Letters;
 use crate::cli::output;
-use crate::transport::PAYLOADS;
+use mistersmith_nats::PAYLOADS;
 
 /// Arguments of `dlq show`.
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! The commands on dead letters against a real server.
+//! Tests of the dead-letter commands against a real server.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use bytes::Bytes;
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Command, Letters, STREAM, execute};
 use crate::cli::exit::Exit;
-use crate::patterns::dead_letter;
-use crate::transport::testing::TestServer;
-use crate::transport::{Headers, Role, Transport};
+use crate::settle::dead_letter;
+use mistersmith_nats::{Headers, Role, Transport};
+use mistersmith_testing::TestServer;
 
 /// A server with the streams that the commands need, and three dead letters: 1 and 3 of a work
 /// item, 2 of a subject that no stream captures.
@@ -21,7 +21,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Bench {
         let server = TestServer::start().await;
-        let transport = server.connect().await;
+        let transport = crate::testing::connect(&server).await;
         let bench = Bench {
             _server: server,
             transport,
@@ -29,10 +29,11 @@ impl Bench {
         for (name, subjects) in [("DLQ", "dlq.>"), ("AUDIT", "audit.>"), ("WORK", "work.>")] {
             let config = json!({ "name": name, "subjects": [subjects] });
             let call = format!("$JS.API.STREAM.CREATE.{name}");
-            let link = bench.transport.link(Role::Control);
+            let connection = bench.transport.connection(Role::Control);
             let wait = std::time::Duration::from_secs(5);
             let body = Bytes::from(config.to_string());
-            link.request(&call, Headers::new(), body, wait)
+            connection
+                .request(&call, Headers::new(), body, wait)
                 .await
                 .unwrap();
         }
@@ -45,7 +46,7 @@ impl Bench {
             let letter = format!("dlq.{subject}");
             let payload = Bytes::from_static(b"poison");
             letters
-                .link
+                .connection
                 .store(&letter, &id, headers, payload)
                 .await
                 .unwrap();
@@ -54,10 +55,10 @@ impl Bench {
     }
 
     fn letters(&self) -> Letters {
-        Letters::new(self.transport.link(Role::Control)).unwrap()
+        Letters::new(self.transport.connection(Role::Control)).unwrap()
     }
 
-    /// Runs a command as a person types it; returns its exit.
+    /// Runs a command from its command line; returns its exit code.
     async fn run(&self, line: &str) -> Exit {
         #[derive(Parser)]
         struct Line {
@@ -75,13 +76,21 @@ impl Bench {
     }
 
     async fn messages(&self, stream: &str) -> u64 {
-        let view = self.transport.link(Role::Control).stream(stream).unwrap();
+        let view = self
+            .transport
+            .connection(Role::Control)
+            .stream(stream)
+            .unwrap();
         view.facts().await.unwrap().messages
     }
 
     /// The newest entry of the audit trail.
     async fn audited(&self) -> Value {
-        let view = self.transport.link(Role::Control).stream("AUDIT").unwrap();
+        let view = self
+            .transport
+            .connection(Role::Control)
+            .stream("AUDIT")
+            .unwrap();
         let last = view.facts().await.unwrap().last;
         let entry = view.message(last).await.unwrap().unwrap();
         let mut value: Value = serde_json::from_slice(&entry.payload).unwrap();
@@ -93,14 +102,18 @@ impl Bench {
 #[tokio::test]
 async fn a_letter_goes_only_after_its_stream_has_it() {
     let bench = Bench::new().await;
-    // The free subject is captured by no stream: nobody could acknowledge it.
+    // No stream captures the free subject, so no stream could acknowledge the message.
     assert_eq!(bench.run("replay --all").await, Exit::FAILED);
     assert_eq!(
         (bench.messages("WORK").await, bench.messages(STREAM).await),
         (2, 1)
     );
     assert_eq!(bench.audited().await["subject_of_entry"], "audit.command");
-    let work = bench.transport.link(Role::Control).stream("WORK").unwrap();
+    let work = bench
+        .transport
+        .connection(Role::Control)
+        .stream("WORK")
+        .unwrap();
     let replayed = work.message(1).await.unwrap().unwrap();
     assert_eq!(replayed.payload, "poison");
     assert_eq!(replayed.headers.get("X-Request-ID"), Some("r-1"));
@@ -116,7 +129,7 @@ async fn a_replay_that_died_before_the_removal_is_no_second_message() {
     let letter = letters.numbered(1).await.unwrap();
     let (id, headers) = (letter.replay_id(), letter.original_headers());
     letters
-        .link
+        .connection
         .store("work.a.x", &id, headers, letter.payload)
         .await
         .unwrap();

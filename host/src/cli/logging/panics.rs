@@ -1,13 +1,13 @@
-//! Panics as lines of the log.
+//! Panics as log lines.
 //!
-//! A panic in one of the host's tasks is a mistake of the host that ends this task alone. The
-//! standard library would write it to standard error itself, in no form of a log, and would wait
-//! there for a reader that stands still, with a lock that every other panic waits for.
+//! A panic in one of the host's tasks is a bug that ends this task alone. The standard library
+//! would write it to standard error itself, not in the log format, and would wait there for a
+//! reader that does not read, holding a lock that every other panic waits for.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
 
-/// Has every panic logged from here on, with a backtrace where `RUST_BACKTRACE` asks for one.
+/// Logs every panic from now on, with a backtrace where `RUST_BACKTRACE` asks for one.
 pub(super) fn log() {
     std::panic::set_hook(Box::new(line));
 }

@@ -2,33 +2,33 @@
 //!
 //! A host never waits for the reader of its log, and never fails with it. A line that finds the
 //! queue full, or that standard error refuses, is dropped and counted; the count is reported as
-//! soon as a line gets through again. Without the queue, a reader that stands still would stop
+//! soon as a line gets through again. Without the queue, a reader that does not read would block
 //! every thread that logs, and with them the lease.
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes that wait for the thread. The thread holds as many while it writes them.
+/// Most bytes waiting for the thread. The thread holds as many while it writes them.
 pub(super) const WAITING: usize = 4 * 1024 * 1024;
-/// Bytes of one write, so that lines stay whole where another process writes to the same pipe
+/// Most bytes of one write, so that lines stay whole where another process writes to the same pipe
 /// (`PIPE_BUF`); a longer line is a write of its own.
 const WRITE: usize = 4096;
-/// Memory that a buffer keeps when it is empty.
+/// Capacity that an empty buffer keeps.
 const KEPT: usize = 256 * 1024;
-/// The pause before standard error is tried again that is full and does not block.
+/// Pause before retrying a non-blocking standard error that is full.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
-/// Lines on their way to standard error. Cheap to clone; the clones share the lines.
+/// Lines waiting for standard error. Cheap to clone; the clones share the lines.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signalled when there are lines to write.
     filled: Condvar,
-    /// Everything is written.
+    /// Signalled when everything is written.
     emptied: Condvar,
 }
 
@@ -36,7 +36,7 @@ struct Shared {
 struct State {
     /// Whole lines.
     waiting: Vec<u8>,
-    /// Lines that were dropped behind those that wait.
+    /// Number of lines dropped after those that wait.
     dropped: u64,
     /// The thread has taken lines and not written all of them yet.
     writing: bool,
@@ -46,8 +46,8 @@ impl Queue {
     /// Adds lines, or counts them where there is no room. Never waits for the reader.
     pub(super) fn push(&self, lines: &[u8]) {
         let mut state = self.state();
-        // What follows a dropped line is dropped too until the thread comes, so that the report
-        // stands where the gap is.
+        // Lines after a dropped one are dropped too until the thread takes the queue, so that the
+        // report stands at the gap.
         if state.dropped > 0 || state.waiting.len() + lines.len() > WAITING {
             state.dropped += count(lines);
         } else {
@@ -72,8 +72,8 @@ impl Queue {
         true
     }
 
-    /// Writes what is added, for as long as the process lives. `report` makes the line that says
-    /// how many were dropped.
+    /// Writes added lines as long as the process lives. `report` makes the line with the number of
+    /// dropped ones.
     pub(super) fn write_to(&self, out: impl Write, report: impl Fn(u64) -> String) {
         let mut output = Output {
             out,
@@ -91,7 +91,7 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and takes all of them; returns how many were dropped behind them.
+    /// Waits for lines and takes all of them; returns how many were dropped after them.
     fn take(&self, lines: &mut Vec<u8>) -> u64 {
         let mut state = self.state();
         while state.waiting.is_empty() && state.dropped == 0 {
@@ -109,7 +109,7 @@ impl Queue {
     }
 }
 
-/// As tracing wants it: each event is one write.
+/// Implemented for tracing: each event is one write.
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.push(line);
@@ -121,17 +121,17 @@ impl Write for Queue {
     }
 }
 
-/// Standard error, and what it has not taken.
+/// Standard error, and the state of lines it did not take.
 struct Output<W> {
     out: W,
-    /// The last write ended within a line.
+    /// The last write ended inside a line.
     torn: bool,
-    /// Lines lost that no report has named yet.
+    /// Lost lines not yet reported.
     lost: u64,
 }
 
 impl<W: Write> Output<W> {
-    /// Writes lines behind which others were dropped; what is lost is reported where it is missing.
+    /// Writes lines after which others were dropped; the loss is reported at the gap.
     fn pass(&mut self, lines: &[u8], dropped: u64, report: &impl Fn(u64) -> String) {
         self.confess(report);
         let mut rest = lines;
@@ -155,7 +155,7 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Writes everything, also where standard error was set not to block.
+    /// Writes everything, even when standard error is non-blocking.
     fn write(&mut self, lines: &[u8]) -> std::io::Result<()> {
         if self.torn {
             self.write_all(b"\n")?;
@@ -183,7 +183,7 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// The bytes of as many whole lines as one write takes; at least one line.
+/// The bytes of as many whole lines as fit into one write; at least one line.
 fn whole_lines(lines: &[u8]) -> usize {
     let end = |byte: &u8| *byte == b'\n';
     let first = lines.get(..WRITE).unwrap_or(lines);

@@ -1,20 +1,20 @@
-//! Where a new plugin gets the SDK from.
+//! The SDK dependency of a new plugin.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::files::read_text;
-use crate::limits::{MAX_MANIFEST, MAX_SMALL_FILE};
+use mistersmith_core::files::read_text;
+use mistersmith_core::limits::{MAX_MANIFEST, MAX_SMALL_FILE};
 
-/// The sources of the SDK, as they were when this program was compiled: path and text.
+/// The sources of the SDK at the compilation of this program: path and text.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
-/// The package's name, by which a checkout is recognised.
+/// The package's name, which identifies a checkout.
 const NAME_LINE: &str = "name = \"mistersmith-sdk\"";
 
 /// The dependency of a plugin in the folder `plugins` (absolute, without links) on the SDK, as
-/// TOML: the SDK of the checkout that the folder belongs to, else a copy beside the plugins.
+/// TOML: the SDK of the checkout around the folder, else a copy beside the plugins.
 pub(super) fn dependency(plugins: &Path) -> anyhow::Result<String> {
     let path = match in_checkout(plugins) {
         Some(path) => path,
@@ -39,8 +39,8 @@ fn in_checkout(plugins: &Path) -> Option<PathBuf> {
 
 /// Writes the embedded SDK below the plugins folder; returns the path from a plugin's folder.
 ///
-/// The folder is hidden, so that it is no plugin, and has the version in its name, so that a
-/// newer program does not change what older plugins were written against.
+/// The folder is hidden, so that it is not taken for a plugin, and has the version in its name, so
+/// that a newer program does not change the SDK of older plugins.
 fn unpack(plugins: &Path) -> anyhow::Result<PathBuf> {
     let inside = Path::new(".sdk").join(format!("mistersmith-sdk-{}", version()));
     let folder = plugins.join(&inside);
@@ -51,7 +51,7 @@ fn unpack(plugins: &Path) -> anyhow::Result<PathBuf> {
     Ok(Path::new("..").join(inside))
 }
 
-/// Writes a file unless it is there already: cargo would compile it anew.
+/// Writes a file unless it has this text already: cargo would compile it again.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if read_text(path, MAX_SMALL_FILE).is_ok_and(|there| there == text) {
         return Ok(());
@@ -62,7 +62,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
-/// The version that the embedded Cargo.toml says.
+/// The version in the embedded Cargo.toml.
 fn version() -> &'static str {
     let manifest = FILES.iter().find(|(path, _)| *path == "Cargo.toml");
     let lines = manifest.map(|(_, text)| text.lines()).into_iter().flatten();

@@ -1,16 +1,16 @@
-//! Whether a new plugin is a cargo workspace of its own.
+//! The workspace membership of a new plugin: its own cargo workspace or an existing one.
 //!
-//! Cargo refuses both a package that lies in a workspace which does not list it, and a workspace
-//! within a workspace that does.
+//! Cargo refuses both a package inside a workspace that does not list it, and a workspace nested in
+//! a workspace that does.
 
 use std::path::Path;
 
-use crate::files::read_text;
-use crate::limits::MAX_MANIFEST;
-use crate::names::PluginName;
+use mistersmith_core::files::read_text;
+use mistersmith_core::limits::MAX_MANIFEST;
+use mistersmith_core::names::PluginName;
 
-/// What a plugin's Cargo.toml needs to stand alone: to be no part of whatever lies around it, and
-/// a profile that makes a small component which ends when it panics.
+/// Makes a plugin's Cargo.toml stand alone: independent of the workspaces around it, with a profile
+/// for a small component that ends when it panics.
 const OWN: &str = "
 [workspace]
 
@@ -21,7 +21,7 @@ panic = \"abort\"
 strip = true
 ";
 
-/// The end of the Cargo.toml of a plugin that is put into `plugins` (absolute, without links).
+/// The end of the Cargo.toml of a plugin in `plugins` (absolute, without links).
 pub(super) fn section(plugins: &Path, name: &PluginName) -> String {
     let plugin = plugins.join(name.as_str());
     let member = plugins.ancestors().any(|folder| lists(folder, &plugin));
@@ -32,7 +32,7 @@ pub(super) fn section(plugins: &Path, name: &PluginName) -> String {
     }
 }
 
-/// `folder` is a workspace that has `plugin` for a member already.
+/// Whether `folder` is a workspace that already has `plugin` as a member.
 fn lists(folder: &Path, plugin: &Path) -> bool {
     let Ok(text) = read_text(&folder.join("Cargo.toml"), MAX_MANIFEST) else {
         return false;
@@ -48,7 +48,7 @@ fn lists(folder: &Path, plugin: &Path) -> bool {
     listed("members").unwrap_or(false) && !listed("exclude").unwrap_or(false)
 }
 
-/// `pattern` means `path`, in as much of cargo's patterns as people use: `*` for one folder.
+/// Whether `pattern` matches `path`, for the common subset of cargo's patterns: `*` for one folder.
 fn matches(pattern: &str, path: &Path) -> bool {
     let parts: Vec<_> = path.iter().collect();
     let wanted: Vec<&str> = pattern.split('/').filter(|part| *part != ".").collect();

@@ -1,5 +1,7 @@
-//! Finds the messages of an id: by subject where subjects name it, by header in the newest messages
-//! of each stream where they do not.
+//! Search for the messages of an id.
+//!
+//! Searches by subject where subjects contain the id, otherwise by header in the newest messages of
+//! each stream.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +9,10 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use crate::transport::trace::header;
-use crate::transport::{Link, StoredMessage, StreamView, TransportError};
+use mistersmith_nats::trace::header;
+use mistersmith_nats::{Connection, StoredMessage, StreamView, TransportError};
 
-/// The streams, and how their subjects name an id.
+/// The streams, and the subjects in which they contain an id.
 const STREAMS: [(&str, &[&str]); 4] = [
     (
         "COORDINATION",
@@ -20,11 +22,11 @@ const STREAMS: [(&str, &[&str]); 4] = [
     ("WORK_QUEUE", &[]),
     ("DLQ", &[]),
 ];
-/// Its entries name what they are about by stream and sequence.
+/// The stream whose entries name their messages by stream and sequence.
 const AUDIT: &str = "AUDIT";
-/// Messages that are asked for at the same time.
+/// Number of concurrent requests for messages.
 const AT_ONCE: usize = 16;
-/// Bytes of one stream that are looked through: some streams hold large messages.
+/// Most bytes of one stream that are searched: some streams hold large messages.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// A message, and the stream that holds it.
@@ -36,19 +38,24 @@ pub(in crate::cli) struct Event {
     pub(in crate::cli) message: StoredMessage,
 }
 
-/// What was found.
+/// The messages found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) events: Vec<Event>,
-    /// Streams that hold more than was looked at.
+    /// Streams with more messages than were searched.
     pub(super) cut: Vec<&'static str>,
 }
 
-/// The messages of an id. At most `limit` per subject pattern, and of the `limit` newest of each stream.
-pub(super) async fn events(link: &Link, id: &str, limit: usize) -> anyhow::Result<Found> {
+/// The messages of an id. At most `limit` per subject pattern, and of the `limit` newest of each
+/// stream.
+pub(super) async fn events(
+    connection: &Connection,
+    id: &str,
+    limit: usize,
+) -> anyhow::Result<Found> {
     let mut found = Found::default();
     for (stream, patterns) in STREAMS {
-        let view = link.stream(stream)?;
+        let view = connection.stream(stream)?;
         let mut messages = BTreeMap::new();
         let mut whole = true;
         for pattern in patterns {
@@ -62,7 +69,7 @@ pub(super) async fn events(link: &Link, id: &str, limit: usize) -> anyhow::Resul
     let mut messages = BTreeMap::new();
     let about = found.places();
     let wanted = |entry: &StoredMessage| belongs(entry, AUDIT, id) || is_about(entry, &about);
-    let whole = newest(&link.stream(AUDIT)?, limit, wanted, &mut messages).await?;
+    let whole = newest(&connection.stream(AUDIT)?, limit, wanted, &mut messages).await?;
     found.add(AUDIT, messages, whole);
     Ok(found)
 }
@@ -76,14 +83,14 @@ impl Found {
         }
     }
 
-    /// The dead letters, as entries of the audit trail name them.
+    /// The dead letters, in the form in which entries of the audit trail name them.
     fn places(&self) -> Vec<u64> {
         let letters = self.events.iter().filter(|event| event.stream == "DLQ");
         letters.map(|event| event.message.sequence).collect()
     }
 }
 
-/// Adds the messages on a subject pattern; whether these were all.
+/// Adds the messages on a subject pattern; returns whether these were all.
 async fn named(
     view: &StreamView,
     pattern: &str,
@@ -104,7 +111,7 @@ async fn named(
     Ok(false)
 }
 
-/// Adds those of the newest messages that are wanted; whether the stream holds no others.
+/// Adds the `wanted` ones of the newest messages; returns whether the stream holds no others.
 async fn newest(
     view: &StreamView,
     limit: usize,
@@ -120,7 +127,7 @@ async fn newest(
     }
     let count = u64::try_from(limit).unwrap_or(u64::MAX);
     if facts.messages <= count && facts.last.saturating_sub(facts.first) >= count {
-        // Few messages far apart, as a work queue holds: one after the other.
+        // A work queue holds few messages, far apart: read one after the other.
         return sparse(view, limit, wanted, messages).await;
     }
     let lowest = facts.first.max(facts.last.saturating_sub(count) + 1).max(1);
@@ -177,7 +184,7 @@ fn belongs(message: &StoredMessage, stream: &str, id: &str) -> bool {
     let w3c = header(header::TRACEPARENT).and_then(|parent| parent.split('-').nth(1));
     match header(header::REQUEST_ID) {
         Some(request) if request == id => return true,
-        // The id that a host gives to an item that has none.
+        // The id that a host gives to an item without one.
         None if stream == "WORK_QUEUE" && id == format!("wq-{}", message.sequence) => return true,
         _ => {}
     }

@@ -1,8 +1,9 @@
-//! From messages to a timeline: pure.
+//! Rebuilds a timeline from messages: pure.
 //!
-//! When an input was stored is known even when it is gone, because the id of each output that a host makes
-//! says it: `<stream>:<sequence>:<stored at, ns>:<output>`.
+//! The storage time of an input is known even when the input is gone, because the id of each output
+//! that a host makes contains it: `<stream>:<sequence>:<stored at, ns>:<output>`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -11,52 +12,52 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::gather::Event;
-use crate::patterns::dead_letter as letter;
-use crate::transport::trace::header;
-use crate::transport::{CLAIM_SIZE, MESSAGE_ID, StoredMessage};
+use crate::settle::dead_letter as letter;
+use mistersmith_nats::trace::header;
+use mistersmith_nats::{CLAIM_SIZE, MESSAGE_ID, StoredMessage};
 
-/// What happened, in order.
+/// The events, in order of time.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Timeline {
     lines: Vec<Line>,
-    /// The traces that the messages belong to.
+    /// The traces of the messages.
     pub(super) traces: BTreeSet<String>,
 }
 
-/// One thing that happened.
+/// One event of a timeline.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(in crate::cli) struct Line {
-    /// When, RFC 3339.
+    /// Its time, RFC 3339.
     pub(super) at: String,
     /// Milliseconds since the first line.
     pub(super) ms: f64,
-    /// What, in a word or two.
+    /// Its kind, in a word or two.
     pub(super) what: &'static str,
-    /// The subject, where it is known.
+    /// Its subject, where known.
     pub(super) subject: Option<String>,
-    /// The stream.
+    /// The stream that holds its message.
     pub(super) stream: String,
-    /// The number in that stream.
+    /// The sequence in that stream.
     pub(super) sequence: u64,
-    /// The agent that did it.
+    /// The agent that caused it.
     pub(super) agent_id: Option<String>,
-    /// How often the input was tried before.
+    /// Number of earlier attempts at the input.
     pub(super) retries: Option<u64>,
-    /// The input that it came of, as `<stream>:<sequence>`.
+    /// The input that it resulted from, as `<stream>:<sequence>`.
     pub(super) input: Option<String>,
-    /// From the storing of the input to the storing of this, in milliseconds.
+    /// Milliseconds from the storing of the input to the storing of this message.
     pub(super) took_ms: Option<f64>,
-    /// Of that, until an agent began, where a stage has told.
+    /// The part of it until an agent began, where a stage reported that.
     pub(super) waited_ms: Option<f64>,
-    /// Bytes of its payload; none when it is gone.
+    /// Bytes of its payload; none when the message is gone.
     pub(super) bytes: Option<usize>,
-    /// What else is to be told of it.
+    /// Further details.
     pub(super) detail: String,
     #[serde(skip)]
     pub(super) ns: i128,
 }
 
-/// The input that an output came of.
+/// The input that an output resulted from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Input {
     stream: String,
@@ -65,7 +66,7 @@ struct Input {
 }
 
 impl Timeline {
-    /// Puts messages in order and connects them.
+    /// Sorts messages by time and connects outputs with their inputs.
     pub(in crate::cli) fn of(events: &[Event]) -> Timeline {
         let present: BTreeSet<(&str, u64)> = events
             .iter()
@@ -81,7 +82,8 @@ impl Timeline {
                 begun.insert(input.clone(), nanos(&message.stored_at));
             }
             if !present.contains(&(input.stream.as_str(), input.sequence)) {
-                let subject = message.headers.get(letter::SUBJECT).map(str::to_owned);
+                let subject = message.headers.text(letter::SUBJECT);
+                let subject = subject.map(Cow::into_owned);
                 let known = gone.entry(input).or_default();
                 *known = known.take().or(subject);
             }
@@ -109,12 +111,12 @@ impl Timeline {
         }
     }
 
-    /// No message was found.
+    /// Whether no message was found.
     pub(in crate::cli) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// What happened, in order of time.
+    /// The events, in order of time.
     pub(in crate::cli) fn lines(&self) -> &[Line] {
         &self.lines
     }
@@ -124,7 +126,7 @@ fn line(event: &Event, begun: &BTreeMap<Input, i128>) -> Line {
     let message = &event.message;
     let header = |name: &str| message.headers.get(name).map(str::to_owned);
     let body: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
-    let (what, detail) = told(event, &body);
+    let (what, detail) = describe(event, &body);
     let ns = nanos(&message.stored_at);
     let input = origin(message).map(|(input, _)| input);
     let agent = || {
@@ -159,13 +161,13 @@ fn line(event: &Event, begun: &BTreeMap<Input, i128>) -> Line {
     }
 }
 
-/// How many tries were before the last of so many deliveries.
+/// Number of attempts before the last of `deliveries`.
 fn before(deliveries: &str) -> Option<String> {
     let deliveries: u64 = deliveries.parse().ok()?;
     Some(deliveries.saturating_sub(1).to_string())
 }
 
-/// An input that is gone, as its outputs remember it.
+/// The line of an input that is gone, from the ids of its outputs.
 fn missing(input: &Input, subject: Option<String>) -> Line {
     let at = OffsetDateTime::from_unix_timestamp_nanos(input.stored_at).ok();
     Line {
@@ -182,15 +184,15 @@ fn missing(input: &Input, subject: Option<String>) -> Line {
     }
 }
 
-/// What a message means, and what it says.
-fn told(event: &Event, body: &Value) -> (&'static str, String) {
+/// The kind of an event, and its details.
+fn describe(event: &Event, body: &Value) -> (&'static str, String) {
     let message = &event.message;
     let text = |name: &str| match body.get(name) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
         Some(value) => value.to_string(),
     };
-    let header = |name: &str| message.headers.get(name).unwrap_or_default();
+    let header = |name: &str| message.headers.text(name).unwrap_or_default();
     let tokens: Vec<&str> = message.subject.split('.').collect();
     match (event.stream, tokens.as_slice()) {
         ("WORK_QUEUE", _) => ("waits", replayed(message)),
@@ -212,9 +214,9 @@ fn told(event: &Event, body: &Value) -> (&'static str, String) {
                 "error" => "stage failed",
                 _ => return ("event", (*event).to_owned()),
             };
-            let told = [text("n"), text("stage"), text("kind"), text("error")];
-            let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
-            (what, told.join(" "))
+            let parts = [text("n"), text("stage"), text("kind"), text("error")];
+            let parts: Vec<String> = parts.into_iter().filter(|text| !text.is_empty()).collect();
+            (what, parts.join(" "))
         }
         (_, ["scatter", ..]) => ("task", String::new()),
         (_, ["gather", _, "complete"]) => {
@@ -231,7 +233,7 @@ fn told(event: &Event, body: &Value) -> (&'static str, String) {
     }
 }
 
-/// Says of a message that a person has sent again what it was.
+/// Describes the original of a message that a person sent again.
 fn replayed(message: &StoredMessage) -> String {
     let id = message.headers.get(MESSAGE_ID).unwrap_or_default();
     let letter = id
@@ -244,7 +246,7 @@ fn replayed(message: &StoredMessage) -> String {
         })
 }
 
-/// Which input a message came of, and as what, when a host has made it.
+/// The input of a message made by a host, and the name of the output.
 fn origin(message: &StoredMessage) -> Option<(Input, &str)> {
     let id = message.headers.get(MESSAGE_ID)?;
     let mut parts = id.splitn(4, ':');
@@ -263,6 +265,6 @@ fn nanos(at: &str) -> i128 {
 }
 
 fn millis(ns: i128) -> f64 {
-    // Microseconds are as fine as anybody reads.
+    // Microseconds are precise enough.
     (ns / 1000) as f64 / 1000.0
 }

@@ -1,15 +1,15 @@
-//! A timeline for a person: a table, and on a terminal a bar for each span.
+//! A timeline as text: a table, and on a terminal a bar for each span.
 
 use super::rebuild::{Line, Timeline};
 use crate::cli::output::{one_line, table};
 
-/// Characters of a bar.
+/// Width of a bar, in characters.
 const WIDTH: usize = 32;
-/// Characters of a subject and of a detail that are shown.
+/// Most characters of a subject and of a detail.
 const SHOWN: usize = 60;
 
 impl Timeline {
-    /// The timeline of an id as text, with bars if wanted.
+    /// The timeline of an id as text, with optional bars.
     pub(in crate::cli) fn text(&self, id: &str, bars: bool) -> String {
         let mut head = vec![
             "+ms", "what", "subject", "agent", "retries", "took", "detail",
@@ -66,7 +66,7 @@ fn row(line: &Line) -> Vec<String> {
     ]
 }
 
-/// A time for a person.
+/// A duration in readable units.
 fn span(ms: f64) -> String {
     if ms < 1000.0 {
         format!("{ms:.1} ms")
@@ -75,11 +75,11 @@ fn span(ms: f64) -> String {
     }
 }
 
-/// Where a line lies between the first and the last: from its input, if it has one, to itself.
+/// The bar of a line between the first and the last: from its input, if it has one, to itself.
 fn bar(line: &Line, whole: f64) -> String {
     let place = |ms: f64| {
         let part = if whole > 0.0 { ms / whole } else { 0.0 };
-        // Within 0 and 1, so the number fits.
+        // Between 0 and 1, so the number fits.
         (part.clamp(0.0, 1.0) * (WIDTH - 1) as f64) as usize
     };
     let end = place(line.ms);

@@ -1,4 +1,4 @@
-//! Timelines of messages as streams hold them.
+//! Tests of the timeline, from messages in the form in which streams hold them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use bytes::Bytes;
@@ -7,14 +7,14 @@ use serde_json::json;
 use super::gather::Event;
 use super::rebuild::Timeline;
 use super::{check, of};
-use crate::permissions::tests::golden;
-use crate::transport::testing::TestServer;
-use crate::transport::{Headers, Link, Role, StoredMessage};
+use mistersmith_nats::{Connection, Headers, Role, StoredMessage};
+use mistersmith_testing::TestServer;
+use mistersmith_testing::golden;
 
 /// 2026-01-02T03:04:05Z in nanoseconds.
 const START: u64 = 1_767_323_045_000_000_000;
 
-/// A message that was stored so many milliseconds after the start.
+/// A message stored `ms` milliseconds after the start.
 fn event(
     stream: &'static str,
     sequence: u64,
@@ -40,12 +40,12 @@ fn event(
     }
 }
 
-/// The id of an output of a message that was stored so many milliseconds after the start.
+/// The id of an output of a message stored `ms` milliseconds after the start.
 fn id(input: &str, ms: u64, output: &str) -> String {
     format!("{input}:{}:{output}", START + ms * 1_000_000)
 }
 
-/// A work item that was tried twice, and another with the same id that was given up.
+/// A work item with two attempts, and another with the same id that failed for good.
 fn work() -> Vec<Event> {
     let result = id("WORK_QUEUE:17", 0, "result");
     let dead = id("WORK_QUEUE:18", 20, "dlq");
@@ -207,17 +207,18 @@ fn an_id_is_no_pattern() {
     }
 }
 
-async fn make(link: &Link, name: &str, subjects: &str) {
+async fn make(connection: &Connection, name: &str, subjects: &str) {
     let config = json!({ "name": name, "subjects": subjects.split(' ').collect::<Vec<_>>() });
     let call = format!("$JS.API.STREAM.CREATE.{name}");
     let wait = std::time::Duration::from_secs(5);
     let body = Bytes::from(config.to_string());
-    link.request(&call, Headers::new(), body, wait)
+    connection
+        .request(&call, Headers::new(), body, wait)
         .await
         .unwrap();
 }
 
-async fn store(link: &Link, subject: &str, request: &str) -> u64 {
+async fn store(connection: &Connection, subject: &str, request: &str) -> u64 {
     let mut headers = Headers::new();
     if !request.is_empty() {
         headers.insert("X-Request-ID", request).unwrap();
@@ -226,35 +227,35 @@ async fn store(link: &Link, subject: &str, request: &str) -> u64 {
             .unwrap();
     }
     let id = nuid::next().to_string();
-    let stored = link.store(subject, &id, headers, Bytes::new()).await;
+    let stored = connection.store(subject, &id, headers, Bytes::new()).await;
     stored.unwrap().sequence
 }
 
 #[tokio::test]
 async fn messages_are_found_by_subject_and_by_header() {
     let server = TestServer::start().await;
-    let transport = server.connect().await;
-    let link = transport.link(Role::Bulk);
+    let transport = crate::testing::connect(&server).await;
+    let connection = transport.connection(Role::Bulk);
     let subjects = |timeline: &Timeline| -> Vec<String> {
         let lines = timeline.lines().iter();
         lines.map(|line| line.subject.clone().unwrap()).collect()
     };
-    // A system that no host has ever run on knows nothing.
-    let (nothing, cut) = of(link, "r-1", 10).await.unwrap();
+    // A system on which no host has run has no events.
+    let (nothing, cut) = of(connection, "r-1", 10).await.unwrap();
     assert!(nothing.is_empty() && cut.is_empty());
 
-    make(link, "WORK_QUEUE", "work.>").await;
-    make(link, "RESULTS", "agent.*.resp.*").await;
-    make(link, "COORDINATION", "pipeline.> coord.>").await;
-    make(link, "DLQ", "dlq.>").await;
-    store(link, "work.a.one", "r-1").await;
+    make(connection, "WORK_QUEUE", "work.>").await;
+    make(connection, "RESULTS", "agent.*.resp.*").await;
+    make(connection, "COORDINATION", "pipeline.> coord.>").await;
+    make(connection, "DLQ", "dlq.>").await;
+    store(connection, "work.a.one", "r-1").await;
     for _ in 0..20 {
-        store(link, "work.a.other", "r-2").await;
+        store(connection, "work.a.other", "r-2").await;
     }
-    store(link, "pipeline.r-1.01.x", "other").await;
-    store(link, "coord.r-1.ready", "").await;
-    store(link, "agent.a-001.resp.r-1", "r-1").await;
-    let (found, cut) = of(link, "r-1", 100).await.unwrap();
+    store(connection, "pipeline.r-1.01.x", "other").await;
+    store(connection, "coord.r-1.ready", "").await;
+    store(connection, "agent.a-001.resp.r-1", "r-1").await;
+    let (found, cut) = of(connection, "r-1", 100).await.unwrap();
     let all = [
         "work.a.one",
         "pipeline.r-1.01.x",
@@ -263,22 +264,22 @@ async fn messages_are_found_by_subject_and_by_header() {
     ];
     assert_eq!(subjects(&found), all);
     assert!(cut.is_empty(), "{cut:?}");
-    let (by_trace, _) = of(link, "trace-r-1", 100).await.unwrap();
+    let (by_trace, _) = of(connection, "trace-r-1", 100).await.unwrap();
     assert_eq!(subjects(&by_trace), ["work.a.one", "agent.a-001.resp.r-1"]);
-    let (numbered, _) = of(link, "wq-22", 100).await.unwrap();
+    let (numbered, _) = of(connection, "wq-22", 100).await.unwrap();
     assert!(numbered.is_empty());
-    store(link, "work.a.unnamed", "").await;
-    let (numbered, _) = of(link, "wq-22", 100).await.unwrap();
+    store(connection, "work.a.unnamed", "").await;
+    let (numbered, _) = of(connection, "wq-22", 100).await.unwrap();
     assert_eq!(subjects(&numbered), ["work.a.unnamed"]);
 
-    // The newest five do not have it; that is said.
-    let (found, cut) = of(link, "r-1", 5).await.unwrap();
+    // The newest five do not have it; the result reports the cut.
+    let (found, cut) = of(connection, "r-1", 5).await.unwrap();
     assert_eq!(subjects(&found), all[1..]);
     assert_eq!(cut, ["WORK_QUEUE"]);
     // An old item is found behind a long gap.
-    let queue = link.stream("WORK_QUEUE").unwrap();
+    let queue = connection.stream("WORK_QUEUE").unwrap();
     queue.purge("work.a.other", 99).await.unwrap();
-    let (found, cut) = of(link, "r-1", 5).await.unwrap();
+    let (found, cut) = of(connection, "r-1", 5).await.unwrap();
     assert_eq!(subjects(&found), all);
     assert!(cut.is_empty(), "{cut:?}");
 }

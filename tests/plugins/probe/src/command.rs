@@ -51,7 +51,8 @@ pub(crate) enum Plain {
     Headers {},
     /// The first value of a header, or null.
     Header { name: String },
-    /// `{"stage", "n", "workflow", "retries", "agent", "input"}` of a pipeline stage, the input as JSON or text.
+    /// `{"stage", "n", "workflow", "retries", "agent", "input"}` of a pipeline stage, the input as
+    /// JSON or text.
     Stage {},
     /// `{"agent", "count", "instance"}`: how many calls this instance has had, and its number.
     Counter {},
@@ -65,7 +66,8 @@ pub(crate) enum Plain {
         detail: Option<String>,
         load: Option<f32>,
     },
-    /// Lets time pass `how`: `busy` in the guest, `wait` in WASI, `request` in a request on `subject`.
+    /// Lets time pass `how`: `busy` in the guest, `wait` in WASI, `request` in a request on
+    /// `subject`.
     Sleep {
         ms: u64,
         how: Pause,

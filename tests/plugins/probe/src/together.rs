@@ -12,8 +12,8 @@ use crate::done;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Together {
-    /// `{"request", "status", "answers": [{"agent", "payload", "content_type"}], "failed", "missing"}`,
-    /// payloads as text.
+    /// `{"request", "status", "answers": [{"agent", "payload", "content_type"}], "failed",
+    /// "missing"}`, payloads as text.
     Scatter {
         #[serde(default)]
         payload: Value,
@@ -51,7 +51,8 @@ pub(crate) enum Together {
         event: String,
         timeout_ms: Option<u64>,
     },
-    /// `{"ok": true}`. The events come with `notices`: `{"agent", "notice", "workflow", "event", "payload"}`.
+    /// `{"ok": true}`. The events come with `notices`: `{"agent", "notice", "workflow", "event",
+    /// "payload"}`.
     Watch { workflow: String },
     /// `{"ok": true}`.
     Unwatch { workflow: String },

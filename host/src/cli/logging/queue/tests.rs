@@ -1,4 +1,4 @@
-//! Standard errors that stand still, break, fill up and come back.
+//! Tests of the log queue with writers that block, break, fill up and recover.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ fn report(lost: u64) -> String {
     format!("lost {lost}\n")
 }
 
-/// Does with each write what it is told, and then takes everything.
+/// Follows a script with one entry per write, and then accepts everything.
 struct Scripted {
     steps: VecDeque<Result<usize, ErrorKind>>,
     taken: Vec<u8>,
@@ -99,7 +99,7 @@ fn lines_are_whole_in_every_write() {
     assert_eq!(writes, [4 * line.len(), line.len(), long.len(), line.len()]);
 }
 
-/// Stands still in each write until it may go on.
+/// Blocks each write until it is released.
 struct Gated {
     begun: Sender<()>,
     gate: Receiver<()>,
@@ -132,7 +132,7 @@ fn nobody_waits_for_a_reader_that_stands_still_and_memory_is_bounded() {
     });
     queue.push(b"first\n");
     has_begun.recv().unwrap();
-    // The writer stands in its first write; nobody is there to take more.
+    // The writer blocks in its first write; nothing else takes lines.
     let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
     let fitting = WAITING / line.len();
     for _ in 0..fitting + 5 {

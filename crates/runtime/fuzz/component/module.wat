@@ -1,0 +1,1 @@
+(module (import "a" "b" (func)) (table 10 funcref) (func (export "x") (block (loop (br 0)))))
