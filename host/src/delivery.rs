@@ -35,9 +35,9 @@ pub struct Delivery {
     /// The call of the handler.
     pub call: Box<Call>,
     /// The destination of the outcome.
-    pub answer: Answer,
+    pub destination: Destination,
     /// Its charge in the mailbox of an agent.
-    pub weight: Option<ByteCharge>,
+    pub charge: Option<ByteCharge>,
     /// The rest of its batch, each with its own answer; none outside a batch.
     pub rest: Option<Vec<Delivery>>,
 }
@@ -52,8 +52,8 @@ impl Delivery {
     /// The bytes that it and its batch are charged in the plugin queue. A held message is charged
     /// nothing: it is fetched for an agent that is free.
     pub fn waiting_bytes(&self) -> usize {
-        let own = match &self.answer {
-            Answer::HeldMessage(_) => 0,
+        let own = match &self.destination {
+            Destination::HeldMessage(_) => 0,
             _ => waiting_bytes(self.call.bytes()),
         };
         let rest = self.rest.iter().flatten();
@@ -64,7 +64,7 @@ impl Delivery {
 
 /// The destination of a call's outcome.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Destination {
     /// None: the message is an event.
     Nobody,
     /// The sender waits on a reply subject of this connection.

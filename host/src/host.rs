@@ -9,8 +9,8 @@ mod build;
 pub(crate) mod claims;
 mod data;
 mod drain;
-mod healer;
 mod healing;
+mod healing_record;
 pub(crate) mod heartbeat;
 mod holding;
 mod lease;
@@ -22,12 +22,12 @@ pub(crate) mod shared;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::plugins::PluginManager;
 use mistersmith_core::config::HostSpec;
+use mistersmith_core::limits;
 use mistersmith_nats::server::OwnServer;
 use mistersmith_nats::{Role, Transport};
 
@@ -181,11 +181,8 @@ impl Host {
         };
         // Also when the lease is back: it may have been lost and won again during one scan of the
         // folder. The agents have no longer than the lease; their fences close after it.
-        let time = self
-            .shared
-            .term
-            .left()
-            .clamp(MIN_SUSPEND_TIME, MAX_SUSPEND_TIME);
+        let left = self.shared.term.left();
+        let time = left.clamp(limits::SUSPEND_LEAST, limits::SUSPEND_MOST);
         tokio::join!(self.plugins.suspend(time), why);
         if held {
             tracing::info!("the lease is back: agents are started again");
@@ -194,16 +191,11 @@ impl Host {
     }
 }
 
-/// The longest time that agents get to end when the lease is not renewed.
-const MAX_SUSPEND_TIME: Duration = Duration::from_secs(2);
-/// The shortest: even after the lease is lost, tasks need a moment to be aborted.
-const MIN_SUSPEND_TIME: Duration = Duration::from_millis(100);
-
 /// Logs the state of JetStream and the log of the host's own server when the lease is not stored.
 async fn why_not_held(shared: &Shared, server: Option<&OwnServer>) {
     let connection = shared.transport.connection(Role::Control);
     let lease = format!("$KV.AGENT_LEASES.{}", lease::key(shared.id.as_str()));
-    let error = tokio::time::timeout(MAX_SUSPEND_TIME, connection.why_silent(&lease)).await;
+    let error = tokio::time::timeout(limits::SUSPEND_MOST, connection.why_silent(&lease)).await;
     let error = error.map_or_else(
         |_| "JetStream does not answer".to_owned(),
         |e| e.to_string(),

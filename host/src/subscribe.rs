@@ -45,12 +45,12 @@ pub struct Listener {
     /// The rules for admitting messages.
     pub rules: SharedRules,
     /// The kind of the messages.
-    pub what: What,
+    pub kind: MessageKind,
 }
 
 /// The kind of the messages of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum MessageKind {
     /// Messages, answered on their reply subject.
     Messages,
     /// Questions of scatter-gather, answered on the gather subject; the asking agent is left out.
@@ -258,7 +258,7 @@ impl Task {
         if !self.subjects.may_receive(&message.subject) {
             return;
         }
-        let question = self.listener.what == What::Questions;
+        let question = self.listener.kind == MessageKind::Questions;
         if question && result_subject(&message).is_none() {
             return;
         }

@@ -30,12 +30,12 @@ impl Agent {
     pub fn start(
         handle: AgentHandle,
         inboxes: Inboxes,
-        version: PluginRevision,
+        revision: PluginRevision,
         deps: AgentDeps,
     ) -> Self {
         let (reload, reloads) = mpsc::channel(1);
         let host = HostPort::new(deps, &handle.id);
-        let event_loop = EventLoop::new(host, version, handle.clone(), (inboxes, reloads));
+        let event_loop = EventLoop::new(host, revision, handle.clone(), (inboxes, reloads));
         // Aborted on drop: an agent without an owner must not act under its id.
         let task = AbortOnDropHandle::new(tokio::spawn(event_loop.run()));
         Self {
@@ -50,10 +50,10 @@ impl Agent {
         &self.handle
     }
 
-    /// Replaces the agent's version: starts the new instance while the old one finishes its
+    /// Replaces the agent's revision: starts the new instance while the old one finishes its
     /// message. If the new instance does not start, the old one continues and the reason is
     /// returned.
-    pub async fn replace(&self, version: PluginRevision) -> Result<(), Reason> {
+    pub async fn replace(&self, revision: PluginRevision) -> Result<(), Reason> {
         let gone = || {
             Reason::new(
                 ReasonKind::Stopped,
@@ -62,7 +62,7 @@ impl Agent {
         };
         let (done, answer) = oneshot::channel();
         self.reload
-            .send(Box::new(Reload { version, done }))
+            .send(Box::new(Reload { revision, done }))
             .await
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::directory::AgentHandle;
 use crate::delivery::error_reply::{error_body, send_error, service_error};
 use crate::delivery::reply::{new_request_id, reply_headers, result_subject};
-use crate::delivery::{Answer, Reason, ReasonKind};
+use crate::delivery::{Destination, Reason, ReasonKind};
 use mistersmith_core::names::AgentId;
 use mistersmith_nats::Connection;
 use mistersmith_runtime::{Call, ExitKind, Outcome, Reply};
@@ -22,8 +22,8 @@ pub(super) fn is_overdue(call: &Call) -> bool {
 }
 
 /// Replies that the call did not begin because the request had timed out.
-pub(super) async fn reply_overdue(handle: &AgentHandle, call: &Call, answer: Answer) {
-    if let Answer::Reply { to, connection } = answer {
+pub(super) async fn reply_overdue(handle: &AgentHandle, call: &Call, destination: Destination) {
+    if let Destination::Reply { to, connection } = destination {
         let reason = Reason::new(
             ExitKind::Timeout,
             format!(

@@ -25,7 +25,7 @@ use super::directory::{AgentHandle, Control};
 use super::plugin_queue::ActiveGuard;
 use super::plugin_queue::PluginQueue;
 use crate::circuit::call_result;
-use crate::delivery::{Answer, Delivery, Reason};
+use crate::delivery::{Delivery, Destination, Reason};
 use crate::events::lifecycle::LifecycleEvent;
 use crate::scatter::asks;
 use crate::status::{AgentStatus, StopReason};
@@ -49,7 +49,7 @@ pub(super) struct EventLoop<P: AgentPort> {
     /// Messages of the instance's run-time subscriptions. Each instance has its own channel,
     /// because subscriptions end with their instance.
     runtime_messages: mpsc::UnboundedReceiver<Box<RuntimeMessage>>,
-    version: P::Revision,
+    revision: P::Revision,
     plugin_queue: Arc<PluginQueue>,
     instance: Option<P::Instance>,
     backoff: Backoff,
@@ -73,7 +73,7 @@ pub(super) struct EventLoop<P: AgentPort> {
     turn: usize,
 }
 
-/// Receives requests to replace the agent's version.
+/// Receives requests to replace the agent's revision.
 type Swaps<R> = mpsc::Receiver<Box<Reload<R>>>;
 
 /// The next thing to handle.
@@ -91,14 +91,14 @@ enum Next<R> {
 impl<P: AgentPort> EventLoop<P> {
     pub(super) fn new(
         host: P,
-        version: P::Revision,
+        revision: P::Revision,
         handle: AgentHandle,
         (inboxes, reloads): (Inboxes, Swaps<P::Revision>),
     ) -> Self {
         let plugin_queue = handle.plugin_queue.clone();
-        let rates = RateLimits::new(&version.spec().limits);
+        let rates = RateLimits::new(&revision.spec().limits);
         Self {
-            subjects: SubjectFilterCache::new(version.permissions(&handle.id)),
+            subjects: SubjectFilterCache::new(revision.permissions(&handle.id)),
             host,
             _vacating: leadership::StepsDown(handle.state.clone()),
             leadership: None,
@@ -107,7 +107,7 @@ impl<P: AgentPort> EventLoop<P> {
             inboxes,
             reloads,
             runtime_messages: mpsc::unbounded_channel().1,
-            version,
+            revision,
             plugin_queue,
             instance: None,
             backoff: restarts(),
@@ -158,8 +158,8 @@ impl<P: AgentPort> EventLoop<P> {
     async fn revive(&mut self) {
         let due = self.not_before.is_none_or(|at| at <= Moment::now());
         if self.instance.is_none() && due {
-            let version = self.version.clone();
-            match Box::pin(self.instantiate(&version, self.rates.clone())).await {
+            let revision = self.revision.clone();
+            match Box::pin(self.instantiate(&revision, self.rates.clone())).await {
                 Ok(instantiated) => self.ready(instantiated),
                 Err(reason) => self.failed(reason),
             }
@@ -178,7 +178,7 @@ impl<P: AgentPort> EventLoop<P> {
     fn ready(&mut self, instantiated: Instantiated<P::Instance>) {
         self.instance = Some(instantiated.instance);
         self.runtime_messages = instantiated.runtime_messages;
-        self.handle.state.reads(instantiated.config);
+        self.handle.state.set_config(instantiated.config);
         self.not_before = None;
         self.handle.state.set_status(AgentStatus::Ready);
         if self.is_worth_telling() {
@@ -189,7 +189,7 @@ impl<P: AgentPort> EventLoop<P> {
 
     /// With `instance = "message"` only the first instance is announced.
     fn is_worth_telling(&self) -> bool {
-        !self.announced || self.version.spec().instance == InstanceMode::Agent
+        !self.announced || self.revision.spec().instance == InstanceMode::Agent
     }
 
     async fn next(&mut self) -> Next<P::Revision> {
@@ -242,37 +242,37 @@ impl<P: AgentPort> EventLoop<P> {
         }
         let Delivery {
             call,
-            answer: waiting,
-            weight,
+            destination,
+            charge,
             rest: _,
         } = delivery;
-        drop(weight);
+        drop(charge);
         if !self.receives(&call) {
             return;
         }
         if is_overdue(&call) {
-            return Box::pin(reply_overdue(&self.handle, &call, waiting)).await;
+            return Box::pin(reply_overdue(&self.handle, &call, destination)).await;
         }
         let Some(pass) = self.plugin_queue.circuit.begin() else {
-            return Box::pin(self.requeue(call, waiting)).await;
+            return Box::pin(self.requeue(call, destination)).await;
         };
-        let (call, waiting) = match (self.version.spec().idempotence, waiting) {
-            (Some(window), Answer::HeldMessage(held)) => {
+        let (call, destination) = match (self.revision.spec().idempotence, destination) {
+            (Some(window), Destination::HeldMessage(held)) => {
                 match Box::pin(self.host.unless_done(&self.handle, window, call, held)).await {
-                    Some((call, held)) => (call, Answer::HeldMessage(held)),
+                    Some((call, held)) => (call, Destination::HeldMessage(held)),
                     None => return,
                 }
             }
-            (_, waiting) => (call, waiting),
+            (_, destination) => (call, destination),
         };
-        let waiting = match waiting {
-            Answer::HeldMessage(held) => {
+        let destination = match destination {
+            Destination::HeldMessage(held) => {
                 match self.host.begin(&self.handle.id, &call, held).await {
-                    Some(held) => Answer::HeldMessage(held),
+                    Some(held) => Destination::HeldMessage(held),
                     None => return,
                 }
             }
-            waiting => waiting,
+            destination => destination,
         };
         let begun = Instant::now();
         self.handle.state.begin(begun);
@@ -281,7 +281,7 @@ impl<P: AgentPort> EventLoop<P> {
         let took = self.instance.as_ref().and_then(AgentInstance::took);
         let took = took.unwrap_or_else(|| begun.elapsed());
         self.plugin_queue.called(took);
-        self.host.handled(&call, &waiting, begun, took);
+        self.host.handled(&call, &destination, begun, took);
         let reason = Reason::of(&outcome);
         let error = reason.as_ref().map(|reason| reason.message.as_str());
         pass.ended(self.handle.id.as_str(), call_result(&outcome), error);
@@ -295,7 +295,7 @@ impl<P: AgentPort> EventLoop<P> {
         } else {
             self.backoff.succeeded();
         }
-        self.answer(call, waiting, outcome).await;
+        self.dispatch(call, destination, outcome).await;
     }
 
     /// Calls the handler, in the agent's instance or, with `instance = "message"`, in a fresh one.
@@ -314,7 +314,7 @@ impl<P: AgentPort> EventLoop<P> {
 
     /// Drops the instance if the call ended it, or if the manifest asks for one per message.
     async fn after(&mut self, ended: bool) {
-        let fresh = self.version.spec().instance == InstanceMode::Message;
+        let fresh = self.revision.spec().instance == InstanceMode::Message;
         if (ended || fresh)
             && let Some(used) = self.instance.take()
             && !ended
@@ -351,12 +351,12 @@ impl<P: AgentPort> EventLoop<P> {
     }
 
     fn adopt(&self) {
-        self.handle.state.runs(self.version.spec());
+        self.handle.state.set_running(self.revision.spec());
     }
 
     fn announce(&self, step: &LifecycleEvent) {
         self.host
-            .announce(&self.handle.id, self.version.spec(), step);
+            .announce(&self.handle.id, self.revision.spec(), step);
     }
 }
 

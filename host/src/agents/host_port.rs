@@ -19,7 +19,7 @@ use super::directory::AgentHandle;
 use super::loop_port::{AgentInstance, AgentPort, InstanceSeat, Revision};
 use super::revision::PluginRevision;
 use crate::delivery::attempts::Register;
-use crate::delivery::{Answer, HeldMessage, Reason, subscribed};
+use crate::delivery::{Destination, HeldMessage, Reason, subscribed};
 use crate::events::lifecycle::LifecycleEvent;
 use crate::settle::idempotence;
 
@@ -143,9 +143,9 @@ impl AgentPort for HostPort {
         }
     }
 
-    fn handled(&self, call: &Call, answer: &Answer, begun: Instant, took: Duration) {
+    fn handled(&self, call: &Call, destination: &Destination, begun: Instant, took: Duration) {
         let times = self.deps.settler.times();
-        times.handled(call, answer, begun, took);
+        times.handled(call, destination, begun, took);
     }
 
     async fn settle(
@@ -159,17 +159,23 @@ impl AgentPort for HostPort {
         Box::pin(settled).await;
     }
 
-    async fn send(&self, agent: &AgentHandle, call: &Call, answer: Answer, outcome: Outcome) {
-        match answer {
-            Answer::Nobody | Answer::HeldMessage(_) => {}
-            Answer::Reply { to, connection } => {
+    async fn send(
+        &self,
+        agent: &AgentHandle,
+        call: &Call,
+        destination: Destination,
+        outcome: Outcome,
+    ) {
+        match destination {
+            Destination::Nobody | Destination::HeldMessage(_) => {}
+            Destination::Reply { to, connection } => {
                 answer::reply(agent, (&connection, &to), call, outcome).await;
             }
-            Answer::Gather { .. } if matches!(outcome, Outcome::Done(None)) => {}
-            Answer::Gather { to, connection } => {
+            Destination::Gather { .. } if matches!(outcome, Outcome::Done(None)) => {}
+            Destination::Gather { to, connection } => {
                 Box::pin(answer::reply(agent, (&connection, &to), call, outcome)).await;
             }
-            Answer::Stored => {
+            Destination::Stored => {
                 Box::pin(answer::store(&agent.id, &self.deps.work, call, outcome)).await;
             }
         }
@@ -189,7 +195,7 @@ impl Revision for PluginRevision {
         self.permissions.agent(agent)
     }
 
-    fn subscribed(&self, subscription: u64, message: &mut Message) -> (Kind, Answer) {
+    fn subscribed(&self, subscription: u64, message: &mut Message) -> (Kind, Destination) {
         let may_answer = may_answer(&message.subject);
         subscribed(Some(subscription), message, may_answer, &self.connection)
     }

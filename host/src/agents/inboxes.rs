@@ -1,4 +1,4 @@
-//! The channels into an agent's event loop: mailbox, control, and version replacement.
+//! The channels into an agent's event loop: mailbox, control, and revision replacement.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use super::plugin_queue::PluginQueue;
 use super::state::AgentState;
 use crate::delivery::Reason;
 
-/// A request to replace the agent's version.
+/// A request to replace the agent's revision.
 pub(super) struct Reload<R> {
-    pub(super) version: R,
+    pub(super) revision: R,
     pub(super) done: oneshot::Sender<Result<(), Reason>>,
 }
 

@@ -17,17 +17,17 @@ use mistersmith_runtime::{
 };
 
 use super::directory::AgentHandle;
-use crate::delivery::{Answer, HeldMessage, Reason};
+use crate::delivery::{Destination, HeldMessage, Reason};
 use crate::events::lifecycle::LifecycleEvent;
 
 /// Runs the instances of one agent and settles or sends the outcomes of its messages.
 pub(super) trait AgentPort: Send + Sync + 'static {
-    /// A version of the plugin.
+    /// A revision of the plugin.
     type Revision: Revision;
     /// A running component.
     type Instance: AgentInstance;
 
-    /// Instantiates a version without calling its `start`.
+    /// Instantiates a revision without calling its `start`.
     fn instantiate(
         &self,
         agent: &AgentHandle,
@@ -56,7 +56,7 @@ pub(super) trait AgentPort: Send + Sync + 'static {
     ) -> impl Future<Output = Option<Box<HeldMessage>>> + Send;
 
     /// Counts the duration of a message.
-    fn handled(&self, call: &Call, answer: &Answer, begun: Instant, took: Duration);
+    fn handled(&self, call: &Call, destination: &Destination, begun: Instant, took: Duration);
 
     /// Settles a held message.
     fn settle(
@@ -72,7 +72,7 @@ pub(super) trait AgentPort: Send + Sync + 'static {
         &self,
         agent: &AgentHandle,
         call: &Call,
-        answer: Answer,
+        destination: Destination,
         outcome: Outcome,
     ) -> impl Future<Output = ()> + Send;
 
@@ -88,7 +88,7 @@ pub(super) struct InstanceSeat {
     pub(super) rates: RateLimits,
 }
 
-/// A version of a plugin, as its agents use it.
+/// A revision of a plugin, as its agents use it.
 pub(super) trait Revision: Clone + Send + Sync + 'static {
     /// The parsed manifest.
     fn spec(&self) -> &Arc<PluginSpec>;
@@ -97,7 +97,7 @@ pub(super) trait Revision: Clone + Send + Sync + 'static {
     fn permissions(&self, agent: &AgentId) -> Permissions;
 
     /// The kind of call and the answer for a message of a run-time subscription.
-    fn subscribed(&self, subscription: u64, message: &mut Message) -> (Kind, Answer);
+    fn subscribed(&self, subscription: u64, message: &mut Message) -> (Kind, Destination);
 }
 
 /// A running component of one agent.

@@ -15,7 +15,7 @@ use super::failing_pulls::FailingPulls;
 use super::leader_view::LeaderView;
 use super::posted::Offer;
 use crate::circuit::Gate;
-use crate::delivery::{Answer, Delivery};
+use crate::delivery::{Delivery, Destination};
 use mistersmith_core::byte_budget::ByteBudget;
 use mistersmith_core::limits;
 use mistersmith_nats::Backlog;
@@ -142,7 +142,7 @@ impl PluginQueue {
     /// that prefetches work.
     pub fn take_ready(&self) -> Option<Delivery> {
         let delivery = self.try_take()?;
-        if matches!(delivery.answer, Answer::HeldMessage(_)) {
+        if matches!(delivery.destination, Destination::HeldMessage(_)) {
             self.changed.notify_waiters();
         }
         Some(delivery)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use mistersmith_nats::{Connection, Message, RequestId, Trace};
 use mistersmith_runtime::Kind;
 
-use crate::delivery::{Answer, Delivery, call_until, waits_until};
+use crate::delivery::{Delivery, Destination, call_until, waits_until};
 
 /// A message of a `[[subscribe]]`.
 #[derive(Debug, Clone)]
@@ -50,18 +50,18 @@ impl Posted {
     /// Builds the delivery for an agent.
     pub fn delivery(mut self) -> Delivery {
         let trace = Trace::received(&self.message.headers, RequestId::new);
-        let answer = match (self.message.reply.take(), self.connection) {
-            (Some(to), Some(connection)) => Answer::Reply { to, connection },
-            _ => Answer::Nobody,
+        let destination = match (self.message.reply.take(), self.connection) {
+            (Some(to), Some(connection)) => Destination::Reply { to, connection },
+            _ => Destination::Nobody,
         };
         let kind = Kind::Subscription {
             id: None,
-            wants_reply: matches!(answer, Answer::Reply { .. }),
+            wants_reply: matches!(destination, Destination::Reply { .. }),
         };
         Delivery {
             call: call_until(kind, self.message, trace, self.until),
-            answer,
-            weight: None,
+            destination,
+            charge: None,
             rest: None,
         }
     }
@@ -165,11 +165,13 @@ pub(super) mod tests {
         posted.message.headers = headers;
         posted.until = Some(Instant::now());
         let until = posted.until;
-        let Delivery { call, answer, .. } = posted.delivery();
+        let Delivery {
+            call, destination, ..
+        } = posted.delivery();
         assert_eq!((call.subject.as_str(), call.payload.len()), ("a", 9));
         assert_eq!(call.trace.request_id(), "r-1");
         assert_eq!(call.waits_until, until);
-        assert!(matches!(answer, Answer::Nobody));
+        assert!(matches!(destination, Destination::Nobody));
         let wants_reply = false;
         assert_eq!(
             call.kind,

@@ -1,4 +1,4 @@
-//! One version of a plugin, ready to run.
+//! One revision of a plugin, ready to run.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use mistersmith_core::permissions::PluginPermissions;
 use mistersmith_nats::Connection;
 use mistersmith_runtime::{ByteRate, Component};
 
-/// One version of a plugin. Building it checks the configuration, so that nothing built from it
+/// One revision of a plugin. Building it checks the configuration, so that nothing built from it
 /// fails on configuration.
 #[derive(Clone)]
 pub struct PluginRevision {

@@ -132,7 +132,7 @@ impl AgentState {
     }
 
     /// Sets the version of the plugin that runs now.
-    pub fn runs(&self, spec: &PluginSpec) {
+    pub fn set_running(&self, spec: &PluginSpec) {
         let mut inner = self.inner();
         inner.version = spec.version.clone();
         inner.description.clone_from(&spec.description);
@@ -152,7 +152,7 @@ impl AgentState {
 
     /// Sets the configuration that the running instance reads, and applies overrides that changed
     /// since it was created.
-    pub fn reads(&self, config: Arc<SharedConfig>) {
+    pub fn set_config(&self, config: Arc<SharedConfig>) {
         let mut inner = self.inner();
         config.replace(inner.base.under(&inner.overrides));
         inner.config = config;
@@ -236,7 +236,7 @@ impl AgentState {
     }
 
     /// Whether a pause is in force: the agent takes nothing new.
-    pub fn has_let_go(&self) -> bool {
+    pub fn pause_in_force(&self) -> bool {
         !self.takes.load(Ordering::Acquire) || self.busy_since().is_some()
     }
 

@@ -9,7 +9,7 @@ use mistersmith_nats::trace::header;
 use mistersmith_nats::{Connection, Headers, Message, Trace};
 use mistersmith_runtime::{Call, Kind};
 
-use super::Answer;
+use super::Destination;
 
 /// The call for a message that has just arrived.
 pub fn call(kind: Kind, message: Message, trace: Trace) -> Box<Call> {
@@ -70,15 +70,15 @@ pub fn subscribed(
     message: &mut Message,
     may_answer: bool,
     connection: &Connection,
-) -> (Kind, Answer) {
+) -> (Kind, Destination) {
     let reply = message.reply.take();
     let reply = reply.filter(|reply| may_answer && may_reply_to(reply));
     let wants_reply = reply.is_some();
-    let answer = reply.map_or(Answer::Nobody, |to| Answer::Reply {
+    let destination = reply.map_or(Destination::Nobody, |to| Destination::Reply {
         to,
         connection: connection.clone(),
     });
-    (Kind::Subscription { id, wants_reply }, answer)
+    (Kind::Subscription { id, wants_reply }, destination)
 }
 
 #[cfg(test)]

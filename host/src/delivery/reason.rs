@@ -187,14 +187,20 @@ impl Reason {
 
     /// The reason for the failure of a call; none after a success.
     pub fn of<T>(outcome: &Outcome<T>) -> Option<Self> {
-        let (kind, message) = match outcome {
-            Outcome::Done(_) => return None,
-            Outcome::Exited(death) => return Some(Self::died(death)),
-            Outcome::Failed(Failure::Retry { message, .. }) => (ReasonKind::Retry, message),
-            Outcome::Failed(Failure::Reject(message)) => (ReasonKind::Rejected, message),
-            Outcome::Failed(Failure::Other(message)) => (ReasonKind::Failed, message),
-        };
-        Some(Self::new(kind, message))
+        match outcome {
+            Outcome::Done(_) => None,
+            Outcome::Exited(death) => Some(Self::died(death)),
+            Outcome::Failed(failure) => Some(Self::failed(failure)),
+        }
+    }
+
+    /// The reason for a failure that the handler returned.
+    pub fn failed(failure: &Failure) -> Self {
+        match failure {
+            Failure::Retry { message, .. } => Self::new(ReasonKind::Retry, message),
+            Failure::Reject(message) => Self::new(ReasonKind::Rejected, message),
+            Failure::Other(message) => Self::new(ReasonKind::Failed, message),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use mistersmith_runtime::{ConfigValues, ExitKind, Kind};
 
 use crate::agents::{AgentHandle, Control, Directory, Overrides, Target};
 use crate::delivery::error_reply::{error_body, json_headers, send_error, service_error};
-use crate::delivery::{Answer, Delivery, Reason, ReasonKind, call, reply_subject};
+use crate::delivery::{Delivery, Destination, Reason, ReasonKind, call, reply_subject};
 use crate::events::publisher::EventPublisher;
 use crate::events::{audit, lifecycle};
 
@@ -197,7 +197,7 @@ impl Commands {
         };
         let settled = async {
             let done = || {
-                handle.state.has_let_go()
+                handle.state.pause_in_force()
                     && (handle.plugin_queue.taking() > 0 || !handle.plugin_queue.expects_work())
             };
             while !done() {
@@ -263,14 +263,14 @@ impl Commands {
             return Err(reason);
         }
         let trace = Trace::received(&message.headers, RequestId::new);
-        let answer = match reply_subject(message) {
-            Some(to) => Answer::Reply {
+        let destination = match reply_subject(message) {
+            Some(to) => Destination::Reply {
                 to: to.to_owned(),
                 connection: self.bulk.clone(),
             },
-            None => Answer::Stored,
+            None => Destination::Stored,
         };
-        let Some(weight) = handle.state.weigh(message.bytes()) else {
+        let Some(charge) = handle.state.weigh(message.bytes()) else {
             let text = format!(
                 "agent `{}`: as many bytes of commands as it may have wait already; try again later",
                 handle.id
@@ -280,8 +280,8 @@ impl Commands {
         let call = call(Kind::Execute, message.clone(), trace);
         let sent = handle.mailbox.send(Delivery {
             call,
-            answer,
-            weight: Some(weight),
+            destination,
+            charge: Some(charge),
             rest: None,
         });
         let gone = || {

@@ -28,7 +28,7 @@ use mistersmith_nats::{
 use mistersmith_runtime::{CompileLimits, Runtime, RuntimeError, RuntimeOptions, watch_standstill};
 
 use super::claims::{self, Claims, Neighbours};
-use super::healer::Healer;
+use super::healing_record::HealingRecord;
 use super::lease::{Holder, Lease};
 use super::seen_server::SeenServer;
 use super::shared::{Buckets, Shared};
@@ -107,7 +107,7 @@ pub async fn connect(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::
 }
 
 /// The connection, and its streams and buckets.
-struct Ground {
+struct Prepared {
     transport: Transport,
     server: Option<OwnServer>,
     kv: Buckets,
@@ -115,7 +115,7 @@ struct Ground {
 }
 
 /// The steps that may take long and leave nothing to clean up.
-async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Result<Ground> {
+async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Result<Prepared> {
     let Connected { transport, server } = connect(spec, name, data).await?;
     let control = transport.connection(Role::Control);
     provision::ensure(&transport, &spec.jetstream)
@@ -135,7 +135,7 @@ async fn prepare(spec: &HostSpec, name: &str, data: &DataFolder) -> anyhow::Resu
     };
     let read = || provision::Needs::read(&transport, &spec.jetstream);
     let needs = retry(PATIENCE, read).await?;
-    Ok(Ground {
+    Ok(Prepared {
         transport,
         server,
         kv,
@@ -154,11 +154,11 @@ pub(super) async fn build(
         .clone()
         .unwrap_or_else(|| format!("host-{}", id_suffix(id.as_str())));
     let runtime = reserve(&spec, &data);
-    let ground = tokio::select! {
-        ground = prepare(&spec, &name, &data) => ground?,
+    let prepared = tokio::select! {
+        done = prepare(&spec, &name, &data) => done?,
         () = draining.cancelled() => return Ok(None),
     };
-    let (transport, server, kv) = (ground.transport, ground.server, ground.kv);
+    let (transport, server, kv) = (prepared.transport, prepared.server, prepared.kv);
     let control = transport.connection(Role::Control).clone();
     let work = transport.connection(Role::Work).clone();
     let events = EventPublisher::start(control.clone(), &name, id.as_str());
@@ -166,8 +166,8 @@ pub(super) async fn build(
     let quarantine = DeadLetterQuarantine::new(work.clone(), events.clone());
     let quarantine: Arc<dyn Quarantine> = Arc::new(quarantine);
     transport.set_quarantine(&quarantine);
-    let held = tokio::select! {
-        held = hold(&control, &kv, &data, &name) => held?,
+    let identity = tokio::select! {
+        taken = take_identity(&control, &kv, &data, &name) => taken?,
         () = draining.cancelled() => return Ok(None),
     };
     let runtime = Arc::new(runtime.await??);
@@ -179,7 +179,7 @@ pub(super) async fn build(
     let coordinator = Coordinator::new(directory.clone());
     let attempts = Attempts::start(kv.attempts.clone(), work.clone(), id.clone());
     let settler = Settler::new(work.clone(), events.clone(), attempts, clock.clone());
-    let deps = surroundings(runtime, &coordinator, events, settler, work);
+    let deps = agent_deps(runtime, &coordinator, events, settler, work);
     let shared = Arc::new(Shared {
         spec,
         name,
@@ -191,23 +191,23 @@ pub(super) async fn build(
         deps,
         coordinator,
         kv,
-        consumers: held.consumers,
-        claims: held.claims,
-        healer: Healer::new(ground.needs),
-        term: held.lease.term().clone(),
+        consumers: identity.consumers,
+        claims: identity.claims,
+        healing_record: HealingRecord::new(prepared.needs),
+        term: identity.lease.term().clone(),
         clock,
         draining,
     });
     serve(&shared).await?;
     background.push(heartbeat::start(shared.clone()));
     background.push(holding::start(shared.clone()));
-    background.push(healing::start(shared.clone(), held.alarm));
+    background.push(healing::start(shared.clone(), identity.alarm));
     background.push(measure(&shared));
     background.push(maintenance::start(shared.clone()));
     Ok(Some(Host {
         plugins: PluginManager::new(shared.clone()),
         shared,
-        lease: held.lease,
+        lease: identity.lease,
         background,
         server,
         _data: data,
@@ -215,7 +215,7 @@ pub(super) async fn build(
 }
 
 /// The parts of the host that agents need.
-fn surroundings(
+fn agent_deps(
     runtime: Arc<Runtime>,
     coordinator: &Coordinator,
     events: EventPublisher,
@@ -243,7 +243,7 @@ struct Identity {
 
 /// Takes the lease before anything else: of two hosts with one id, the second must not touch
 /// anything that the first holds.
-async fn hold(
+async fn take_identity(
     control: &Connection,
     kv: &Buckets,
     data: &DataFolder,

@@ -22,7 +22,7 @@ use mistersmith_core::limits;
 use mistersmith_core::names::Bucket;
 use mistersmith_nats::{Role, TransportError};
 
-use super::healer::overrides_made;
+use super::healing_record::overrides_made;
 use super::shared::Shared;
 
 /// Starts the checks; they end with the host's drain. A raised `alarm` triggers one at once.
@@ -72,10 +72,13 @@ impl Healing {
     }
 
     async fn look(&mut self, shared: &Shared) -> Result<(), TransportError> {
-        let healer = &shared.healer;
-        healer.note(&shared.directory);
-        let granted = healer.granted();
-        let missing = healer.needs.missing(&shared.transport, &granted).await?;
+        let healing_record = &shared.healing_record;
+        healing_record.note(&shared.directory);
+        let granted = healing_record.granted();
+        let missing = healing_record
+            .needs
+            .missing(&shared.transport, &granted)
+            .await?;
         let confirmed = self.confirm(missing, breaks(shared));
         if self.make_again(shared, &granted, &confirmed).await {
             self.due = true;
@@ -122,7 +125,7 @@ impl Healing {
         if streams.is_empty() {
             return false;
         }
-        let needs = &shared.healer.needs;
+        let needs = &shared.healing_record.needs;
         if shared.spec.jetstream.leave_missing {
             let titles = streams.iter().map(|stream| needs.title(granted, stream));
             let names = titles.collect::<Vec<_>>().join(", ");
@@ -167,18 +170,18 @@ impl Healing {
         let bucket = overrides_made(shared.transport.connection(Role::Control)).await?;
         for handle in shared.directory.all() {
             let overrides = handle.state.overrides();
-            let lost = shared.healer.memory().is_lost(&handle.id, &bucket);
+            let lost = shared.healing_record.memory().is_lost(&handle.id, &bucket);
             if lost {
                 let restored = overrides.restore(&shared.kv.config, &handle.id);
                 let restored = handle.state.fence.guard(restored).await;
                 restored.transpose()?;
             }
             if handle.state.fence.is_open() {
-                let mut memory = shared.healer.memory();
+                let mut memory = shared.healing_record.memory();
                 memory.saw(&handle.id, overrides, &bucket);
             }
         }
-        shared.healer.memory().looked(&bucket);
+        shared.healing_record.memory().looked(&bucket);
         if self.due {
             shared
                 .directory
@@ -203,7 +206,7 @@ fn breaks(shared: &Shared) -> u64 {
 
 /// Raises the records of terms to the newest terms that this host has seen.
 async fn raise_terms(shared: &Shared) -> Result<(), TransportError> {
-    let terms = shared.healer.memory().terms().clone();
+    let terms = shared.healing_record.memory().terms().clone();
     for (domain, term) in terms {
         raise_term(&shared.kv.claims, &domain, term).await?;
     }

@@ -30,12 +30,6 @@ pub(super) use value::Holder;
 /// The bucket.
 pub(super) const BUCKET: &str = "AGENT_LEASES";
 
-/// The interval at which a lease that another host may hold is read.
-const LOOK: Duration = Duration::from_millis(500);
-/// How long such a lease is watched: if it does not change in this time nobody renews it, whatever
-/// the bucket's ttl is.
-const WATCHED: Duration = Duration::from_secs(20);
-
 /// A lease with the task that renews it.
 pub(super) struct Lease {
     held: watch::Receiver<bool>,

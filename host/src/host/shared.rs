@@ -14,7 +14,7 @@ use mistersmith_nats::{Kv, ServerClock, Transport};
 use mistersmith_runtime::LeaseTerm;
 
 use super::claims::Claims;
-use super::healer::Healer;
+use super::healing_record::HealingRecord;
 
 /// The state that every part of the host uses.
 pub(crate) struct Shared {
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) kv: Buckets,
     pub(crate) consumers: ConsumerClaims,
     pub(crate) claims: Claims,
-    pub(crate) healer: Healer,
+    pub(crate) healing_record: HealingRecord,
     /// The time until which agents may act under their ids.
     pub(crate) term: LeaseTerm,
     /// The clock by which the age of stored messages is measured.

@@ -130,9 +130,9 @@ impl TryFrom<String> for Moment {
 
 /// A message at a joining stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Arrival<'a> {
+pub(super) struct JoinInput<'a> {
     /// Its kind.
-    pub what: What<'a>,
+    pub what: InputKind<'a>,
     /// Its sequence in COORDINATION.
     pub sequence: u64,
     /// Its step number in the workflow.
@@ -145,7 +145,7 @@ pub(super) struct Arrival<'a> {
 
 /// The kind of a message at a joining stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What<'a> {
+pub(super) enum InputKind<'a> {
     /// The output of this stage, which is one of the branches.
     Branch(&'a str),
     /// A host's notice that the deadline has passed.
@@ -178,7 +178,7 @@ pub(super) enum Decision {
 }
 
 /// Decides what happens to an arrival.
-pub(super) fn step(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> Decision {
+pub(super) fn step(record: Option<&Record>, arrival: &JoinInput<'_>, join: &JoinSpec) -> Decision {
     if let Some(record) = record
         && let Some(closed) = record.closed
         && closed.by == arrival.sequence
@@ -190,15 +190,20 @@ pub(super) fn step(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSp
         };
     }
     match arrival.what {
-        What::Branch(name) => branch(record, name, arrival, join),
-        What::Deadline => deadline(record, arrival, join),
-        What::Failed(name, error) => failure(record, (name, error), arrival, join),
-        What::Letter(names) => letter(record, names, arrival, join),
+        InputKind::Branch(name) => branch(record, name, arrival, join),
+        InputKind::Deadline => deadline(record, arrival, join),
+        InputKind::Failed(name, error) => failure(record, (name, error), arrival, join),
+        InputKind::Letter(names) => letter(record, names, arrival, join),
     }
 }
 
 /// Transition for the output of a branch. It reopens a join that failed without it.
-fn branch(record: Option<&Record>, name: &str, arrival: &Arrival<'_>, join: &JoinSpec) -> Decision {
+fn branch(
+    record: Option<&Record>,
+    name: &str,
+    arrival: &JoinInput<'_>,
+    join: &JoinSpec,
+) -> Decision {
     let mut record = match record {
         None => opened(arrival, join),
         Some(record) => match (record.branches.get(name), record.closed) {
@@ -222,7 +227,7 @@ fn branch(record: Option<&Record>, name: &str, arrival: &Arrival<'_>, join: &Joi
 }
 
 /// Transition for a deadline. A join without branches has no deadline.
-fn deadline(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> Decision {
+fn deadline(record: Option<&Record>, arrival: &JoinInput<'_>, join: &JoinSpec) -> Decision {
     let open = record.filter(|record| record.closed.is_none() && !record.branches.is_empty());
     let Some(record) = open.filter(|record| arrival.stored_at >= record.deadline) else {
         return Decision::Void;
@@ -242,7 +247,7 @@ fn deadline(record: Option<&Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> 
 fn failure(
     record: Option<&Record>,
     (name, error): (&str, &str),
-    arrival: &Arrival<'_>,
+    arrival: &JoinInput<'_>,
     join: &JoinSpec,
 ) -> Decision {
     let mut record = match record {
@@ -270,7 +275,7 @@ fn failure(
 fn letter(
     record: Option<&Record>,
     names: &[String],
-    arrival: &Arrival<'_>,
+    arrival: &JoinInput<'_>,
     join: &JoinSpec,
 ) -> Decision {
     let mut record = match record {
@@ -294,7 +299,7 @@ fn letter(
     Decision::Write(decided(record, sequence, join))
 }
 
-fn opened(arrival: &Arrival<'_>, join: &JoinSpec) -> Record {
+fn opened(arrival: &JoinInput<'_>, join: &JoinSpec) -> Record {
     Record {
         branches: BTreeMap::new(),
         opened_at: arrival.stored_at,
@@ -307,7 +312,7 @@ fn opened(arrival: &Arrival<'_>, join: &JoinSpec) -> Record {
 }
 
 /// The record of a failed join, reopened with the full timeout for the missing branches.
-fn reopened(record: &Record, arrival: &Arrival<'_>, join: &JoinSpec) -> Record {
+fn reopened(record: &Record, arrival: &JoinInput<'_>, join: &JoinSpec) -> Record {
     Record {
         deadline: arrival.stored_at.after(join.timeout),
         failed: BTreeMap::new(),

@@ -17,7 +17,7 @@ use mistersmith_core::limits;
 use mistersmith_nats::{CLAIM, CLAIM_SIZE, Headers, Message, Trace, TransportError};
 
 use super::event::Event;
-use super::join::{self, Arrival, Decision, Moment, Record, What};
+use super::join::{self, Decision, InputKind, JoinInput, Moment, Record};
 use super::joined::{Trouble, branches_in, compose};
 use super::{DEADLINE, FAILED, INCOMPLETE, JOIN, JOINED, Received, STAGE, StageRun};
 
@@ -34,11 +34,11 @@ pub(super) async fn arrive(
     let names: Vec<String>;
     let error: String;
     let what = match came(&message.headers, join) {
-        Ok(Came::Branch(name)) => What::Branch(name),
-        Ok(Came::Deadline) => What::Deadline,
+        Ok(Came::Branch(name)) => InputKind::Branch(name),
+        Ok(Came::Deadline) => InputKind::Deadline,
         Ok(Came::Failed(name)) => {
             error = why(&message.payload);
-            What::Failed(name, &error)
+            InputKind::Failed(name, &error)
         }
         // A dead letter that was sent again.
         Ok(Came::Letter { joined }) => match branches_in(&run, join, &message).await {
@@ -47,7 +47,7 @@ pub(super) async fn arrive(
             }
             Ok(found) => {
                 names = found;
-                What::Letter(&names)
+                InputKind::Letter(&names)
             }
             Err(Trouble::Passing(_)) => return Received::Later,
             Err(Trouble::Lasting(reason)) => return Received::Failed(message, run, reason),
@@ -55,7 +55,7 @@ pub(super) async fn arrive(
         Err(reason) => return Received::Foreign(message, reason),
     };
     let trace = Trace::received(&message.headers, || run.at.workflow.as_str());
-    let arrival = Arrival {
+    let arrival = JoinInput {
         what,
         sequence: held.info.stream_sequence,
         n: run.at.number,
@@ -159,7 +159,7 @@ fn is_enough(names: &[String], join: &JoinSpec) -> bool {
 async fn decide(
     run: &StageRun,
     join: &JoinSpec,
-    arrival: &Arrival<'_>,
+    arrival: &JoinInput<'_>,
 ) -> Result<(Decision, Record), TransportError> {
     let (records, key) = (&run.stage.records, key(run));
     for _ in 0..limits::JOIN_TRIES {
@@ -202,7 +202,7 @@ pub(super) fn read(value: &[u8]) -> Result<Record, TransportError> {
 }
 
 /// An empty record, for a deadline without a join.
-fn nothing(arrival: &Arrival<'_>) -> Record {
+fn nothing(arrival: &JoinInput<'_>) -> Record {
     Record {
         branches: std::collections::BTreeMap::new(),
         opened_at: arrival.stored_at,
@@ -235,13 +235,13 @@ async fn nothing_comes(
 
 async fn late(
     run: &StageRun,
-    arrival: &Arrival<'_>,
+    arrival: &JoinInput<'_>,
     trace: &Trace,
     held: &HeldMessage,
 ) -> Received {
     let branch = match arrival.what {
-        What::Branch(branch) | What::Failed(branch, _) => branch,
-        What::Deadline | What::Letter(_) => DEADLINE,
+        InputKind::Branch(branch) | InputKind::Failed(branch, _) => branch,
+        InputKind::Deadline | InputKind::Letter(_) => DEADLINE,
     };
     let event = Event {
         name: "late",

@@ -12,7 +12,7 @@ use mistersmith_core::limits;
 use mistersmith_core::names::{AgentId, PluginName};
 
 use super::loading::{self, Compiling, Problem, Read};
-use super::manager_port::{Folder, PluginPort, Running, Wanted};
+use super::manager_port::{Change, Folder, PluginPort, Running, Wanted};
 use super::plugin_manager::PluginManager;
 use super::running_plugin::{self, RunningPlugin};
 use super::watch::{Looked, Seen, Watch};
@@ -58,20 +58,20 @@ impl PluginPort for HostPort {
         wanted: Wanted,
         running: &mut Option<RunningPlugin>,
         compiling: &Compiling,
-    ) -> Result<&'static str, Problem> {
+    ) -> Result<Change, Problem> {
         let shared = &self.shared;
-        let before = running.as_ref().map(RunningPlugin::version);
+        let before = running.as_ref().map(RunningPlugin::revision);
         let Wanted { spec, down, pins } = wanted;
         let component = loading::component(&spec, pins).await?;
         let component = loading::compile(shared, &spec, component, compiling).await?;
-        let version = loading::load(shared, spec, before, component).await?;
+        let revision = loading::load(shared, spec, before, component).await?;
         if let Some(running) = running {
-            running.replace(version).await?;
-            return Ok("replaced");
+            running.replace(revision).await?;
+            return Ok(Change::Replaced);
         }
-        let fresh = running.insert(RunningPlugin::new(shared.clone(), version, down));
+        let fresh = running.insert(RunningPlugin::new(shared.clone(), revision, down));
         match fresh.start().await {
-            Ok(()) => Ok("loaded"),
+            Ok(()) => Ok(Change::Loaded),
             Err(error) => {
                 // Dropping it ends the parts that were started.
                 *running = None;
@@ -124,7 +124,7 @@ impl Folder for Watch {
 
 impl Running for RunningPlugin {
     fn spec(&self) -> &Arc<PluginSpec> {
-        &self.version().spec
+        &self.revision().spec
     }
 
     fn agents(&self) -> usize {

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::loading::{Compiling, Problem};
-use super::manager_port::{PluginPort, Running, Wanted};
+use super::manager_port::{Change, PluginPort, Running, Wanted};
 
 /// A plugin that is being loaded or replaced.
 pub(super) struct LoadTask<U> {
@@ -35,7 +35,7 @@ pub(super) struct Done<U> {
     /// The plugin that runs now; after a failure, the one that ran before.
     pub(super) unit: Option<U>,
     /// The action taken, `loaded` or `replaced`, or the problem.
-    pub(super) result: Result<&'static str, Problem>,
+    pub(super) result: Result<Change, Problem>,
 }
 
 impl<U: Running> LoadTask<U> {
@@ -59,7 +59,7 @@ impl<U: Running> LoadTask<U> {
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let result = tokio::select! {
-                result = unit.mend() => result.map(|()| "mended"),
+                result = unit.mend() => result.map(|()| Change::Mended),
                 () = stopped.cancelled() => Err(interrupted()),
             };
             let unit = Some(unit);

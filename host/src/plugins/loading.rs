@@ -113,7 +113,7 @@ pub(super) async fn load(
         .map_err(|error| Problem::Passing(format!("its buckets are not set up: {error}")))?;
     let granted = spec.permissions.kv.iter();
     let granted = granted.map(|grant| grant.bucket.clone()).collect();
-    shared.healer.needs(&spec.name, granted);
+    shared.healing_record.needs(&spec.name, granted);
     let requests = Arc::new(Semaphore::new(spec.limits.requests as usize));
     let bytes = Arc::new(ByteRate::new(spec.limits.publish_bytes));
     let permissions = PluginPermissions::compile(&spec.permissions, &spec.name);

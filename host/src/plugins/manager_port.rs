@@ -15,6 +15,30 @@ use super::pins::Pins;
 use super::watch::{Looked, Seen};
 use crate::status::StopReason;
 
+/// A change of a running plugin, as the log and the audit name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It runs; it did not before.
+    Loaded,
+    /// Another revision runs in its place.
+    Replaced,
+    /// The parts that had ended by themselves run again.
+    Mended,
+    /// It was not loaded.
+    Refused,
+}
+
+impl Change {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Replaced => "replaced",
+            Self::Mended => "mended",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// Reads, starts and ends plugins.
 pub(crate) trait PluginPort: Send + Sync + 'static {
     /// A running plugin.
@@ -45,7 +69,7 @@ pub(crate) trait PluginPort: Send + Sync + 'static {
         wanted: Wanted,
         running: &mut Option<Self::Running>,
         compiling: &Compiling,
-    ) -> impl Future<Output = Result<&'static str, Problem>> + Send;
+    ) -> impl Future<Output = Result<Change, Problem>> + Send;
 
     /// The reason why a drain may cut this plugin off.
     fn outlasts_drain(&self, spec: &PluginSpec) -> Option<String>;

@@ -26,7 +26,7 @@ use mistersmith_core::names::AgentId;
 
 use super::load_task::{Done, LoadTask, Order};
 use super::loading::{Problem, Read};
-use super::manager_port::{Folder, PluginPort, Running, Wanted};
+use super::manager_port::{Change, Folder, PluginPort, Running, Wanted};
 use super::pins::Pins;
 use super::watch::{Looked, Seen};
 use entry::{Due, PluginEntry};
@@ -260,7 +260,7 @@ impl<P: PluginPort> PluginManager<P> {
                 entry.problem.clear();
                 entry.tries = 0;
                 let agents = entry.unit.as_ref().map_or(0, Running::agents);
-                tracing::info!(plugin = name, agents, "plugin {change}");
+                tracing::info!(plugin = name, agents, "plugin {}", change.as_str());
                 if let Some(spec) = &entry.spec {
                     if let Some(finding) = self.port.outlasts_drain(spec) {
                         tracing::warn!(plugin = name, "{finding}");
@@ -268,7 +268,7 @@ impl<P: PluginPort> PluginManager<P> {
                     let entry = json!({
                         "plugin": name,
                         "version": spec.version,
-                        "change": change,
+                        "change": change.as_str(),
                         "permissions": spec.permissions,
                         "work": spec.work.iter().flat_map(|w| w.patterns()).collect::<Vec<_>>(),
                     });
@@ -301,7 +301,8 @@ impl<P: PluginPort> PluginManager<P> {
             "plugin not loaded{goes_on}: {}",
             problem.text()
         );
-        let entry = json!({"plugin": name, "change": "refused", "error": problem.text()});
+        let entry =
+            json!({"plugin": name, "change": Change::Refused.as_str(), "error": problem.text()});
         self.port.audit(entry);
     }
 

@@ -38,25 +38,25 @@ const AT_ONCE: usize = 64;
 /// A running plugin.
 pub(crate) struct RunningPlugin {
     shared: Arc<Shared>,
-    version: PluginRevision,
+    revision: PluginRevision,
     plugin_queue: Arc<PluginQueue>,
     agents: BTreeMap<AgentId, Agent>,
     /// Agents that a command shut down before the host lost its lease; not started with the others.
     down: BTreeSet<AgentId>,
     listeners: Vec<Listening>,
-    work: Option<Running>,
+    work: Option<FeedTask>,
     election: Option<Election>,
     /// The task that shares the state of the circuit.
-    circuit: Option<Running>,
+    circuit: Option<FeedTask>,
 }
 
 /// A task that feeds the agents.
-struct Running {
+struct FeedTask {
     cancel: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
 
-impl Running {
+impl FeedTask {
     /// Whether it ended without having been stopped.
     fn has_broken(&self) -> bool {
         let ended = self.task.as_ref().is_some_and(JoinHandle::is_finished);
@@ -72,7 +72,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for FeedTask {
     fn drop(&mut self) {
         self.cancel.cancel();
     }
@@ -91,14 +91,14 @@ impl RunningPlugin {
     /// A plugin of which nothing runs yet; the agents in `down` will not be started.
     pub(super) fn new(
         shared: Arc<Shared>,
-        version: PluginRevision,
+        revision: PluginRevision,
         down: BTreeSet<AgentId>,
     ) -> Self {
         let plugin_queue = Arc::new(PluginQueue::default());
-        plugin_queue.election.open(domain(&version));
+        plugin_queue.election.open(domain(&revision));
         Self {
             shared,
-            version,
+            revision,
             plugin_queue,
             agents: BTreeMap::new(),
             down,
@@ -111,7 +111,7 @@ impl RunningPlugin {
 
     /// Claims ids, starts the agents, and begins to feed them.
     pub(super) async fn start(&mut self) -> anyhow::Result<()> {
-        let consumers = self.consumers(&self.version).await?;
+        let consumers = self.consumers(&self.revision).await?;
         self.share_circuit().await;
         self.fit_agents().await?;
         self.listen().await?;
@@ -120,8 +120,8 @@ impl RunningPlugin {
     }
 
     /// The running revision.
-    pub(super) fn version(&self) -> &PluginRevision {
-        &self.version
+    pub(super) fn revision(&self) -> &PluginRevision {
+        &self.revision
     }
 
     /// The number of its agents.
@@ -137,20 +137,20 @@ impl RunningPlugin {
     /// Replaces the running revision: ids stay, the old revision finishes the messages in hand, and
     /// the new one handles those that wait. If the first agent cannot be started in the new
     /// revision, nothing changes.
-    pub(super) async fn replace(&mut self, version: PluginRevision) -> anyhow::Result<()> {
+    pub(super) async fn replace(&mut self, revision: PluginRevision) -> anyhow::Result<()> {
         self.forget_gone().await;
         self.down.clear();
         self.resign().await;
-        self.plugin_queue.election.open(domain(&version));
-        let consumers = match self.replace_first(&version).await {
+        self.plugin_queue.election.open(domain(&revision));
+        let consumers = match self.replace_first(&revision).await {
             Ok(consumers) => consumers,
             Err(error) => {
                 // The claims now match the new revision's work; the old one goes on with its own.
-                if let Err(error) = self.consumers(&self.version).await {
-                    tracing::warn!(plugin = %self.version.spec.name, error = %format!("{error:#}"),
+                if let Err(error) = self.consumers(&self.revision).await {
+                    tracing::warn!(plugin = %self.revision.spec.name, error = %format!("{error:#}"),
                         "the work of the version that goes on was not claimed again");
                 }
-                self.plugin_queue.election.open(domain(&self.version));
+                self.plugin_queue.election.open(domain(&self.revision));
                 self.join_election().await?;
                 return Err(error);
             }
@@ -159,11 +159,11 @@ impl RunningPlugin {
         let rest: Vec<(AgentId, Result<(), Reason>)> = join_all(others.map(|agent| async {
             (
                 agent.handle().id.clone(),
-                agent.replace(version.clone()).await,
+                agent.replace(revision.clone()).await,
             )
         }))
         .await;
-        self.version = version;
+        self.revision = revision;
         self.share_circuit().await;
         // An agent that is gone, or whose start failed where the first one's succeeded, is started
         // from scratch; it retries by itself.
@@ -177,11 +177,11 @@ impl RunningPlugin {
     }
 
     /// Claims the consumers of a revision, and replaces the first agent by one of that revision.
-    async fn replace_first(&self, version: &PluginRevision) -> anyhow::Result<Vec<WorkConsumer>> {
-        let consumers = self.consumers(version).await?;
+    async fn replace_first(&self, revision: &PluginRevision) -> anyhow::Result<Vec<WorkConsumer>> {
+        let consumers = self.consumers(revision).await?;
         if let Some(first) = self.agents.values().next() {
             first
-                .replace(version.clone())
+                .replace(revision.clone())
                 .await
                 .map_err(|reason| anyhow::anyhow!(reason.message))?;
         }
@@ -201,7 +201,7 @@ impl RunningPlugin {
     /// surplus ones.
     async fn fit_agents(&mut self) -> anyhow::Result<()> {
         self.forget_gone().await;
-        let spec = self.version.spec.clone();
+        let spec = self.revision.spec.clone();
         // A connection that breaks meanwhile is soon re-established; every step may run twice.
         let ids = retry(CLAIMING, || self.claims().take(&spec.name, spec.instances))
             .await
@@ -226,9 +226,9 @@ impl RunningPlugin {
             &shared.kv.config,
             shared.transport.connection(Role::Control),
         );
-        let healer = &shared.healer;
+        let healing_record = &shared.healing_record;
         let overrides = stream::iter(ids).map(|id| async move {
-            let overrides = healer.overrides(stored, &id).await?;
+            let overrides = healing_record.overrides(stored, &id).await?;
             anyhow::Ok((id, overrides))
         });
         let mut overrides = std::pin::pin!(overrides.buffered(AT_ONCE));
@@ -255,19 +255,19 @@ impl RunningPlugin {
     fn add(&mut self, id: AgentId, overrides: Overrides) {
         let shared = &self.shared;
         let fence = Fence::new(shared.term.clone(), id.clone());
-        let plugin = &self.version.spec.name;
+        let plugin = &self.revision.spec.name;
         let state = AgentState::new(&shared.name, shared.id.as_str(), plugin, fence);
         let state = Arc::new(state);
         state.set_overrides(ConfigValues::of(&overrides.config));
         state.pause(overrides.paused);
         let (handle, inboxes) = agents::handle(
             id.clone(),
-            self.version.spec.name.clone(),
+            self.revision.spec.name.clone(),
             state,
             self.plugin_queue.clone(),
         );
         shared.directory.add(handle.clone());
-        let agent = Agent::start(handle, inboxes, self.version.clone(), shared.deps.clone());
+        let agent = Agent::start(handle, inboxes, self.revision.clone(), shared.deps.clone());
         self.agents.insert(id, agent);
     }
 
@@ -278,7 +278,7 @@ impl RunningPlugin {
 
 /// Gives up the ids and consumers of a plugin, which outlive its agents on this host.
 pub(super) async fn forget(shared: &Shared, plugin: &PluginName, ids: Vec<AgentId>) {
-    shared.healer.forget(plugin);
+    shared.healing_record.forget(plugin);
     shared.claims.give_up(ids).await;
     if let Err(error) = shared.consumers.release(plugin).await {
         tracing::warn!(%plugin, error = %format!("{error:#}"), "the plugin's consumers were not released");

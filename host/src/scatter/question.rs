@@ -2,7 +2,7 @@
 //!
 //! Turns `scatter.<request>.task` into a call of an agent, and names the subject of the answer.
 
-use crate::delivery::Answer;
+use crate::delivery::Destination;
 use mistersmith_core::names::{AgentId, ForeignId};
 use mistersmith_nats::trace::header;
 use mistersmith_nats::{Connection, Headers, Message};
@@ -30,11 +30,11 @@ pub fn result_subject(message: &Message) -> Option<String> {
 }
 
 /// The agent's call for a question, and where its answer goes.
-pub fn asked(message: &Message, connection: &Connection) -> Option<(Kind, Answer)> {
+pub fn asked(message: &Message, connection: &Connection) -> Option<(Kind, Destination)> {
     let to = result_subject(message)?;
     let kind = Kind::Scatter(request(message)?.to_owned());
     let connection = connection.clone();
-    Some((kind, Answer::Gather { to, connection }))
+    Some((kind, Destination::Gather { to, connection }))
 }
 
 #[cfg(test)]

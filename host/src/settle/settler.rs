@@ -28,7 +28,7 @@ use mistersmith_runtime::{Call, ExitKind, Outcome, Reply};
 
 use super::verdict::{Verdict, judge};
 use crate::delivery::{Reason, ReasonKind};
-use retries::StoreRetries;
+use retries::{ServerCall, StoreRetries};
 
 /// The unit in bytes in which kept outputs are counted; smaller ones are not counted.
 const UNIT: usize = 16 * 1024;
@@ -165,18 +165,12 @@ impl Settler {
             // Neither the output nor the failure of a cancelled item is stored.
             return self.acknowledge(call, held).await;
         }
-        match judge(&outcome, held.tries.begun(), &held.rule) {
-            Verdict::Done => {
-                let Outcome::Done(reply) = outcome else {
-                    return;
-                };
-                self.finish(agent, call, held, reply.unwrap_or_default())
-                    .await;
-            }
+        match judge(outcome, held.tries.begun(), &held.rule) {
+            Verdict::Done(reply) => self.finish(agent, call, held, reply).await,
             Verdict::Retry(reason, delay) => {
-                let mut trying = self.0.retries.trying("failed attempt not recorded", None);
+                let mut trying = self.0.retries.trying(ServerCall::RecordAttempt, None);
                 while let Err(error) = self.0.attempts.failed(held.counted(), &reason).await {
-                    if !trying.again(&error).await {
+                    if !trying.again(&held.info, &error).await {
                         break;
                     }
                 }
@@ -189,14 +183,13 @@ impl Settler {
     }
 
     async fn is_cancelled(&self, held: &HeldMessage) -> bool {
-        let what = "not known whether a workflow is cancelled";
-        let mut trying = self.0.retries.trying(what, None);
+        let mut trying = self.0.retries.trying(ServerCall::AskCancelled, None);
         loop {
             let asked = held.completion.as_ref().and_then(|c| c.is_cancelled());
             let Some(asked) = asked else { return false };
             match asked.await {
                 Ok(cancelled) => return cancelled,
-                Err(error) if trying.again(&error).await => {}
+                Err(error) if trying.again(&held.info, &error).await => {}
                 // Permanent: an output too many is better than a lost one.
                 Err(_) => return false,
             }
@@ -271,20 +264,20 @@ impl Settler {
     ) -> Result<(), TransportError> {
         let retries = &self.0.retries;
         if let Some(key) = &held.idempotence_key {
-            let mut trying = retries.trying("result not recorded", None);
+            let mut trying = retries.trying(ServerCall::RecordResult, None);
             while let Err(error) = Box::pin(self.0.guard.record(key, agent, reply)).await {
-                if !trying.again(&error).await {
+                if !trying.again(&held.info, &error).await {
                     return Err(error);
                 }
             }
         }
-        let mut trying = retries.trying("output not stored", None);
+        let mut trying = retries.trying(ServerCall::StoreOutput, None);
         loop {
             let Some(completion) = &held.completion else {
                 return Ok(());
             };
             match completion.store(agent, call, held, reply).await {
-                Err(error) if trying.again(&error).await => {}
+                Err(error) if trying.again(&held.info, &error).await => {}
                 stored => return stored,
             }
         }
@@ -304,8 +297,8 @@ impl Settler {
     /// Acknowledges or terminates a message and waits for the server's confirmation. Without it the
     /// message stays held for a while, so that this host does not handle it again.
     async fn confirm(&self, held: &HeldMessage, end: End) -> bool {
-        let what = "an acknowledgement is not confirmed";
-        let mut trying = self.0.retries.trying(what, Some(limits::ACK_PATIENCE));
+        let retries = &self.0.retries;
+        let mut trying = retries.trying(ServerCall::Confirm, Some(limits::ACK_PATIENCE));
         loop {
             let newer = held.in_progress.newer();
             let acker = newer.as_ref().unwrap_or(&held.acker);
@@ -315,7 +308,7 @@ impl Settler {
             };
             match confirmed {
                 Ok(()) => return true,
-                Err(error) if trying.again(&error).await => {}
+                Err(error) if trying.again(&held.info, &error).await => {}
                 Err(error) => {
                     tracing::warn!(%error, consumer = held.info.consumer,
                         sequence = held.info.stream_sequence,

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use mistersmith_core::limits;
-use mistersmith_runtime::{Failure, Outcome};
+use mistersmith_runtime::{Failure, Outcome, Reply};
 
 use crate::delivery::{Reason, RetryRule};
 
 /// The next step for a held message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
-    /// Store the output, then acknowledge.
-    Done,
+    /// Store this output, then acknowledge.
+    Done(Reply),
     /// Record the failure, then give back with this delay.
     Retry(Reason, Duration),
     /// Store a dead letter, then remove.
@@ -19,13 +19,21 @@ pub(super) enum Verdict {
 }
 
 /// The verdict after attempt number `attempts` (from 1).
-pub(super) fn judge(outcome: &Outcome, attempts: u32, rule: &RetryRule) -> Verdict {
-    let Some(reason) = Reason::of(outcome) else {
-        return Verdict::Done;
+pub(super) fn judge(outcome: Outcome, attempts: u32, rule: &RetryRule) -> Verdict {
+    let (reason, wish) = match outcome {
+        Outcome::Done(reply) => return Verdict::Done(reply.unwrap_or_default()),
+        Outcome::Failed(failure @ Failure::Reject(_)) => {
+            return Verdict::DeadLetter(Reason::failed(&failure));
+        }
+        Outcome::Failed(failure) => {
+            let wish = match failure {
+                Failure::Retry { delay, .. } => delay,
+                _ => None,
+            };
+            (Reason::failed(&failure), wish)
+        }
+        Outcome::Exited(exit) => (Reason::died(&exit), None),
     };
-    if matches!(outcome, Outcome::Failed(Failure::Reject(_))) {
-        return Verdict::DeadLetter(reason);
-    }
     if attempts >= rule.max_deliver {
         let message = format!(
             "{} (attempt {attempts} of {})",
@@ -33,10 +41,6 @@ pub(super) fn judge(outcome: &Outcome, attempts: u32, rule: &RetryRule) -> Verdi
         );
         return Verdict::DeadLetter(Reason { message, ..reason });
     }
-    let wish = match outcome {
-        Outcome::Failed(Failure::Retry { delay, .. }) => *delay,
-        _ => None,
-    };
     let delay = wish.unwrap_or_else(|| rule.delay(attempts));
     Verdict::Retry(reason, delay.min(limits::MAX_RETRY_DELAY))
 }
@@ -86,8 +90,8 @@ mod tests {
             (Outcome::Failed(Failure::Other("x".into())), 2, "retry 5s"),
         ];
         for (outcome, attempts, expected) in cases {
-            let text = match judge(&outcome, attempts, &rule()) {
-                Verdict::Done => "done".to_owned(),
+            let text = match judge(outcome.clone(), attempts, &rule()) {
+                Verdict::Done(_) => "done".to_owned(),
                 Verdict::Retry(_, delay) => format!("retry {}s", delay.as_secs()),
                 Verdict::DeadLetter(reason) => format!("dead {}", reason.kind),
             };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::delivery::{Answer, HeldMessage};
+use crate::delivery::{Destination, HeldMessage};
 use mistersmith_nats::ServerClock;
 use mistersmith_runtime::{Call, Kind};
 
@@ -34,8 +34,8 @@ impl WorkTimes {
     }
 
     /// Records a call that began at `begun` for a message with this answer.
-    pub fn handled(&self, call: &Call, origin: &Answer, begun: Instant, took: Duration) {
-        let Answer::HeldMessage(held) = origin else {
+    pub fn handled(&self, call: &Call, origin: &Destination, begun: Instant, took: Duration) {
+        let Destination::HeldMessage(held) = origin else {
             return;
         };
         if !is_work(call) {

@@ -9,7 +9,7 @@ use mistersmith_core::byte_budget::ByteCharge;
 use mistersmith_core::permissions::reserved::may_reply_to;
 use mistersmith_nats::{Message, RequestId, Trace};
 
-use super::{Task, What};
+use super::{MessageKind, Task};
 
 /// Most messages offered together; they share the cost of the lock and of the counters that the
 /// agents use too.
@@ -18,7 +18,7 @@ const TOGETHER: usize = 32;
 impl Task {
     /// Hands a message to one agent or to each, as far as there is room for it.
     pub(super) async fn hand(&mut self, message: Message) {
-        if self.listener.what == What::Questions {
+        if self.listener.kind == MessageKind::Questions {
             return self.hand_question(message).await;
         }
         let posted = self.posted(message);
@@ -127,10 +127,10 @@ impl Task {
         let bytes = waiting_bytes(message.bytes());
         for handle in self.handles(&message).iter() {
             let room = handle.mailbox.has_room(usize::MAX);
-            let weight = self.listener.plugin_queue.room.take(bytes).filter(|_| room);
-            match weight {
-                Some(weight) => {
-                    let question = self.question(message.clone(), Some(weight));
+            let charge = self.listener.plugin_queue.room.take(bytes).filter(|_| room);
+            match charge {
+                Some(charge) => {
+                    let question = self.question(message.clone(), Some(charge));
                     handle.mailbox.send(question);
                 }
                 None => self.turn_question_away(&message, handle).await,
@@ -141,7 +141,7 @@ impl Task {
     /// The agents of the plugin that a message is for.
     pub(super) fn handles(&mut self, message: &Message) -> Arc<[AgentHandle]> {
         let handles = self.all_handles();
-        if self.listener.what == What::Messages {
+        if self.listener.kind == MessageKind::Messages {
             return handles;
         }
         let asked = handles
@@ -166,17 +166,17 @@ impl Task {
     }
 
     /// The queued form of a question.
-    fn question(&mut self, mut message: Message, weight: Option<ByteCharge>) -> Delivery {
+    fn question(&mut self, mut message: Message, charge: Option<ByteCharge>) -> Delivery {
         let trace = Trace::received(&message.headers, RequestId::new);
         let connection = &self.listener.connection;
         let asked = asked(&message, connection);
         // A message without request id is no question, and was not admitted.
-        let (kind, answer) =
+        let (kind, destination) =
             asked.unwrap_or_else(|| subscribed(None, &mut message, false, connection));
         Delivery {
             call: call(kind, message, trace),
-            answer,
-            weight,
+            destination,
+            charge,
             rest: None,
         }
     }

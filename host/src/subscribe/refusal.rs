@@ -5,11 +5,11 @@
 use crate::agents::AgentHandle;
 use crate::agents::{Offer, Posted};
 use crate::delivery::error_reply::send_error;
-use crate::delivery::{Answer, Delivery, Reason, ReasonKind, plugin_reply_subject};
+use crate::delivery::{Delivery, Destination, Reason, ReasonKind, plugin_reply_subject};
 use crate::scatter::result_subject;
 use mistersmith_nats::{Message, RequestId, Trace};
 
-use super::{Listener, Task, What};
+use super::{Listener, MessageKind, Task};
 
 impl Task {
     /// Rejects messages for which an agent's mailbox has no room.
@@ -68,12 +68,14 @@ impl Task {
     }
 
     async fn refuse_call(&self, refused: Delivery, handle: Option<&AgentHandle>, reason: &Reason) {
-        let Delivery { call, answer, .. } = refused;
+        let Delivery {
+            call, destination, ..
+        } = refused;
         self.log(&call.subject, reason);
         if let (
-            Answer::Reply { to, connection } | Answer::Gather { to, connection },
+            Destination::Reply { to, connection } | Destination::Gather { to, connection },
             Some(handle),
-        ) = (answer, handle)
+        ) = (destination, handle)
         {
             send_error(&connection, &to, &handle.id, &call.trace, reason).await;
         }
@@ -88,7 +90,7 @@ impl Task {
     /// any other sender for one.
     pub(super) async fn refuse_all(&mut self, message: &Message, reason: &Reason) {
         let handles = self.handles(message);
-        let one = self.listener.what == What::Messages || self.queue.is_some();
+        let one = self.listener.kind == MessageKind::Messages || self.queue.is_some();
         for handle in handles.iter().take(if one { 1 } else { usize::MAX }) {
             self.refuse(message, Some(handle), reason).await;
         }
@@ -108,9 +110,9 @@ impl Task {
 
     async fn refuse(&self, message: &Message, handle: Option<&AgentHandle>, reason: &Reason) {
         self.log(&message.subject, reason);
-        let to = match self.listener.what {
-            What::Messages => plugin_reply_subject(message).map(str::to_owned),
-            What::Questions => result_subject(message),
+        let to = match self.listener.kind {
+            MessageKind::Messages => plugin_reply_subject(message).map(str::to_owned),
+            MessageKind::Questions => result_subject(message),
         };
         if let (Some(to), Some(handle)) = (to, handle) {
             let trace = Trace::received(&message.headers, RequestId::new);

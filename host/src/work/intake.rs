@@ -22,7 +22,7 @@ use super::payloads::{Found, Payloads};
 use crate::agents::PluginQueue;
 use crate::delivery::ack_progress::AckProgress;
 use crate::delivery::attempts::{Admission, Tries};
-use crate::delivery::{Answer, Arrival, Completion, Delivery, HeldMessage, admit, call};
+use crate::delivery::{Arrival, Completion, Delivery, Destination, HeldMessage, admit, call};
 use crate::settle::Settler;
 
 /// The parts of the host that a work queue uses.
@@ -146,8 +146,8 @@ impl QueueContext {
             Some(reason) => self.settler.dead_letter(call, held, reason).await,
             None => self.plugin_queue.offer(Delivery {
                 call,
-                answer: Answer::HeldMessage(held),
-                weight: None,
+                destination: Destination::HeldMessage(held),
+                charge: None,
                 rest: None,
             }),
         }

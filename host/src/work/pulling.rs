@@ -15,7 +15,7 @@ use super::intake::{Intake, QueueContext};
 use super::port::{PullPort, RunningPull};
 use super::queue::WorkQueue;
 use crate::agents::PluginQueue;
-use crate::delivery::{Answer, Delivery};
+use crate::delivery::{Delivery, Destination};
 use crate::settle::Settler;
 
 /// Pulls from the consumers of one plugin until cancelled; then cancels its pulls. Messages already
@@ -115,9 +115,12 @@ pub async fn give_back_waiting(plugin_queue: &PluginQueue, settler: &Settler) {
         let Some(delivery) = plugin_queue.try_take() else {
             return;
         };
-        match delivery.answer {
-            Answer::HeldMessage(held) => settler.give_back(held).await,
-            answer => plugin_queue.offer(Delivery { answer, ..delivery }),
+        match delivery.destination {
+            Destination::HeldMessage(held) => settler.give_back(held).await,
+            destination => plugin_queue.offer(Delivery {
+                destination,
+                ..delivery
+            }),
         }
     }
 }

@@ -171,6 +171,20 @@ pub const LEASE_RETRY: Duration = Duration::from_millis(500);
 /// what is left of the 15 seconds is for ending the agents.
 pub const LEASE_SAFE: Duration = Duration::from_secs(10);
 
+/// How often a lease that another host may hold is read, while a host with the same id starts.
+pub const LEASE_LOOK: Duration = Duration::from_millis(500);
+
+/// How long such a lease is watched: when it does not change in this time nobody renews it, whatever
+/// the ttl of the bucket is.
+pub const LEASE_WATCH: Duration = Duration::from_secs(20);
+
+/// The longest time that agents get to end when the lease is not renewed; less when less of it is
+/// left.
+pub const SUSPEND_MOST: Duration = Duration::from_secs(2);
+
+/// The shortest: even after the lease is lost, tasks need a moment to be aborted.
+pub const SUSPEND_LEAST: Duration = Duration::from_millis(100);
+
 /// How long after the beginning of the last good renewal agents may act under their ids at most:
 /// the rest of the 15 seconds is for messages that were sent before.
 pub const LEASE_TERM: Duration = Duration::from_secs(12);

@@ -1,6 +1,6 @@
 //! Dispatch of a call's outcome: to the settler, a reply subject or a gathering.
 
-use crate::delivery::Answer;
+use crate::delivery::Destination;
 use mistersmith_core::names::AgentId;
 use mistersmith_runtime::{Call, Failure, Outcome};
 
@@ -10,13 +10,18 @@ use super::super::loop_port::AgentPort;
 impl<P: AgentPort> EventLoop<P> {
     /// Sends the outcome to its destination. The outcome of an agent that has lost its id is
     /// dropped.
-    pub(super) async fn answer(&mut self, call: Box<Call>, answer: Answer, outcome: Outcome) {
+    pub(super) async fn dispatch(
+        &mut self,
+        call: Box<Call>,
+        destination: Destination,
+        outcome: Outcome,
+    ) {
         let state = &self.handle.state;
         let done = matches!(outcome, Outcome::Done(_));
-        if done && !matches!(answer, Answer::Nobody) {
+        if done && !matches!(destination, Destination::Nobody) {
             state.counters.sent.add_one();
         }
-        if let Answer::HeldMessage(mut held) = answer {
+        if let Destination::HeldMessage(mut held) = destination {
             // The settler checks the fence itself before each step.
             held.fence = Some(state.fence.clone());
             return self.host.settle(&self.handle.id, call, held, outcome).await;
@@ -25,7 +30,9 @@ impl<P: AgentPort> EventLoop<P> {
             true => outcome,
             false => superseded(&self.handle.id, outcome),
         };
-        self.host.send(&self.handle, &call, answer, outcome).await;
+        self.host
+            .send(&self.handle, &call, destination, outcome)
+            .await;
     }
 }
 

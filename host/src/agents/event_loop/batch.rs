@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::circuit::{CallResult, call_result};
-use crate::delivery::{Answer, Delivery, Reason};
+use crate::delivery::{Delivery, Destination, Reason};
 use mistersmith_runtime::{Call, Failure, Outcome, Reply};
 
 use super::super::answer::{is_overdue, reply_overdue};
@@ -17,11 +17,13 @@ impl<P: AgentPort> EventLoop<P> {
         let (mut calls, mut waiting) = (Vec::with_capacity(most), Vec::with_capacity(most));
         for delivery in std::iter::once(first).chain(rest) {
             if is_overdue(&delivery.call) {
-                let Delivery { call, answer, .. } = delivery;
-                reply_overdue(&self.handle, &call, answer).await;
+                let Delivery {
+                    call, destination, ..
+                } = delivery;
+                reply_overdue(&self.handle, &call, destination).await;
             } else if self.receives(&delivery.call) {
                 calls.push(delivery.call);
-                waiting.push(delivery.answer);
+                waiting.push(delivery.destination);
             }
         }
         let Ok(count) = u32::try_from(calls.len()) else {
@@ -83,11 +85,11 @@ impl<P: AgentPort> EventLoop<P> {
     async fn answer_each(
         &mut self,
         calls: Vec<Box<Call>>,
-        waiting: Vec<Answer>,
+        waiting: Vec<Destination>,
         outcomes: Vec<Outcome>,
     ) {
         for ((call, waiting), outcome) in calls.into_iter().zip(waiting).zip(outcomes) {
-            self.answer(call, waiting, outcome).await;
+            self.dispatch(call, waiting, outcome).await;
         }
     }
 }

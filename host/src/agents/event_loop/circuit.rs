@@ -1,7 +1,7 @@
 //! Messages that the open or half-open circuit holds back.
 
 use crate::delivery::error_reply::send_error;
-use crate::delivery::{Answer, Delivery};
+use crate::delivery::{Delivery, Destination};
 use mistersmith_runtime::Call;
 
 use super::super::event_loop::EventLoop;
@@ -11,16 +11,16 @@ impl<P: AgentPort> EventLoop<P> {
     /// Handles a message that lost the race for the circuit's permit: a held message returns to the
     /// plugin queue, a sender that waits gets an error, and an event goes to the queue for any
     /// agent.
-    pub(super) async fn requeue(&mut self, call: Box<Call>, waiting: Answer) {
-        if let (Answer::Reply { to, connection }, Some(reason)) =
-            (&waiting, self.plugin_queue.circuit.refusal())
+    pub(super) async fn requeue(&mut self, call: Box<Call>, destination: Destination) {
+        if let (Destination::Reply { to, connection }, Some(reason)) =
+            (&destination, self.plugin_queue.circuit.refusal())
         {
             return send_error(connection, to, &self.handle.id, &call.trace, &reason).await;
         }
         self.plugin_queue.offer(Delivery {
             call,
-            answer: waiting,
-            weight: None,
+            destination,
+            charge: None,
             rest: None,
         });
     }

@@ -1,4 +1,4 @@
-//! Instantiation of a version, up to the return of its `start`.
+//! Instantiation of a revision, up to the return of its `start`.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ pub(super) struct Instantiated<I> {
 }
 
 impl<P: AgentPort> EventLoop<P> {
-    /// Instantiates and starts a version.
+    /// Instantiates and starts a revision.
     pub(super) async fn instantiate(
         &mut self,
-        version: &P::Revision,
+        revision: &P::Revision,
         rates: RateLimits,
     ) -> Result<Instantiated<P::Instance>, Reason> {
         let (inbox, runtime_messages) = mpsc::unbounded_channel();
-        let config = self.handle.state.config_of(version.spec());
+        let config = self.handle.state.config_of(revision.spec());
         let seat = InstanceSeat {
             config: config.clone(),
             inbox,
             rates,
         };
-        let instantiated = self.host.instantiate(&self.handle, version, seat);
+        let instantiated = self.host.instantiate(&self.handle, revision, seat);
         let mut instance = instantiated.await?;
         if self.is_worth_telling() {
             self.announce(&LifecycleEvent::Started);

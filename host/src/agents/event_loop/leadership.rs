@@ -38,7 +38,7 @@ impl<P: AgentPort> EventLoop<P> {
 
     /// Whether the instance has been notified of the current leadership.
     pub(super) fn knows_its_leadership(&self) -> bool {
-        if self.version.spec().election.is_none() && self.leadership.is_none() {
+        if self.revision.spec().election.is_none() && self.leadership.is_none() {
             return true;
         }
         let leads = self.handle.state.candidate.leadership(Instant::now());

@@ -1,4 +1,4 @@
-//! Reload: replaces the version of an agent under the same id.
+//! Reload: replaces the revision of an agent under the same id.
 
 use crate::status::StopReason;
 use mistersmith_core::permissions::SubjectFilterCache;
@@ -9,15 +9,15 @@ use super::super::inboxes::Reload;
 use super::super::loop_port::{AgentInstance, AgentPort, Revision};
 
 impl<P: AgentPort> EventLoop<P> {
-    /// Starts the new version beside the old one, which continues if the new one fails.
+    /// Starts the new revision beside the old one, which continues if the new one fails.
     pub(super) async fn replaced(&mut self, reload: Box<Reload<P::Revision>>) {
-        let Reload { version, done } = *reload;
-        let rates = RateLimits::new(&version.spec().limits);
+        let Reload { revision, done } = *reload;
+        let rates = RateLimits::new(&revision.spec().limits);
         self.resign();
-        match self.instantiate(&version, rates.clone()).await {
+        match self.instantiate(&revision, rates.clone()).await {
             Ok(instantiated) => {
-                self.subjects = SubjectFilterCache::new(version.permissions(&self.handle.id));
-                self.version = version;
+                self.subjects = SubjectFilterCache::new(revision.permissions(&self.handle.id));
+                self.revision = revision;
                 self.rates = rates;
                 self.adopt();
                 if let Some(old) = self.instance.take() {

@@ -20,12 +20,14 @@ impl<P: AgentPort> EventLoop<P> {
             }
         };
         let trace = Trace::received(&received.message.headers, RequestId::new);
-        let (kind, answer) = self.version.subscribed(subscription, &mut received.message);
+        let (kind, destination) = self
+            .revision
+            .subscribed(subscription, &mut received.message);
         let call = call(kind, received.message, trace);
         self.handle(Delivery {
             call,
-            answer,
-            weight: None,
+            destination,
+            charge: None,
             rest: None,
         })
         .await;

@@ -1,6 +1,6 @@
 //! Shutdown of an agent: handles or rejects waiting messages, then announces the stop.
 
-use crate::delivery::{Answer, Delivery};
+use crate::delivery::{Delivery, Destination};
 use crate::events::lifecycle::LifecycleEvent;
 use crate::status::{AgentStatus, StopReason};
 use mistersmith_runtime::{Failure, Outcome};
@@ -41,12 +41,10 @@ impl<P: AgentPort> EventLoop<P> {
 
     async fn turn_one_away(&mut self, delivery: Delivery) {
         let Delivery {
-            call,
-            answer: waiting,
-            ..
+            call, destination, ..
         } = delivery;
         // Its attempt has not begun.
-        if let Answer::HeldMessage(held) = waiting {
+        if let Destination::HeldMessage(held) = destination {
             return self.host.give_back(held).await;
         }
         let message = format!("agent `{}` has stopped", self.handle.id);
@@ -54,7 +52,7 @@ impl<P: AgentPort> EventLoop<P> {
             message,
             delay: None,
         });
-        self.answer(call, waiting, outcome).await;
+        self.dispatch(call, destination, outcome).await;
     }
 
     pub(super) async fn end(&mut self, reason: StopReason) {

@@ -74,7 +74,7 @@ async fn a_pause_lets_the_message_in_hand_finish_and_takes_no_other() {
     lab.nothing_begins().await;
     assert_eq!(lab.sent(), [done("first")]);
     assert_eq!(lab.handle.plugin_queue.taking(), 0);
-    assert!(lab.handle.state.has_let_go());
+    assert!(lab.handle.state.pause_in_force());
     lab.handle.state.pause(false);
     lab.begun().await.done();
     lab.begun().await.done();

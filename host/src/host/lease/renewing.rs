@@ -13,8 +13,8 @@ use mistersmith_runtime::LeaseTerm;
 
 use super::key::HostKey;
 use super::start::{Start, StartDecision};
+use super::twice;
 use super::value::{Holder, Writer, name};
-use super::{LOOK, WATCHED, twice};
 use crate::kv_lease::{Clock, Conflict, KvLease, Late, Renewal, Rules};
 
 /// The interval at which a continuing renewal failure is logged.
@@ -61,11 +61,11 @@ impl<P: HostKey, C: Clock> Renewing<P, C> {
 
     /// Takes the lease for a process that starts.
     pub(super) async fn acquire(&mut self) -> anyhow::Result<()> {
-        self.made = retry(WATCHED, || self.lease.port().bucket_made()).await?;
+        self.made = retry(limits::LEASE_WATCH, || self.lease.port().bucket_made()).await?;
         let mut start = Start::default();
         loop {
             let begun = self.lease.now();
-            let found = retry(WATCHED, || self.lease.read()).await?;
+            let found = retry(limits::LEASE_WATCH, || self.lease.read()).await?;
             let over = match start.judge(found.as_ref(), &self.writer, begun) {
                 StartDecision::Take(over) => over,
                 StartDecision::Refuse(name) => {
@@ -79,7 +79,7 @@ impl<P: HostKey, C: Clock> Renewing<P, C> {
                              expired, or a living host has renewed it"
                         );
                     }
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(limits::LEASE_LOOK).await;
                     continue;
                 }
             };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mistersmith_nats::Entry;
 
-use super::WATCHED;
 use super::value::{Owner, Writer};
+use mistersmith_core::limits::LEASE_WATCH;
 
 /// A lease that may belong to a living host, watched until it is renewed or old.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Start {
             }
             Some((revision, _)) if revision != entry.revision => StartDecision::Refuse(name),
             // Renewed by nobody, whatever the bucket's ttl is.
-            Some((_, since)) if now.saturating_sub(since) > WATCHED => {
+            Some((_, since)) if now.saturating_sub(since) > LEASE_WATCH => {
                 StartDecision::Take(Some(entry.revision))
             }
             Some(_) => StartDecision::Wait(None),

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use mistersmith_core::config::JetstreamSpec;
+use mistersmith_core::limits::LEASE_LOOK;
 use mistersmith_nats::{Kv, Role, Transport};
 use mistersmith_runtime::{Fence, clock};
 use mistersmith_testing::{DEADLINE, TestServer};
@@ -100,7 +101,10 @@ async fn a_host_that_was_killed_has_its_lease_again_at_once() {
     drop(killed);
     let begun = clock();
     let _again = bed.take("one", "folder").await.unwrap();
-    assert!(clock() - begun < LOOK, "nobody waits for it to expire");
+    assert!(
+        clock() - begun < LEASE_LOOK,
+        "nobody waits for it to expire"
+    );
 }
 
 #[tokio::test]
@@ -110,7 +114,7 @@ async fn what_a_host_left_behind_on_another_machine_is_waited_for() {
     let waiting = bed.take("one", "folder-on-another-machine");
     let kv = bed.kv().await;
     let expires = async {
-        tokio::time::sleep(LOOK * 2).await;
+        tokio::time::sleep(LEASE_LOOK * 2).await;
         kv.delete(KEY, None).await.unwrap();
     };
     let (taken, ()) = tokio::join!(waiting, expires);
@@ -158,7 +162,7 @@ async fn a_lease_whose_bucket_was_lost_goes_on_when_the_bucket_is_there_again() 
         .unwrap();
     let back = async {
         while bed.holder().await.is_none() {
-            tokio::time::sleep(LOOK / 10).await;
+            tokio::time::sleep(LEASE_LOOK / 10).await;
         }
     };
     tokio::select! {

@@ -20,8 +20,8 @@ fn join(missing: Missing) -> JoinSpec {
     }
 }
 
-fn at(what: What<'_>, sequence: u64, seconds: u64) -> Arrival<'_> {
-    Arrival {
+fn at(what: InputKind<'_>, sequence: u64, seconds: u64) -> JoinInput<'_> {
+    JoinInput {
         what,
         sequence,
         n: 3,
@@ -31,7 +31,7 @@ fn at(what: What<'_>, sequence: u64, seconds: u64) -> Arrival<'_> {
 }
 
 /// Feeds an arrival to a record as a host does: writes the record, then decides again.
-fn feed(record: &mut Option<Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> Decision {
+fn feed(record: &mut Option<Record>, arrival: &JoinInput<'_>, join: &JoinSpec) -> Decision {
     match step(record.as_ref(), arrival, join) {
         Decision::Write(new) => {
             *record = Some(new);
@@ -44,7 +44,7 @@ fn feed(record: &mut Option<Record>, arrival: &Arrival<'_>, join: &JoinSpec) -> 
 }
 
 /// Kind, sequence, the second at which it was stored, and the expected step.
-type Told = (What<'static>, u64, u64, Decision);
+type Told = (InputKind<'static>, u64, u64, Decision);
 
 fn names(of: &[&str]) -> &'static [String] {
     let all: Vec<String> = of.iter().map(|name| (*name).to_owned()).collect();
@@ -53,7 +53,7 @@ fn names(of: &[&str]) -> &'static [String] {
 
 #[test]
 fn what_becomes_of_arrivals() {
-    use What::{Branch, Deadline, Failed, Letter};
+    use InputKind::{Branch, Deadline, Failed, Letter};
     let (b, ab): (&[String], &[String]) = (names(&["b"]), names(&["a", "b"]));
     let cases: Vec<(&str, Missing, Vec<Told>)> = vec![
         (
@@ -212,7 +212,7 @@ fn what_becomes_of_arrivals() {
 fn a_record_is_readable_and_says_what_is_missing() {
     let join = join(Missing::Fail);
     let mut record = None;
-    feed(&mut record, &at(What::Branch("b"), 5, 1), &join);
+    feed(&mut record, &at(InputKind::Branch("b"), 5, 1), &join);
     let record = record.unwrap();
     let text = serde_json::to_string(&record).unwrap();
     assert_eq!(
@@ -235,13 +235,13 @@ proptest! {
         let join = join(Missing::Continue);
         // Four messages of each branch.
         let names = ["a", "b", "c"];
-        let message = |i: usize| at(What::Branch(names[i % 3]), 100 + i as u64, 1);
+        let message = |i: usize| at(InputKind::Branch(names[i % 3]), 100 + i as u64, 1);
         let mut record = None;
         let mut ran = std::collections::BTreeSet::new();
         let mut first = BTreeMap::new();
         for (place, i) in order.iter().enumerate() {
             if deadline == Some(place) {
-                let over = at(What::Deadline, 999, 60);
+                let over = at(InputKind::Deadline, 999, 60);
                 if feed(&mut record, &over, &join) == Decision::Run {
                     ran.insert(999);
                 }

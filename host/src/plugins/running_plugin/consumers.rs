@@ -14,15 +14,15 @@ use mistersmith_core::config::{StageSpec, WorkSpec};
 use mistersmith_nats::Role;
 use mistersmith_nats::provision::consumers;
 
-use super::{Running, RunningPlugin};
+use super::{FeedTask, RunningPlugin};
 
 impl RunningPlugin {
     /// The consumers of a revision's work and stages, created if they are missing.
     pub(super) async fn consumers(
         &self,
-        version: &PluginRevision,
+        revision: &PluginRevision,
     ) -> anyhow::Result<Vec<WorkConsumer>> {
-        let spec = &version.spec;
+        let spec = &revision.spec;
         let consumers = &self.shared.consumers;
         let claimed = consumers.claim(&spec.name, &spec.work, &spec.pipeline);
         claimed
@@ -52,7 +52,7 @@ impl RunningPlugin {
     }
 
     /// Starts to pull, and to watch the deadlines of joins.
-    pub(super) fn pull(&self, consumers: Vec<WorkConsumer>) -> Option<Running> {
+    pub(super) fn pull(&self, consumers: Vec<WorkConsumer>) -> Option<FeedTask> {
         if consumers.is_empty() {
             return None;
         }
@@ -63,7 +63,7 @@ impl RunningPlugin {
             ack_progress: shared.ack_progress.clone(),
             settler: shared.deps.settler.clone(),
             payloads: shared.payloads.clone(),
-            payload: self.version.spec.limits.payload,
+            payload: self.revision.spec.limits.payload,
         };
         let cancel = shared.draining.child_token();
         let joining = consumers
@@ -75,7 +75,7 @@ impl RunningPlugin {
         let deadlines = joining.map(|stage| pipeline::watch(stage, cancel.clone()));
         let deadlines = join_all(deadlines.collect::<Vec<_>>());
         let pulling = work::pull(context, consumers, cancel.clone());
-        Some(Running {
+        Some(FeedTask {
             task: Some(tokio::spawn(async move {
                 tokio::join!(pulling, deadlines);
             })),

@@ -13,30 +13,30 @@ use mistersmith_core::limits;
 use mistersmith_core::names::Token;
 use mistersmith_nats::Role;
 
-use super::{Running, RunningPlugin};
+use super::{FeedTask, RunningPlugin};
 
 /// How long the first read of a circuit's record is awaited; without an answer the circuit counts
 /// as closed.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The election domain of a revision.
-pub(super) fn domain(version: &PluginRevision) -> Option<Token> {
-    let election = version.spec.election.as_ref();
+pub(super) fn domain(revision: &PluginRevision) -> Option<Token> {
+    let election = revision.spec.election.as_ref();
     election.map(|election| election.domain.clone())
 }
 
 impl RunningPlugin {
     /// Joins the election that the revision names, if any.
     pub(super) async fn join_election(&mut self) -> anyhow::Result<()> {
-        let Some(spec) = &self.version.spec.election else {
+        let Some(spec) = &self.revision.spec.election else {
             return Ok(());
         };
         let shared = &self.shared;
-        let seen = shared.healer.newest_term(&spec.domain);
+        let seen = shared.healing_record.newest_term(&spec.domain);
         self.plugin_queue.election.remember(&spec.domain, seen);
         let candidacy = ElectionConfig {
             domain: spec.domain.clone(),
-            plugin: self.version.spec.name.clone(),
+            plugin: self.revision.spec.name.clone(),
             directory: shared.directory.clone(),
             view: self.plugin_queue.election.clone(),
             leases: shared.kv.leases.clone(),
@@ -46,7 +46,7 @@ impl RunningPlugin {
         };
         let begun = Election::start(candidacy).await;
         let election = begun.with_context(|| {
-            let name = &self.version.spec.name;
+            let name = &self.revision.spec.name;
             format!(
                 "plugin `{name}` cannot take part in the election of `{}`",
                 spec.domain
@@ -60,7 +60,7 @@ impl RunningPlugin {
     /// removes it. Returns after the record was read: pulling earlier could take items that an open
     /// circuit would only hold.
     pub(super) async fn share_circuit(&mut self) {
-        let spec = self.version.spec.circuit.clone();
+        let spec = self.revision.spec.circuit.clone();
         self.plugin_queue.circuit.configure(spec.clone());
         self.circuit = None;
         let Some(spec) = spec else {
@@ -79,7 +79,7 @@ impl RunningPlugin {
         let cancel = shared.draining.child_token();
         let (looked, has_looked) = oneshot::channel();
         let task = tokio::spawn(share(sharing, looked, cancel.clone()));
-        self.circuit = Some(Running {
+        self.circuit = Some(FeedTask {
             cancel,
             task: Some(task),
         });

@@ -10,7 +10,7 @@ use crate::work::give_back_waiting;
 use mistersmith_core::limits;
 use mistersmith_core::names::AgentId;
 
-use super::{Running, RunningPlugin};
+use super::{FeedTask, RunningPlugin};
 use crate::host::heartbeat;
 
 impl RunningPlugin {
@@ -21,7 +21,7 @@ impl RunningPlugin {
         limit: Duration,
     ) -> Vec<AgentId> {
         let listeners = self.listeners.drain(..).map(|listening| listening.running);
-        let feeding: Vec<Running> = listeners.chain(self.work.take()).collect();
+        let feeding: Vec<FeedTask> = listeners.chain(self.work.take()).collect();
         let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
         let election = self.election.take();
         // Before the first await: none of our agents leads any more.
@@ -34,7 +34,7 @@ impl RunningPlugin {
             }
         };
         let all = async {
-            join_all(feeding.into_iter().map(Running::stop)).await;
+            join_all(feeding.into_iter().map(FeedTask::stop)).await;
             self.end(ids.clone(), reason).await;
         };
         let (ended, ()) = tokio::join!(tokio::time::timeout(limit, all), resigned);

@@ -4,18 +4,18 @@ use anyhow::Context;
 use futures_util::future::join_all;
 
 use crate::scatter::QUESTIONS;
-use crate::subscribe::{BatchRule, Listener, Rules, SharedRules, What};
+use crate::subscribe::{BatchRule, Listener, MessageKind, Rules, SharedRules};
 use mistersmith_core::config::{PluginSpec, Schema, SubscribeSpec};
 use mistersmith_nats::Connection;
 
-use super::{Running, RunningPlugin};
+use super::{FeedTask, RunningPlugin};
 
 /// An active subscription.
 pub(super) struct Listening {
     wanted: Wanted,
     connection: Connection,
     rules: SharedRules,
-    pub(super) running: Running,
+    pub(super) running: FeedTask,
 }
 
 /// The key of a subscription: a different key is a different subscription.
@@ -23,18 +23,18 @@ pub(super) struct Listening {
 struct Wanted {
     subject: String,
     queue: Option<String>,
-    what: What,
+    kind: MessageKind,
 }
 
 impl RunningPlugin {
     /// Changes the subscriptions to those of the running revision. One that stays is not touched,
     /// so that no message is missed or received twice.
     pub(super) async fn listen(&mut self) -> anyhow::Result<()> {
-        let spec = self.version.spec.clone();
+        let spec = self.revision.spec.clone();
         let mut before = std::mem::take(&mut self.listeners);
         for (wanted, rules) in self.wanted(&spec) {
             let same = |l: &Listening| {
-                l.wanted == wanted && l.connection.is_same(&self.version.connection)
+                l.wanted == wanted && l.connection.is_same(&self.revision.connection)
             };
             if let Some(at) = before.iter().position(same) {
                 let listening = before.swap_remove(at);
@@ -57,7 +57,7 @@ impl RunningPlugin {
             let wanted = Wanted {
                 subject: subscribe.subject.as_str().to_owned(),
                 queue: subscribe.queue.clone(),
-                what: What::Messages,
+                kind: MessageKind::Messages,
             };
             (wanted, self.rules(subscribe.schema.clone(), batch))
         };
@@ -65,7 +65,7 @@ impl RunningPlugin {
             let wanted = Wanted {
                 subject: QUESTIONS.to_owned(),
                 queue: scatter.group.clone(),
-                what: What::Questions,
+                kind: MessageKind::Questions,
             };
             (wanted, self.rules(scatter.schema.clone(), None))
         });
@@ -77,15 +77,15 @@ impl RunningPlugin {
     }
 
     async fn subscribe(&self, wanted: Wanted, rules: Rules) -> anyhow::Result<Listening> {
-        let name = &self.version.spec.name;
+        let name = &self.revision.spec.name;
         let rules = SharedRules::new(rules);
         let listener = Listener {
             plugin: name.clone(),
-            connection: self.version.connection.clone(),
+            connection: self.revision.connection.clone(),
             directory: self.shared.directory.clone(),
             plugin_queue: self.plugin_queue.clone(),
             rules: rules.clone(),
-            what: wanted.what,
+            kind: wanted.kind,
         };
         let cancel = self.shared.draining.child_token();
         let subject = &wanted.subject;
@@ -95,9 +95,9 @@ impl RunningPlugin {
             .with_context(|| format!("plugin `{name}` cannot subscribe to `{subject}`"))?;
         Ok(Listening {
             wanted,
-            connection: self.version.connection.clone(),
+            connection: self.revision.connection.clone(),
             rules,
-            running: Running {
+            running: FeedTask {
                 cancel,
                 task: Some(task),
             },
@@ -106,8 +106,8 @@ impl RunningPlugin {
 
     fn rules(&self, schema: Option<Schema>, batch: Option<BatchRule>) -> Rules {
         Rules {
-            permissions: self.version.permissions.common(),
-            payload: self.version.spec.limits.payload,
+            permissions: self.revision.permissions.common(),
+            payload: self.revision.spec.limits.payload,
             schema,
             batch,
         }

@@ -11,7 +11,7 @@ use crate::election::Election;
 use crate::status::AgentStatus;
 use mistersmith_core::names::AgentId;
 
-use super::{Running, RunningPlugin};
+use super::{FeedTask, RunningPlugin};
 
 impl RunningPlugin {
     /// The agents that a command has shut down: they stay down until the plugin is reloaded.
@@ -30,8 +30,8 @@ impl RunningPlugin {
     pub(in crate::plugins) async fn is_broken(&self) -> bool {
         let mut agents = self.agents.values();
         agents.any(|agent| agent.handle().state.fence.is_revoked())
-            || self.work.as_ref().is_some_and(Running::has_broken)
-            || self.circuit.as_ref().is_some_and(Running::has_broken)
+            || self.work.as_ref().is_some_and(FeedTask::has_broken)
+            || self.circuit.as_ref().is_some_and(FeedTask::has_broken)
             || self.election.as_ref().is_some_and(Election::has_broken)
             || self.listeners.iter().any(|l| l.running.has_broken())
             || !self.broken_agents().await.is_empty()
@@ -48,11 +48,11 @@ impl RunningPlugin {
             self.shared.directory.remove(&id);
             self.add_all(vec![id]).await?;
         }
-        if self.circuit.as_ref().is_some_and(Running::has_broken) {
+        if self.circuit.as_ref().is_some_and(FeedTask::has_broken) {
             self.share_circuit().await;
         }
         if self.election.as_ref().is_some_and(Election::has_broken) {
-            tracing::error!(plugin = %self.version.spec.name,
+            tracing::error!(plugin = %self.revision.spec.name,
                 "internal error: the task of the election ended; it is started again; \
                 please report this with the log");
             self.resign().await;
@@ -60,11 +60,11 @@ impl RunningPlugin {
         }
         self.listeners.retain(|l| !l.running.has_broken());
         self.listen().await?;
-        if self.work.as_ref().is_some_and(Running::has_broken) {
-            tracing::error!(plugin = %self.version.spec.name,
+        if self.work.as_ref().is_some_and(FeedTask::has_broken) {
+            tracing::error!(plugin = %self.revision.spec.name,
                 "internal error: the task that pulls work ended; it is started again; \
                 please report this with the log");
-            let consumers = self.consumers(&self.version).await?;
+            let consumers = self.consumers(&self.revision).await?;
             self.work = self.pull(consumers);
         }
         Ok(())
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_panics_is_broken_and_what_was_stopped_is_not() {
-        let running = |task: tokio::task::JoinHandle<()>| Running {
+        let running = |task: tokio::task::JoinHandle<()>| FeedTask {
             cancel: CancellationToken::new(),
             task: Some(task),
         };

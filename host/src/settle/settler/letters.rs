@@ -14,6 +14,7 @@ use mistersmith_nats::{Stored, TransportError, Unreadable};
 use mistersmith_runtime::Call;
 
 use super::super::settler::{End, Settler};
+use super::retries::{Consequence, ServerCall};
 use crate::delivery::Reason;
 
 impl Settler {
@@ -39,9 +40,9 @@ impl Settler {
             self.seal(&mut held, &reason, Some(limits::LETTER_PATIENCE))
                 .await;
         }
-        let what = "dead letter not stored; the message stays in its stream";
+        let store = ServerCall::StoreLetter;
         let retries = &self.0.retries;
-        let mut trying = retries.trying(what, Some(limits::LETTER_PATIENCE));
+        let mut trying = retries.trying(store, Some(limits::LETTER_PATIENCE));
         loop {
             let failure = FinalFailure {
                 agent,
@@ -53,8 +54,8 @@ impl Settler {
                 Ok(letter) => return self.buried(agent, call, held, (reason, letter)).await,
                 Err(error) => error,
             };
-            if !trying.again(&error).await {
-                retries.say(what, &error);
+            if !trying.again(&held.info, &error).await {
+                retries.log(store, &held.info, &error, Consequence::GivenBack);
                 break;
             }
         }
@@ -65,10 +66,11 @@ impl Settler {
     /// Records that the message has failed for good: the next host that gets it dead-letters it and
     /// does not begin it.
     async fn seal(&self, held: &mut HeldMessage, reason: &Reason, patience: Option<Duration>) {
-        let what = "an item that failed is not sealed";
-        let mut trying = self.0.retries.trying(what, patience);
+        let retries = &self.0.retries;
+        let mut trying = retries.trying(ServerCall::Seal, patience);
         while let Err(error) = self.0.attempts.seal(held.counted(), reason).await {
-            if !trying.again(&error).await {
+            if !trying.again(&held.info, &error).await {
+                retries.log(ServerCall::Seal, &held.info, &error, Consequence::GivenBack);
                 break;
             }
         }

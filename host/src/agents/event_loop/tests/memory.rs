@@ -96,8 +96,8 @@ pub(super) fn message_until(subject: &str, until: Option<Instant>) -> Delivery {
     let trace = Trace::received(&message.headers, RequestId::new);
     Delivery {
         call: call_until(Kind::Execute, message, trace, until),
-        answer: Answer::Stored,
-        weight: None,
+        destination: Destination::Stored,
+        charge: None,
         rest: None,
     }
 }
@@ -159,7 +159,10 @@ impl Lab {
     /// Asks the agent to replace its version.
     pub(super) async fn replace(&self, version: MemoryRevision) -> Replaced {
         let (done, replaced) = oneshot::channel();
-        let reload = Box::new(Reload { version, done });
+        let reload = Box::new(Reload {
+            revision: version,
+            done,
+        });
         assert!(self.reloads.send(reload).await.is_ok());
         settled().await;
         replaced
@@ -256,11 +259,11 @@ impl AgentPort for MemoryPort {
         Some(held)
     }
 
-    fn handled(&self, _: &Call, _: &Answer, _: Instant, _: Duration) {}
+    fn handled(&self, _: &Call, _: &Destination, _: Instant, _: Duration) {}
 
     async fn settle(&self, _: &AgentId, _: Box<Call>, _: Box<HeldMessage>, _: Outcome) {}
 
-    async fn send(&self, _: &AgentHandle, call: &Call, _: Answer, outcome: Outcome) {
+    async fn send(&self, _: &AgentHandle, call: &Call, _: Destination, outcome: Outcome) {
         let done = matches!(outcome, Outcome::Done(_));
         self.0.sent.lock().push((call.subject.clone(), done));
     }
@@ -277,12 +280,12 @@ impl Revision for MemoryRevision {
         PluginPermissions::compile(&self.spec.permissions, &self.spec.name).agent(agent)
     }
 
-    fn subscribed(&self, id: u64, _: &mut Message) -> (Kind, Answer) {
+    fn subscribed(&self, id: u64, _: &mut Message) -> (Kind, Destination) {
         let kind = Kind::Subscription {
             id: Some(id),
             wants_reply: false,
         };
-        (kind, Answer::Nobody)
+        (kind, Destination::Nobody)
     }
 }
 

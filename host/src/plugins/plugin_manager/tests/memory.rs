@@ -281,7 +281,7 @@ impl PluginPort for MemoryPort {
         wanted: Wanted,
         running: &mut Option<MemoryPlugin>,
         compiling: &Compiling,
-    ) -> Result<&'static str, Problem> {
+    ) -> Result<Change, Problem> {
         let Wanted { spec, down, .. } = wanted;
         let (done, ended) = oneshot::channel();
         let load = Load {
@@ -297,8 +297,8 @@ impl PluginPort for MemoryPort {
         ended.await.unwrap_or_else(gone)?;
         let host = self.0.clone();
         match running.replace(MemoryPlugin { host, spec }) {
-            Some(_) => Ok("replaced"),
-            None => Ok("loaded"),
+            Some(_) => Ok(Change::Replaced),
+            None => Ok(Change::Loaded),
         }
     }
 

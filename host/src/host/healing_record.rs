@@ -18,14 +18,14 @@ use memory::Memory;
 const OVERRIDES: &str = "KV_AGENT_CONFIG";
 
 /// The streams and buckets that this host needs, and the values that it knows there.
-pub(crate) struct Healer {
+pub(crate) struct HealingRecord {
     pub(super) needs: Needs,
     /// The buckets that the plugins of this host are granted.
     granted: Mutex<BTreeMap<PluginName, BTreeSet<Bucket>>>,
     memory: Mutex<Memory>,
 }
 
-impl Healer {
+impl HealingRecord {
     pub(super) fn new(needs: Needs) -> Self {
         Self {
             needs,
