@@ -49,6 +49,11 @@ impl Load {
         self.answers as f64 / self.took.as_secs_f64()
     }
 
+    /// Takes in a round trip.
+    pub(super) fn note(&mut self, took: Duration) {
+        self.latencies.push(took);
+    }
+
     /// The exact quantile of the round trips, in microseconds.
     pub(super) fn quantile(&mut self, part: f64) -> f64 {
         self.latencies.sort_unstable();
@@ -134,7 +139,7 @@ impl<'a> Traffic<'a> {
                 load.errors += 1;
             } else {
                 load.answers += 1;
-                load.latencies.push(now - *since);
+                load.note(now - *since);
             }
             if goes_on(now) {
                 *since = now;

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1.0, value_name = "S", value_parser = seconds)]
     seconds: f64,
     /// Start at most so many agents, or plugins
-    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4000))]
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     most_agents: u32,
     /// The folder that has the plugin `bench`, compiled
     #[arg(long, default_value = "tests/plugins", value_name = "DIR")]

@@ -3,7 +3,6 @@
 //! Dropping the lab, or what it started, ends them; so does the end of this process, by guards and
 //! closed pipes. A process that survived would take part in the next measurement.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,27 +10,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use async_nats::{Client, Subscriber};
-use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::client::options;
 use super::cluster::Servers;
-use super::guard::guard;
+use super::host_process::HostProcess;
 use super::native::{Job, Order};
 use super::plugin::Plugin;
 use super::{Bench, Settings, client, process};
 use mistersmith_nats::server::ServerConnection;
 
-/// How long a host may take until its agents are ready: compiling 200 plugins takes its time.
-const READY_WAIT: Duration = Duration::from_secs(300);
-/// How long a process may take to end when asked to.
-const END_WAIT: Duration = Duration::from_secs(15);
 /// How long the first answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// Lines of a host's log that an error quotes.
-const QUOTED_LINES: usize = 5;
 
 /// A server and a folder for one scenario.
 pub(super) struct Lab {
@@ -132,6 +124,23 @@ impl Lab {
     /// Starts a host with these plugins, in its folder of an earlier start if it has had one, and
     /// waits until all of its agents are ready.
     pub(super) async fn host(&self, name: &str, plugins: &[Plugin]) -> anyhow::Result<HostProcess> {
+        let agents: u32 = plugins.iter().map(Plugin::instances).sum();
+        let mut events = self.ready_events().await?;
+        let begun = Instant::now();
+        let mut host = self.launch(name, plugins)?;
+        host.ready(&mut events, agents as usize, begun).await?;
+        Ok(host)
+    }
+
+    /// The subscription to the events of agents that become ready.
+    pub(super) async fn ready_events(&self) -> anyhow::Result<Subscriber> {
+        let events = self.client.subscribe("agent.*.ready").await?;
+        client::settle(&self.client).await?;
+        Ok(events)
+    }
+
+    /// Starts a host with these plugins, and waits for nothing.
+    pub(super) fn launch(&self, name: &str, plugins: &[Plugin]) -> anyhow::Result<HostProcess> {
         let folder = self.folder.join(name);
         let place = self.plugins(name);
         // What an earlier start had, and this one has not.
@@ -140,24 +149,10 @@ impl Lab {
         for plugin in plugins {
             plugin.write(&self.component, &place)?;
         }
-        let agents: u32 = plugins.iter().map(Plugin::instances).sum();
-        let mut events = self.client.subscribe("agent.*.ready").await?;
-        client::settle(&self.client).await?;
         let log = folder.join("log");
         let errors = File::create(&log)?;
-        let begun = Instant::now();
         let child = self.spawn_host(&folder, &place, errors)?;
-        let pid = child.id().unwrap_or_default();
-        let mut host = HostProcess {
-            pid,
-            child,
-            _guard: guard(pid, &folder)?,
-            log,
-            first_ready: Duration::ZERO,
-            all_ready: Duration::ZERO,
-        };
-        host.ready(&mut events, agents as usize, begun).await?;
-        Ok(host)
+        HostProcess::of(child, &folder, log)
     }
 
     fn spawn_host(&self, folder: &Path, plugins: &Path, errors: File) -> anyhow::Result<Child> {
@@ -279,74 +274,6 @@ async fn connect(connection: &ServerConnection) -> anyhow::Result<Client> {
         .connect(&connection.url)
         .await
         .context("cannot connect to the nats-server of the benchmark")
-}
-
-/// A host in a process of its own.
-pub(super) struct HostProcess {
-    child: Child,
-    _guard: ChildStdin,
-    /// Its process id.
-    pub(super) pid: u32,
-    log: PathBuf,
-    /// From its start until the first of its agents was ready.
-    pub(super) first_ready: Duration,
-    /// From its start until all of its agents were ready.
-    pub(super) all_ready: Duration,
-}
-
-impl HostProcess {
-    async fn ready(
-        &mut self,
-        events: &mut Subscriber,
-        agents: usize,
-        begun: Instant,
-    ) -> anyhow::Result<()> {
-        let mut ready = HashSet::new();
-        while ready.len() < agents {
-            let left = READY_WAIT.saturating_sub(begun.elapsed());
-            tokio::select! {
-                event = events.next() => {
-                    let event = event.context("the connection has ended")?;
-                    ready.insert(event.subject.to_string());
-                    if ready.len() == 1 {
-                        self.first_ready = begun.elapsed();
-                    }
-                }
-                ended = self.child.wait() => bail!("the host has ended \
-                    ({}):\n{}", ended?, self.last_words()),
-                () = tokio::time::sleep(left) => bail!(
-                    "{} of {agents} agents are ready after {} s:\n{}",
-                    ready.len(), READY_WAIT.as_secs(), self.last_words()
-                ),
-            }
-        }
-        self.all_ready = begun.elapsed();
-        Ok(())
-    }
-
-    fn last_words(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(QUOTED_LINES).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-    }
-
-    /// CPU time since its start.
-    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
-        process::cpu(self.pid)
-    }
-
-    /// Lets it drain, and waits until it has ended.
-    pub(super) async fn end(mut self) -> anyhow::Result<()> {
-        let line = ["-c", "kill -TERM \"$1\"", "kill", &self.pid.to_string()];
-        Command::new("/bin/sh").args(line).status().await?;
-        if tokio::time::timeout(END_WAIT, self.child.wait())
-            .await
-            .is_err()
-        {
-            self.child.kill().await?;
-        }
-        Ok(())
-    }
 }
 
 /// The native handler in a process of its own. It ends when its orders end.

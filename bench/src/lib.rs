@@ -20,6 +20,7 @@ mod fanout;
 mod figures;
 mod growth;
 mod guard;
+mod host_process;
 mod lab;
 mod memory;
 pub mod native;
@@ -31,6 +32,7 @@ mod plugin;
 mod process;
 mod replace;
 mod requests;
+mod scale;
 mod scatter;
 mod servers;
 mod starting;
@@ -206,6 +208,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "work items, workflows and requests on each `--nats-server`, alone and as a cluster of \
          three",
         servers::run
+    ),
+    scenario!(
+        "scale",
+        "20 hosts with 10,000 and 60,000 agents together on three servers; see --most-agents",
+        scale::run
     ),
     scenario!(
         "replace",

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::client::Traffic;
 use super::figures::{Series, rows};
-use super::lab::{HostProcess, Lab};
+use super::host_process::HostProcess;
+use super::lab::Lab;
 use super::plugin::Plugin;
 use super::{Bench, Row, pipeline, work};
 use mistersmith_nats::server;

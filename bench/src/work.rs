@@ -9,6 +9,7 @@ use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
+use super::client::Load;
 use super::figures::{self, Series, rows};
 use super::lab::Lab;
 use super::native::Job;
@@ -149,6 +150,43 @@ pub(super) async fn feed(
             publish(sent).await?;
             sent += 1;
         }
+    }
+    let took = begun.elapsed();
+    Ok(Done { items, took })
+}
+
+/// Publishes items one by one, each when the one before is done.
+pub(super) async fn one_by_one(
+    client: &Client,
+    domain: &'static str,
+    items: u64,
+) -> anyhow::Result<Load> {
+    let mut results = results(client).await?;
+    let mut load = Load::default();
+    for number in 0..items {
+        let begun = Instant::now();
+        let subject = format!("{domain}.task-{}", number % TASKS);
+        client.publish(subject, "x".into()).await?;
+        next(&mut results, number, items).await?;
+        load.note(begun.elapsed());
+    }
+    Ok(load)
+}
+
+/// Publishes items together, and waits for all results.
+pub(super) async fn together(
+    client: &Client,
+    domain: &'static str,
+    items: u64,
+) -> anyhow::Result<Done> {
+    let mut results = results(client).await?;
+    let begun = Instant::now();
+    for number in 0..items {
+        let subject = format!("{domain}.task-{}", number % TASKS);
+        client.publish(subject, "x".into()).await?;
+    }
+    for number in 0..items {
+        next(&mut results, number, items).await?;
     }
     let took = begun.elapsed();
     Ok(Done { items, took })

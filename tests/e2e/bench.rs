@@ -103,7 +103,7 @@ const MESSAGES: [&str; 7] = [
     "request", "one-way", "burst", "work", "pipeline", "scatter", "fan-out",
 ];
 const HOSTS: [&str; 5] = ["start", "memory", "neighbours", "growth", "replace"];
-const SERVERS: [&str; 1] = ["servers"];
+const SERVERS: [&str; 2] = ["servers", "scale"];
 
 #[tokio::test]
 async fn calls_and_checks_are_measured() {
@@ -121,7 +121,7 @@ async fn starting_growing_and_replacing_are_measured() {
 }
 
 #[tokio::test]
-async fn servers_are_compared() {
+async fn servers_are_compared_and_a_fleet_is_measured_on_three() {
     measure(&SERVERS).await;
 }
 
